@@ -1,0 +1,31 @@
+/**
+ * Why the gateway ended a socket. The range is the instruction: 4400-4449 stop, 4450-4499 reconnect,
+ * 4500-4599 back off (0.5 to 20 s, full jitter), then start anew.
+ */
+export const Close = {
+  /** JSON did not parse, or the type is unknown. Sending it again will not help. */
+  BadMessage: { code: 4400, reason: 'bad message' },
+  /** Twenty frames in a row were refused: this peer does not speak the protocol. */
+  TooManyRefused: { code: 4413, reason: 'too many refused frames' },
+  /** More than the allowed bytes waited for this peer, and it read none of them for the allowed time. */
+  TooSlow: { code: 4451, reason: 'too slow' },
+  /** The process is shutting down; a GoAway came before. */
+  Draining: { code: 4452, reason: 'draining' },
+  /** The gateway met a fault of its own while it served this socket. */
+  Internal: { code: 4500, reason: 'internal error' },
+  /** The gateway holds as many sockets as it may. */
+  Overloaded: { code: 4503, reason: 'overloaded' },
+  /** No frame was accepted within the first minutes of the socket. */
+  HandshakeTimeout: { code: 4508, reason: 'handshake timeout' },
+  /** Frames came faster than the limit; an Error with retry_after_ms came before. */
+  RateLimited: { code: 4529, reason: 'rate limited' },
+} as const;
+
+export type CloseReason = (typeof Close)[keyof typeof Close];
+
+/** What a client does after its socket ended with this code, the gateway's own and the standard's. */
+export function verdict(code: number): 'stop' | 'reconnect' | 'back off' {
+  if (code >= 4500 && code <= 4599) return 'back off';
+  if (code >= 4450 && code <= 4499) return 'reconnect';
+  return code === 1001 || code === 1006 || code === 1012 ? 'reconnect' : 'stop';
+}

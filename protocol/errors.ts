@@ -1,0 +1,50 @@
+/** One kind of refusal: its HTTP status, the word that stands in `error`, and whether sending the same again later can help. */
+export interface ErrorKind {
+  status: number;
+  error: string;
+  retryable: boolean;
+}
+
+/** Every error the gateway answers with, by its wire `code`. */
+export const errors = {
+  /** The frame or body is not JSON, or is nested deeper than 16. On a socket the gateway then closes. */
+  INVALID_JSON: { status: 400, error: 'InvalidRequest', retryable: false },
+  /** JSON, but not an object with a string `type`. On a socket the gateway then closes. */
+  INVALID_REQUEST: { status: 400, error: 'InvalidRequest', retryable: false },
+  /** No message of this type exists. On a socket the gateway then closes. */
+  UNKNOWN_TYPE: { status: 400, error: 'InvalidRequest', retryable: false },
+  /** A known message with wrong fields; `details.issues` lists `{path, message}`. */
+  VALIDATION_FAILED: { status: 400, error: 'InvalidRequest', retryable: false },
+  /** `workspace_dir` lies inside the allowed roots, but is no folder. */
+  WORKSPACE_NOT_FOUND: { status: 400, error: 'InvalidRequest', retryable: false },
+  /** `workspace_dir` lies outside the allowed roots, whether it exists or not. */
+  WORKSPACE_FORBIDDEN: { status: 400, error: 'InvalidRequest', retryable: false },
+  /** Another live instance holds this service id. */
+  SERVICE_ID_EXISTS: { status: 400, error: 'InvalidRequest', retryable: false },
+  /** This peer may not do that. */
+  FORBIDDEN: { status: 403, error: 'Forbidden', retryable: false },
+  /** There is no such session for this caller. */
+  SESSION_NOT_FOUND: { status: 404, error: 'SessionNotFound', retryable: false },
+  /** This service has no such part in the session. */
+  ASSIGNMENT_NOT_FOUND: { status: 404, error: 'NotFound', retryable: false },
+  /** There is nothing at this address. */
+  NOT_FOUND: { status: 404, error: 'NotFound', retryable: false },
+  /** This socket already holds a session. */
+  SESSION_ALREADY_EXISTS: { status: 409, error: 'Conflict', retryable: false },
+  /** Another session holds this room name, held it moments ago, or somebody else made the room. */
+  ROOM_NAME_IN_USE: { status: 409, error: 'Conflict', retryable: true },
+  /** The session's state does not take this. */
+  ILLEGAL_STATE: { status: 409, error: 'Conflict', retryable: false },
+  /** Others changed the session at the same time, again and again. */
+  VERSION_CONFLICT: { status: 409, error: 'Conflict', retryable: true },
+  /** Frames came faster than the limit. */
+  RATE_LIMITED: { status: 429, error: 'TooManyRequests', retryable: true },
+  /** LiveKit refused or did not answer. */
+  LIVEKIT_ERROR: { status: 502, error: 'LiveKitError', retryable: true },
+  /** The gateway is shutting down. */
+  DRAINING: { status: 503, error: 'Unavailable', retryable: true },
+  /** A fault of the gateway; `details.error_id` names its line in the log. */
+  INTERNAL: { status: 500, error: 'InternalError', retryable: true },
+} as const satisfies Record<string, ErrorKind>;
+
+export type ErrorCode = keyof typeof errors;

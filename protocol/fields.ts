@@ -1,0 +1,38 @@
+import { z } from 'zod';
+
+// NUL and lone surrogates pass JSON.parse, but not every store: refused here, so that all stores agree
+const wellFormed = /^[^\0\p{Cs}]*$/u;
+
+/** Text that every store and every peer can hold. */
+export const text = (max: number, min = 0) =>
+  z.string().min(min).max(max).regex(wellFormed, 'must hold neither NUL nor half a surrogate pair');
+
+export const requestId = text(64, 1).describe("The sender's own mark; echoed in the one answer");
+export const sessionId = text(64, 1).describe('The session');
+export const assignmentId = text(64, 1).describe("One service's part in one session");
+export const identity = text(128, 1);
+export const serviceId = identity.describe("The service's id, which is also its identity in the room");
+export const time = z.iso.datetime().describe('ISO-8601, UTC');
+export const milliseconds = z.number().int().min(0);
+
+const scalar = z.union([text(1_024), z.number(), z.boolean()]).transform(String);
+const maxKeys = 64;
+
+/** A map of strings on the wire of which numbers and booleans are taken as well. */
+export const labels = z
+  .record(text(128, 1), scalar)
+  .refine((map) => Object.keys(map).length <= maxKeys, `must have at most ${maxKeys} keys`);
+
+export const metadata = z
+  .object({
+    tags: z.array(text(64, 1)).max(32).optional().describe('Labels to find sessions by'),
+    duration_limit: z
+      .union([z.number().int().min(1).max(31_536_000), z.string().regex(/^[1-9]\d{0,7}$/)])
+      .transform(String)
+      .optional()
+      .describe('Seconds the session may last, as a number or a string'),
+  })
+  .catchall(scalar)
+  .refine((map) => Object.keys(map).length <= maxKeys, `must have at most ${maxKeys} keys`)
+  .describe('What the session is about; values are kept as strings');
+export type Metadata = z.output<typeof metadata>;

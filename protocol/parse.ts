@@ -1,0 +1,69 @@
+import type { ErrorCode } from './errors.ts';
+import { requestId } from './fields.ts';
+import { type Request, type RequestRow, type RequestType, requests } from './requests.ts';
+
+/** Objects and arrays inside each other. JSON.parse takes 64 KiB of `[`, and what handles its result does not. */
+export const maxDepth = 16;
+const maxIssues = 10;
+
+export interface Refusal {
+  ok: false;
+  code: Extract<ErrorCode, 'INVALID_JSON' | 'INVALID_REQUEST' | 'UNKNOWN_TYPE' | 'VALIDATION_FAILED'>;
+  id: string | undefined;
+  message: string;
+  details?: { issues: { path: string; message: string }[] };
+}
+export type Parsed = { ok: true; request: Request } | Refusal;
+
+const refuse = (code: Refusal['code'], message: string, id?: string): Refusal => ({ ok: false, code, id, message });
+
+/** Whether brackets outside of strings open more than `maxDepth` at once. Looks at the text, before anything is built of it. */
+export function tooDeep(json: string): boolean {
+  let depth = 0;
+  for (let i = 0; i < json.length; i++) {
+    const c = json.charCodeAt(i);
+    if (c === 0x22) {
+      // to the closing quote, over escaped characters
+      for (i++; i < json.length && json.charCodeAt(i) !== 0x22; i++) if (json.charCodeAt(i) === 0x5c) i++;
+    } else if (c === 0x7b || c === 0x5b) {
+      if (++depth > maxDepth) return true;
+    } else if (c === 0x7d || c === 0x5d) depth--;
+  }
+  return false;
+}
+
+/** The issues of a failed check as the wire shows them, the first ten. */
+export const issuesOf = (error: { issues: readonly { path: PropertyKey[]; message: string }[] }) =>
+  error.issues
+    .slice(0, maxIssues)
+    .map(({ path, message }) => ({ path: path.map(String).join('.').slice(0, 256), message: message.slice(0, 256) }));
+
+/** Turns one text frame into a typed request. Never throws. */
+export function parse(frame: string): Parsed {
+  if (tooDeep(frame)) return refuse('INVALID_JSON', `nested deeper than ${maxDepth}`);
+  let value: unknown;
+  try {
+    value = JSON.parse(frame);
+  } catch {
+    return refuse('INVALID_JSON', 'the frame is not JSON');
+  }
+  if (typeof value !== 'object' || value === null || Array.isArray(value))
+    return refuse('INVALID_REQUEST', 'the frame is not a JSON object');
+  const { type, id: given, ...fields } = value as Record<string, unknown>;
+  const checkedId = given === undefined ? undefined : requestId.safeParse(given);
+  const id = checkedId?.data;
+  if (typeof type !== 'string') return refuse('INVALID_REQUEST', 'the frame has no string `type`', id);
+  // hasOwn, not `in`: a peer may send type "constructor"
+  if (!Object.hasOwn(requests, type)) return refuse('UNKNOWN_TYPE', `no message has the type ${JSON.stringify(type.slice(0, 64))}`, id);
+  const row: RequestRow = requests[type as RequestType];
+  const body = row.body.safeParse(fields);
+  const issues = [
+    ...(checkedId?.error ? [{ path: 'id', message: 'must be a string of 1 to 64 characters' }] : []),
+    ...(body.error ? issuesOf(body.error) : []),
+  ];
+  if (!body.success || issues.length > 0) {
+    const first = issues[0];
+    return { ...refuse('VALIDATION_FAILED', `${type}: ${first?.path ? `${first.path}: ` : ''}${first?.message}`, id), details: { issues } };
+  }
+  return { ok: true, request: { type, id, ...body.data } as Request };
+}

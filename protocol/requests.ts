@@ -1,0 +1,150 @@
+import { z } from 'zod';
+import type { AnswerType, answers } from './answers.ts';
+import { assignmentId, identity, labels, metadata, serviceId, sessionId, text } from './fields.ts';
+
+/** Who sits at a socket. */
+export const roles = ['client', 'service'] as const;
+export type Role = (typeof roles)[number];
+
+export interface RequestRow {
+  /** Who may send it; its sender takes the first of these roles where it has none yet. */
+  from: readonly Role[];
+  /** False where sending it says nothing about who the peer is. */
+  givesRole?: false;
+  about: string;
+  body: z.ZodObject;
+  /** Its one answer; absent: none. */
+  reply?: AnswerType;
+}
+
+/** Everything a peer may send, by its wire `type`. */
+export const requests = {
+  Ping: {
+    from: ['client', 'service'],
+    givesRole: false,
+    about: 'Asks for a sign of life; for browsers, which do not see WebSocket pings.',
+    body: z.object({ t: z.number().optional().describe('Comes back in Pong') }),
+    reply: 'Pong',
+  },
+  NewSessionRequest: {
+    from: ['client'],
+    about: 'Opens a session and binds it to this socket. With a user_identity the session has a LiveKit room, unless room is false.',
+    body: z
+      .object({
+        user_identity: identity.optional().describe("The user's identity in the room; owns the session"),
+        user_name: text(256).optional().describe("The user's display name in the room"),
+        workspace_dir: text(4_096, 1)
+          .regex(/^(\/|[A-Za-z]:[\\/])/, 'must be an absolute path')
+          .optional()
+          .describe('An existing folder inside the allowed roots'),
+        room: z.boolean().default(true).describe('false: no LiveKit room'),
+        room_name: identity.optional().describe('Default: room-{session_id}'),
+        metadata: metadata.default({}),
+        required_services: z
+          .array(serviceId)
+          .max(32)
+          .optional()
+          .describe('Ids of the services that must be ready; absent: every service available now; []: none'),
+        join_timeout_s: z.number().min(1).max(600).optional().describe('Seconds the services have until all are ready; default 60'),
+        client_join_timeout_s: z
+          .number()
+          .min(1)
+          .max(3_600)
+          .optional()
+          .describe("Seconds the user has to join after Ready; default: as long as the room's empty timeout allows"),
+        ttl_hours: z.number().min(0.001).max(720).optional().describe('Hours the session may last; default 24'),
+        token_policy: z
+          .enum(['on_ready', 'immediate'])
+          .default('on_ready')
+          .describe('When the access token is given: with Ready, or in the answer at once'),
+      })
+      .refine((body) => body.user_identity !== undefined || body.workspace_dir !== undefined, {
+        message: 'at least one of user_identity and workspace_dir is needed',
+        path: ['user_identity'],
+      })
+      .refine((body) => (body.room && body.user_identity !== undefined) || !body.required_services?.length, {
+        message: 'a session without a room has no services',
+        path: ['required_services'],
+      })
+      .refine((body) => body.user_identity === undefined || !body.required_services?.includes(body.user_identity), {
+        message: 'a user may not be named like a service of the session: LiveKit would throw one of them out',
+        path: ['user_identity'],
+      }),
+    reply: 'NewSessionResponse',
+  },
+  GetSessionRequest: {
+    from: ['client', 'service'],
+    givesRole: false,
+    about: 'Asks for what a session is now.',
+    body: z.object({ session_id: sessionId.optional().describe("The session; absent: this socket's") }),
+    reply: 'GetSessionResponse',
+  },
+  EndSessionRequest: {
+    from: ['client'],
+    about: 'Ends a session. Succeeds again when it has ended.',
+    body: z.object({
+      session_id: sessionId.optional().describe("The session; absent: this socket's"),
+    }),
+    reply: 'EndSessionResponse',
+  },
+  RegisterServiceRequest: {
+    from: ['service'],
+    about: 'Offers a service on this socket. The same instance may come back on a new socket and name what it still holds.',
+    body: z.object({
+      service_id: serviceId,
+      instance_id: identity.optional().describe('The same value after a reconnect takes the old registration over'),
+      metadata: labels.default({}).describe('type, version, capabilities, language, ...'),
+      max_sessions: z.number().int().min(1).max(1_000_000).optional().describe('Sessions it serves at once; absent: no limit'),
+      held: z
+        .array(z.object({ session_id: sessionId, assignment_id: assignmentId }))
+        .max(1_000)
+        .default([])
+        .describe('What it still serves from before its socket broke'),
+    }),
+    reply: 'RegisterServiceResponse',
+  },
+  JoinRoomResponse: {
+    from: ['service'],
+    about: 'Accepts or declines a JoinRoomRequest.',
+    body: z.object({
+      assignment_id: assignmentId,
+      accepted: z.boolean(),
+      reason: text(512).optional(),
+      retry_after_ms: z.number().int().min(0).max(600_000).optional().describe('Do not ask again before'),
+    }),
+  },
+  ServiceReady: {
+    from: ['service', 'client'],
+    givesRole: false,
+    about:
+      'A service can serve the session now. Named by session_id and service_id, or by assignment_id. A socket that registered a service speaks for that one only.',
+    body: z
+      .object({ session_id: sessionId.optional(), service_id: serviceId.optional(), assignment_id: assignmentId.optional() })
+      .refine((body) => body.assignment_id !== undefined || (body.session_id !== undefined && body.service_id !== undefined), {
+        message: 'either assignment_id, or session_id and service_id are needed',
+        path: ['assignment_id'],
+      }),
+    reply: 'ServiceReadyResponse',
+  },
+  ServiceFailed: {
+    from: ['service'],
+    about: 'The service cannot serve the session.',
+    body: z.object({ assignment_id: assignmentId, error: text(512).optional() }),
+  },
+  ServiceLeft: {
+    from: ['service'],
+    about: "The service has left the session's room: the answer to LeaveRoomRequest, or news.",
+    body: z.object({ assignment_id: assignmentId, clean: z.boolean().default(true) }),
+  },
+} satisfies Record<string, RequestRow>;
+
+export type RequestType = keyof typeof requests;
+/** One parsed frame. `id` is written out, not `id?`: exactOptionalPropertyTypes would refuse an undefined one. */
+export type Request<T extends RequestType = RequestType> = {
+  [K in T]: { type: K; id: string | undefined } & z.output<(typeof requests)[K]['body']>;
+}[T];
+
+/** One answer without its envelope. The call catches a misspelt optional field, which a bare literal would not. */
+export const answer = <A extends AnswerType>(type: A, body: z.input<(typeof answers)[A]['body']>) => ({ type, body });
+export type Answer<A extends AnswerType = AnswerType> = { [K in A]: ReturnType<typeof answer<K>> }[A];
+export type Reply<T extends RequestType> = (typeof requests)[T] extends { reply: infer A extends AnswerType } ? Answer<A> : void;

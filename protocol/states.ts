@@ -1,0 +1,23 @@
+/** A session's states, in order; only Terminated is final. */
+export const statuses = ['Creating', 'WaitingForServices', 'Ready', 'Active', 'Terminating', 'Terminated'] as const;
+export type Status = (typeof statuses)[number];
+
+/** How a service's part in a session is shown: not offered, asked, serving, or out of it. */
+export const serviceStatuses = ['Registered', 'Joining', 'Ready', 'Disconnected'] as const;
+export type ServiceStatus = (typeof serviceStatuses)[number];
+
+/** Why a session ended. */
+export const endReasons = [
+  'client_ended',
+  'client_gone',
+  'client_never_joined',
+  'registration_timeout',
+  'join_timeout',
+  'service_lost',
+  'ttl',
+  'duration_limit',
+  'room_deleted',
+  'livekit_error',
+  'shutdown',
+] as const;
+export type EndReason = (typeof endReasons)[number];

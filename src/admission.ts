@@ -1,0 +1,39 @@
+import type { IncomingMessage } from 'node:http';
+import { BlockList } from 'node:net';
+
+const loopback = new BlockList();
+loopback.addSubnet('127.0.0.0', 8, 'ipv4');
+loopback.addAddress('::1', 'ipv6');
+loopback.addSubnet('::ffff:127.0.0.0', 104, 'ipv6');
+
+/** Whether an address, as a socket names it, is this machine's own. */
+export const isLoopback = (address: string) => loopback.check(address, address.includes(':') ? 'ipv6' : 'ipv4');
+
+/** Whether a host, as a configuration names it, is bound to this machine alone. */
+export const isLoopbackHost = (host: string) => host === 'localhost' || isLoopback(host.replace(/^\[|\]$/g, ''));
+
+export interface AdmissionConfig {
+  host: string;
+  /** Origins of pages that may connect, besides loopback pages on a gateway bound to loopback. */
+  allowedOrigins: readonly string[];
+  /** Whether the operator has said how peers authenticate; if not, a gateway open to the network serves only this machine. */
+  authWrittenOut: boolean;
+}
+
+/** Decides who may talk to the gateway at all, before anything of theirs is read. @returns why not; undefined: they may */
+export type Admission = (request: Pick<IncomingMessage, 'headers' | 'socket'>) => string | undefined;
+
+const loopbackOrigin = /^https?:\/\/(localhost|127\.0\.0\.1|\[::1\])(:\d+)?$/;
+
+export function admission({ host, allowedOrigins, authWrittenOut }: AdmissionConfig): Admission {
+  const boundToLoopback = isLoopbackHost(host);
+  const protectedMode = !boundToLoopback && !authWrittenOut;
+  return ({ headers, socket }) => {
+    if (protectedMode && !isLoopback(socket.remoteAddress ?? '')) {
+      return 'protected mode: the gateway listens on the network without authentication. Set AUTH_MODE (none to leave it open on purpose), or SERVER_HOST=127.0.0.1';
+    }
+    const { origin } = headers;
+    if (origin === undefined || allowedOrigins.includes(origin) || (boundToLoopback && loopbackOrigin.test(origin))) return undefined;
+    return `pages of ${origin.slice(0, 200)} may not connect: add the origin to server.allowed_origins`;
+  };
+}

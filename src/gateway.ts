@@ -1,0 +1,189 @@
+import { once } from 'node:events';
+import { createServer } from 'node:http';
+import type { AddressInfo } from 'node:net';
+import { getRequestListener } from '@hono/node-server';
+import type { Logger } from 'pino';
+import { v7 as uuid } from 'uuid';
+import { Close } from '../protocol/close.ts';
+import { admission } from './admission.ts';
+import { systemClock } from './clock.ts';
+import { type Config, ConfigError, gatewayName } from './config.ts';
+import { type Readiness, routes } from './http/routes.ts';
+import { LiveKitRooms } from './rooms/livekit.ts';
+import { Reconciler } from './rooms/reconcile.ts';
+import type { Key } from './rooms/tokens.ts';
+import { Dispatcher } from './services/dispatcher.ts';
+import { Sessions } from './sessions/manager.ts';
+import type { Clock, Rooms } from './sessions/ports.ts';
+import { handlers } from './socket/handlers.ts';
+import { LiveSessions } from './socket/live.ts';
+import { SocketServer } from './socket/server.ts';
+import { memoryStore } from './store/memory.ts';
+import { version } from './version.ts';
+import { workspaces } from './workspace.ts';
+
+export interface GatewayParts {
+  config: Config;
+  /** The LiveKit to use, found or configured. */
+  livekit: Key & { mode: 'create' | 'on_join'; serverUrl: string };
+  log: Logger;
+  /** Default: the machine's. */
+  clock?: Clock;
+  /** Default: rooms on `livekit`. */
+  rooms?: Rooms & { ping(): Promise<boolean> };
+}
+
+export interface Gateway {
+  /** http://host:port */
+  url: string;
+  /** What it holds now; all zero when nothing is left behind. */
+  holds(): { sockets: number; live_sessions: number; watched_rooms: number; waiting: number };
+  live: LiveSessions;
+  /** Refuses new work, ends every session, closes every socket with 4452, then stops listening. Ends in bounded time; call it once. */
+  close(): Promise<void>;
+}
+
+/**
+ * Starts a gateway and listens.
+ * @throws ConfigError a workspace root that does not exist; a port that cannot be had
+ */
+export async function startGateway({ config, livekit, log, clock = systemClock, rooms: givenRooms }: GatewayParts): Promise<Gateway> {
+  const nodeId = uuid();
+  let draining = false;
+  const checkWorkspace = await workspaces(config.workspace.roots).catch((error: Error) => {
+    throw new ConfigError(`workspace.roots: ${error.message}`);
+  });
+
+  const server = createServer({ headersTimeout: 5_000, requestTimeout: 30_000, connectionsCheckingInterval: 1_000 });
+  server.listen(config.server.port, config.server.host);
+  await once(server, 'listening').catch((error: NodeJS.ErrnoException) => {
+    throw new ConfigError(`server.port: cannot listen on ${config.server.host}:${config.server.port} (${error.code})`);
+  });
+  const { port } = server.address() as AddressInfo;
+
+  const rooms =
+    givenRooms ?? new LiveKitRooms({ ...livekit, publicUrl: config.livekit.public_url, gatewayName: gatewayName(config, port) }, clock);
+  const store = memoryStore();
+  const sessions = new Sessions({
+    store,
+    rooms,
+    clock,
+    log,
+    timeouts: { registrationMs: config.microservices.registration_timeout * 1_000 },
+  });
+  const dispatcher = new Dispatcher({ sessions, rooms, clock, log });
+  const reconciler = new Reconciler({ sessions, rooms, clock, log, lostAfterMs: config.livekit.lost_after_s * 1_000 });
+  const live = new LiveSessions();
+  const running = new Set<string>();
+  sessions.onCommit(({ session_id, status }) => {
+    if (status === 'Terminated') running.delete(session_id);
+    else running.add(session_id);
+  });
+  sessions.start(dispatcher);
+
+  const admit = admission({
+    host: config.server.host,
+    allowedOrigins: config.server.allowed_origins,
+    authWrittenOut: config.auth.mode !== undefined,
+  });
+  const { limits, heartbeat } = config;
+  const sockets = new SocketServer({
+    server,
+    sessions,
+    dispatcher,
+    live,
+    admit,
+    clock,
+    log,
+    version,
+    nodeId,
+    limits: {
+      maxFrameBytes: limits.frame_bytes,
+      maxBufferedBytes: limits.buffered_bytes,
+      slowReaderMs: limits.slow_reader_s * 1_000,
+      firstFrameMs: limits.first_frame_s * 1_000,
+      messagesPerSecond: limits.messages_per_second,
+      messageBurst: limits.message_burst,
+      maxRefusedInARow: limits.refused_in_a_row,
+      maxConnections: config.server.max_connections,
+      clientPingMs: heartbeat.client_s * 1_000,
+      servicePingMs: heartbeat.service_s * 1_000,
+      pongTimeoutMs: heartbeat.timeout_s * 1_000,
+    },
+    handlers: handlers({
+      sessions,
+      dispatcher,
+      store,
+      rooms,
+      clock,
+      live,
+      checkWorkspace,
+      draining: () => draining,
+      defaults: { joinTimeoutMs: config.microservices.join_timeout * 1_000, ttlMs: config.session.ttl_hours * 3_600_000 },
+      onBug: (err, peer) => {
+        log.error({ err, connectionId: peer.id, sessionId: peer.sessionId }, 'session could not be followed');
+        peer.close(Close.Internal);
+      },
+    }),
+  });
+
+  const readiness = async (): Promise<Readiness> => {
+    const reachable = await rooms.ping();
+    return {
+      ready: !draining && (reachable || livekit.mode === 'on_join'),
+      draining,
+      livekit: { mode: livekit.mode, url: rooms.url, reachable },
+      storage: { type: 'memory', reachable: true },
+      sockets: sockets.size,
+      live_sessions: live.size,
+    };
+  };
+  const answer = getRequestListener(routes({ sessions, clock, log, version, readiness }).fetch, { overrideGlobalObjects: false });
+  server.on('request', (request, response) => {
+    const refusal = admit(request);
+    if (refusal === undefined) return void answer(request, response);
+    response.writeHead(403, { 'content-type': 'application/json' });
+    response.end(
+      JSON.stringify({
+        error: 'Forbidden',
+        code: 'FORBIDDEN',
+        message: refusal,
+        timestamp: new Date(clock.now()).toISOString(),
+        retryable: false,
+      }),
+    );
+  });
+
+  const host = config.server.host.includes(':') ? `[${config.server.host}]` : config.server.host;
+  return {
+    url: `http://${host}:${port}`,
+    live,
+    holds: () => ({ sockets: sockets.size, live_sessions: live.size, watched_rooms: reconciler.size, waiting: dispatcher.waiting }),
+    async close() {
+      draining = true;
+      const drainMs = config.server.drain_s * 1_000;
+      sockets.drain(drainMs);
+      await endAll(sessions, running, drainMs);
+      await sockets.close();
+      reconciler.close();
+      dispatcher.close();
+      sessions.close();
+      server.closeAllConnections();
+      await new Promise((closed) => server.close(closed));
+    },
+  };
+}
+
+/** Ends every session and waits until each is over, or the time is. */
+async function endAll(sessions: Sessions, running: ReadonlySet<string>, withinMs: number): Promise<void> {
+  await Promise.all([...running].map((id) => sessions.tell(id, { type: 'End', reason: 'shutdown', by: 'gateway' })));
+  if (running.size === 0) return;
+  await new Promise<void>((done) => {
+    const timer = setTimeout(done, withinMs);
+    sessions.onCommit(() => {
+      if (running.size > 0) return;
+      clearTimeout(timer);
+      done();
+    });
+  });
+}

@@ -1,0 +1,95 @@
+#!/usr/bin/env node
+import { Command, CommanderError } from 'commander';
+import { ConfigError, loadConfig, settings } from './config.ts';
+import { startGateway } from './gateway.ts';
+import { makeLog } from './log.ts';
+import { findLiveKit } from './rooms/find.ts';
+import { version } from './version.ts';
+
+/** EX_CONFIG of sysexits.h. */
+const exitConfig = 78;
+/** Ctrl-C and a signal through npm come twice within 2 ms; a second one that is meant comes later. */
+const sameSignalMs = 1_000;
+/** Beyond the drain time: closing frames, and a LiveKit that was started here. */
+const stopMarginMs = 15_000;
+
+const camel = (flag: string) => flag.slice(2).replace(/-(\w)/g, (_, letter: string) => letter.toUpperCase());
+
+const program = new Command('session-gateway')
+  .description('A WebSocket-first session gateway for voice-AI and robot backends on LiveKit')
+  .version(version)
+  .exitOverride()
+  .configureOutput({ outputError: (text, write) => write(text.replace(/^error: /, 'session-gateway: ')) });
+for (const { flag, env, aliases, about } of settings) program.option(`${flag} <value>`, `${about} [${[env, ...aliases].join(', ')}]`);
+
+try {
+  program.parse();
+} catch (error) {
+  if (!(error instanceof CommanderError)) throw error;
+  process.exit(error.exitCode === 0 ? 0 : exitConfig);
+}
+
+function fail(error: ConfigError): never {
+  process.stderr.write(`session-gateway: ${error.message}\n`);
+  process.exit(exitConfig);
+}
+
+async function serve(): Promise<void> {
+  const given = program.opts<Record<string, string>>();
+  const flags = Object.fromEntries(
+    settings.flatMap(({ flag }) => (given[camel(flag)] === undefined ? [] : [[flag.slice(2), given[camel(flag)] ?? '']])),
+  );
+  const config = loadConfig(process.env, flags);
+  const pretty = config.logging.format === 'pretty' || (config.logging.format === undefined && process.stdout.isTTY);
+  const log = makeLog(config.logging.level, pretty ? await prettyStream() : undefined);
+  const { server_url, api_key, api_secret, mode } = config.livekit;
+  const livekit = await findLiveKit({ serverUrl: server_url, apiKey: api_key, apiSecret: api_secret, mode });
+  const gateway = await startGateway({ config, livekit, log }).catch(async (error) => {
+    await livekit.stop();
+    throw error;
+  });
+
+  const say = (line: string) => process.stdout.write(`${line}\n`);
+  const socketUrl = `${gateway.url.replace(/^http/, 'ws')}/ws`;
+  say(livekit.said);
+  say(`Socket:   ${socketUrl}`);
+  say(`REST:     ${gateway.url}`);
+  say(`Try:      websocat ${socketUrl}   then paste   {"type":"NewSessionRequest","id":"1","user_identity":"ada"}`);
+  if (config.auth.mode === 'none') log.warn('AUTH_MODE=none: whoever reaches this address may do everything');
+
+  let stopping = 0;
+  const stop = (signal: string) => {
+    if (stopping > 0) {
+      if (Date.now() - stopping >= sameSignalMs) process.exit(1);
+      return;
+    }
+    stopping = Date.now();
+    log.info({ signal }, 'stopping');
+    setTimeout(() => process.exit(1), config.server.drain_s * 1_000 + stopMarginMs).unref();
+    void gateway
+      .close()
+      .then(() => livekit.stop())
+      .then(
+        () => log.info('stopped'),
+        (err) => log.error({ err }, 'stop failed'),
+      )
+      .finally(() => process.exit(0));
+  };
+  process.on('SIGTERM', stop);
+  process.on('SIGINT', stop);
+}
+
+/** Readable lines where a person looks on. The package is for development: without it the lines stay JSON. */
+async function prettyStream() {
+  try {
+    const { default: pretty } = await import('pino-pretty');
+    return pretty({ colorize: process.stdout.isTTY, ignore: 'pid,hostname', sync: true });
+  } catch {
+    return undefined;
+  }
+}
+
+serve().catch((error) => {
+  if (error instanceof ConfigError) fail(error);
+  throw error;
+});

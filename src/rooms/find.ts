@@ -1,0 +1,130 @@
+import { type ChildProcess, spawn } from 'node:child_process';
+import { accessSync, constants } from 'node:fs';
+import { createServer } from 'node:net';
+import { delimiter, join, resolve } from 'node:path';
+import { RoomServiceClient } from 'livekit-server-sdk';
+import type { Key } from './tokens.ts';
+
+const devKey: Key = { apiKey: 'devkey', apiSecret: 'secret' };
+const devPort = 7880;
+const startMs = 10_000;
+const stopMs = 5_000;
+
+/** What was found, and in which mode the rooms are made with it. */
+export interface Found extends Key {
+  mode: 'create' | 'on_join';
+  serverUrl: string;
+  /** One line for the one who started the gateway. */
+  said: string;
+  /** Ends a server that was started here; does nothing otherwise. */
+  stop(): Promise<void>;
+}
+
+export interface Wanted {
+  serverUrl?: string | undefined;
+  apiKey?: string | undefined;
+  apiSecret?: string | undefined;
+  mode?: 'create' | 'on_join' | undefined;
+}
+
+/** The first of $LIVEKIT_SERVER_BIN, `livekit-server` on PATH, `.tools/livekit-server` that can be run. */
+export function findLiveKitBinary(env: NodeJS.ProcessEnv = process.env): string | undefined {
+  const onPath = (env.PATH ?? '').split(delimiter).map((folder) => join(folder, 'livekit-server'));
+  return [env.LIVEKIT_SERVER_BIN, ...onPath, resolve('.tools/livekit-server')].find((path) => {
+    if (!path) return false;
+    try {
+      accessSync(path, constants.X_OK);
+      return true;
+    } catch {
+      return false;
+    }
+  });
+}
+
+/**
+ * Decides which LiveKit to use. Where nothing is set it looks once: a server at the dev defaults, else a binary, which it starts
+ * as a child on loopback; else rooms are made when somebody joins, by whatever LiveKit comes later.
+ */
+export async function findLiveKit(wanted: Wanted): Promise<Found> {
+  const key = { apiKey: wanted.apiKey ?? devKey.apiKey, apiSecret: wanted.apiSecret ?? devKey.apiSecret };
+  const serverUrl = wanted.serverUrl ?? `ws://localhost:${devPort}`;
+  const nothingToStop = async () => {};
+  const set = wanted.serverUrl ?? wanted.apiKey ?? wanted.apiSecret;
+  if (wanted.mode !== undefined || set !== undefined) {
+    const mode = wanted.mode ?? 'create';
+    return { ...key, mode, serverUrl, said: `LiveKit: ${serverUrl}, as configured (${shown(mode)})`, stop: nothingToStop };
+  }
+  if (await answers(serverUrl, key)) {
+    return { ...key, mode: 'create', serverUrl, said: `LiveKit: found at ${serverUrl} with the dev keys`, stop: nothingToStop };
+  }
+  const binary = findLiveKitBinary();
+  if (binary) {
+    const started = await startLiveKit(binary);
+    if (started) return { ...key, mode: 'create', ...started, said: `LiveKit: started ${binary} at ${started.serverUrl}` };
+  }
+  return {
+    ...key,
+    mode: 'on_join',
+    serverUrl,
+    said: `LiveKit: none found${binary ? ` (${binary} did not start)` : ''}; rooms are made when somebody joins. To get one: npm run livekit`,
+    stop: nothingToStop,
+  };
+}
+
+const shown = (mode: Found['mode']) => (mode === 'create' ? 'rooms are created' : 'rooms are made when somebody joins');
+
+async function answers(url: string, key: Key): Promise<boolean> {
+  const client = new RoomServiceClient(url, key.apiKey, key.apiSecret, { requestTimeout: 1, failover: false });
+  return client.listRooms(['-']).then(
+    () => true,
+    () => false,
+  );
+}
+
+async function startLiveKit(binary: string): Promise<{ serverUrl: string; stop(): Promise<void> } | undefined> {
+  // the dev port, so that a server left behind by a killed gateway is found again
+  const port = (await freePort(devPort)) ?? (await freePort(0));
+  const [tcp, udp] = [await freePort(0), await freePort(0)];
+  if (!port || !tcp || !udp) return undefined;
+  const config = [
+    `port: ${port}`,
+    'bind_addresses: ["127.0.0.1"]',
+    `rtc: { tcp_port: ${tcp}, udp_port: ${udp}, node_ip: 127.0.0.1, use_external_ip: false }`,
+    `keys: { ${devKey.apiKey}: ${devKey.apiSecret} }`,
+    'logging: { level: error }',
+  ].join('\n');
+  // its own group: Ctrl-C in the terminal must not end it before the gateway has deleted its rooms
+  const child = spawn(binary, ['--config-body', config], { stdio: 'ignore', detached: true });
+  const ended = new Promise<void>((done) => {
+    child.once('exit', () => done());
+    child.once('error', () => done());
+  });
+  const url = `ws://localhost:${port}`;
+  const until = Date.now() + startMs;
+  while (child.exitCode === null && Date.now() < until) {
+    if (await answers(url, devKey)) return { serverUrl: url, stop: () => stopChild(child, ended) };
+    await Promise.race([ended, new Promise((go) => setTimeout(go, 100))]);
+  }
+  await stopChild(child, ended);
+  return undefined;
+}
+
+async function stopChild(child: ChildProcess, ended: Promise<void>): Promise<void> {
+  if (child.exitCode !== null || child.pid === undefined) return;
+  child.kill('SIGTERM');
+  const timer = setTimeout(() => child.kill('SIGKILL'), stopMs);
+  await ended;
+  clearTimeout(timer);
+}
+
+/** A port of loopback that nobody holds now: this one, or for 0 any. */
+function freePort(port: number): Promise<number | undefined> {
+  return new Promise((done) => {
+    const server = createServer();
+    server.once('error', () => done(undefined));
+    server.listen(port, '127.0.0.1', () => {
+      const address = server.address();
+      server.close(() => done(typeof address === 'object' ? address?.port : undefined));
+    });
+  });
+}

@@ -1,0 +1,102 @@
+import type { Logger } from 'pino';
+import type { Sessions } from '../sessions/manager.ts';
+import { type Clock, type Rooms, RoomsError } from '../sessions/ports.ts';
+import { assignments, isEnded, type Session, userIsIn } from '../sessions/record.ts';
+
+const sweepMs = 500;
+const awaitedMs = 2_000;
+const quietMs = 30_000;
+const maxCalls = 20;
+
+interface Watched {
+  session: Session;
+  nextAt: number;
+  looking: boolean;
+}
+
+interface ReconcilerParts {
+  sessions: Sessions;
+  rooms: Rooms;
+  clock: Clock;
+  log: Logger;
+  /** How long LiveKit may be out of reach before sessions end. */
+  lostAfterMs: number;
+}
+
+/**
+ * Brings what LiveKit shows of the rooms into the sessions: looks at each open room every 2 s while somebody is awaited in it, else every 30 s.
+ * `close` stops the looks.
+ */
+export class Reconciler {
+  readonly #watched = new Map<string, Watched>();
+  readonly #parts: ReconcilerParts;
+  readonly #stop: () => void;
+  #calls = 0;
+
+  constructor(parts: ReconcilerParts) {
+    this.#parts = parts;
+    parts.sessions.onCommit((session) => this.#watch(session));
+    this.#stop = parts.clock.every(sweepMs, () => this.#sweep());
+  }
+
+  close(): void {
+    this.#stop();
+  }
+
+  /** How many rooms it looks at. */
+  get size(): number {
+    return this.#watched.size;
+  }
+
+  #watch(session: Session): void {
+    const id = session.session_id;
+    if (session.room?.state !== 'open' || isEnded(session)) {
+      this.#watched.delete(id);
+      return;
+    }
+    const nextAt = this.#parts.clock.now() + everyMs(session);
+    const watched = this.#watched.get(id);
+    if (!watched) this.#watched.set(id, { session, nextAt, looking: false });
+    else {
+      watched.session = session;
+      watched.nextAt = Math.min(watched.nextAt, nextAt);
+    }
+  }
+
+  #sweep(): void {
+    const now = this.#parts.clock.now();
+    for (const watched of this.#watched.values()) {
+      if (watched.nextAt > now || watched.looking) continue;
+      if (this.#calls >= maxCalls) return;
+      void this.reconcile(watched);
+    }
+  }
+
+  /** Looks at one room and tells its session what is there. An unreachable LiveKit says nothing about the room. */
+  async reconcile(watched: Watched): Promise<void> {
+    const { sessions, rooms, clock, log, lostAfterMs } = this.#parts;
+    const { session } = watched;
+    if (!session.room) return;
+    watched.looking = true;
+    this.#calls += 1;
+    try {
+      const participants = await rooms.participants(session.room);
+      await sessions.tell(session.session_id, participants ? { type: 'RoomSeen', participants } : { type: 'RoomGone' });
+    } catch (err) {
+      if (!(err instanceof RoomsError)) log.error({ err, sessionId: session.session_id }, 'room look failed');
+      const { ever, downSince } = rooms.reach;
+      if (ever && downSince !== undefined && clock.now() - downSince >= lostAfterMs)
+        await sessions.tell(session.session_id, { type: 'LiveKitLost' });
+    } finally {
+      this.#calls -= 1;
+      watched.looking = false;
+      watched.nextAt = clock.now() + everyMs(watched.session);
+    }
+  }
+}
+
+/** Somebody is on the way: the user, or a service that has accepted. */
+function everyMs(session: Session): number {
+  const awaited = !userIsIn(session) || assignments(session).some((a) => !a.joined || a.suspect);
+  return awaited ? awaitedMs : quietMs;
+}

@@ -1,0 +1,36 @@
+import { AccessToken } from 'livekit-server-sdk';
+import type { Session } from '../sessions/record.ts';
+
+/** What signs a token that LiveKit accepts. */
+export interface Key {
+  apiKey: string;
+  apiSecret: string;
+}
+
+const maxTtlSeconds = 6 * 3_600;
+
+/** Seconds a token of this session lives: 6 h, or what is left of the session, and never less than one. */
+export const tokenTtl = (session: Session, now: number) =>
+  Math.max(1, Math.min(maxTtlSeconds, Math.ceil((session.expires_at - now) / 1_000)));
+
+interface Bearer {
+  identity: string;
+  name?: string | undefined;
+  /** An agent does not keep a room open. */
+  kind?: 'agent';
+}
+
+/** Signs a token that lets its bearer into the session's room, to publish, subscribe and send data there. */
+export function joinToken(key: Key, session: Session, bearer: Bearer, now: number): Promise<string> {
+  // without a room the token would be good for every room
+  if (!session.room) throw new Error('a session without a room has no tokens');
+  const token = new AccessToken(key.apiKey, key.apiSecret, {
+    identity: bearer.identity,
+    ttl: tokenTtl(session, now),
+    ...(bearer.name !== undefined && { name: bearer.name }),
+  });
+  token.addGrant({ roomJoin: true, room: session.room.name, canPublish: true, canSubscribe: true, canPublishData: true });
+  // not the `agent` grant: that one opens LiveKit's worker socket
+  if (bearer.kind) token.kind = bearer.kind;
+  return token.toJwt();
+}

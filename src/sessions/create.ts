@@ -1,0 +1,82 @@
+import type { Metadata } from '../../protocol/fields.ts';
+import { Draft } from './draft.ts';
+import type { Decision } from './machine.ts';
+import { type Requirement, roomClaim, type Session } from './record.ts';
+
+const createMs = 10_000;
+/** What LiveKit keeps an empty room at least, seconds: the seeds' number. */
+const emptyTimeoutS = 300;
+/** The user's own time to come back, and what LiveKit adds to it as a net. */
+const departureTimeoutS = 50;
+
+/** A checked wish for a session; `required` are the ids already resolved. */
+export interface Spec {
+  session_id: string;
+  user_identity: string | undefined;
+  user_name: string | undefined;
+  workspace_dir: string | undefined;
+  room: boolean;
+  room_name: string | undefined;
+  metadata: Metadata;
+  required: readonly string[];
+  token_policy: 'on_ready' | 'immediate';
+  join_timeout_ms: number;
+  client_join_timeout_s: number | undefined;
+  ttl_ms: number;
+  livekit_url: string;
+}
+
+/** Makes the record of a new session: Creating where it has a room to make, else Active at once. */
+export function create(spec: Spec, now: number): Extract<Decision, { ok: true }> {
+  const limitMs = spec.metadata.duration_limit === undefined ? Number.POSITIVE_INFINITY : Number(spec.metadata.duration_limit) * 1_000;
+  const lifeMs = Math.min(spec.ttl_ms, limitMs);
+  const expires_at = now + lifeMs;
+  const session: Session = {
+    session_id: spec.session_id,
+    version: 0,
+    seq: 0,
+    status: 'Creating',
+    health: 'ok',
+    link: 'attached',
+    ...(spec.user_identity !== undefined && { owner_id: spec.user_identity, user_identity: spec.user_identity }),
+    ...(spec.user_name !== undefined && { user_name: spec.user_name }),
+    ...(spec.workspace_dir !== undefined && { workspace_dir: spec.workspace_dir }),
+    metadata: spec.metadata,
+    token_policy: spec.token_policy,
+    join_timeout_ms: spec.join_timeout_ms,
+    ...(spec.client_join_timeout_s !== undefined && { client_join_timeout_ms: spec.client_join_timeout_s * 1_000 }),
+    requirements: spec.room ? spec.required.map(requirement) : [],
+    leaving: [],
+    participants: [],
+    deadlines: { expiry: expires_at },
+    expiry_reason: limitMs < spec.ttl_ms ? 'duration_limit' : 'ttl',
+    claims: [],
+    timings: {},
+    created_at: now,
+    updated_at: now,
+    expires_at,
+  };
+  if (spec.room) {
+    const name = spec.room_name ?? `room-${spec.session_id}`;
+    session.room = {
+      name,
+      livekit_url: spec.livekit_url,
+      chosen: spec.room_name !== undefined,
+      state: 'creating',
+      seen: false,
+      empty_timeout: Math.max(emptyTimeoutS, Math.ceil(spec.join_timeout_ms / 1_000 + (spec.client_join_timeout_s ?? 0) + 20)),
+      departure_timeout: departureTimeoutS,
+      user_seen: false,
+      delete_attempts: 0,
+    };
+    if (session.room.chosen) session.claims = [roomClaim(name)];
+    session.deadlines.create = now + createMs;
+  }
+  const d = new Draft(session, now);
+  if (spec.room) d.effects.push({ do: 'createRoom' });
+  else d.s.status = 'Active';
+  d.emit('SessionStatusChanged', { to: d.s.status, version: d.s.version });
+  return { ok: true, changed: true, session: d.s, events: d.events, effects: d.effects };
+}
+
+const requirement = (service_id: string): Requirement => ({ service_id, attempt: 0, failures: 0, replacements: 0, known: false });

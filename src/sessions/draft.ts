@@ -1,0 +1,56 @@
+import type { EventBody, EventType, LogEvent } from '../../protocol/events.ts';
+import type { Status } from '../../protocol/states.ts';
+import type { Assignment, Leaving, Session } from './record.ts';
+
+/** What is to be done after a commit. The record already says so: an effect that is lost is found again by its deadline. */
+export type Effect =
+  | { do: 'createRoom' }
+  | { do: 'deleteRoom' }
+  /** Find services for the pending requirements. */
+  | { do: 'dispatch' }
+  | { do: 'offer'; assignment: Assignment }
+  /** Tell the service to leave, where it can still be told. */
+  | { do: 'leave'; assignment: Leaving; reason: string }
+  /** The assignment is over: its slot is free. */
+  | { do: 'release'; assignment: Leaving }
+  /** Drop the record. */
+  | { do: 'forget' };
+
+/** A copy of a session to change, with the events and effects of the change. Lives for one decision. */
+export class Draft {
+  readonly s: Session;
+  readonly now: number;
+  readonly events: LogEvent[] = [];
+  readonly effects: Effect[] = [];
+
+  constructor(session: Session, now: number) {
+    this.now = now;
+    this.s = {
+      ...session,
+      version: session.version + 1,
+      updated_at: now,
+      requirements: session.requirements.map((r) => (r.assignment ? { ...r, assignment: { ...r.assignment } } : { ...r })),
+      leaving: [...session.leaving],
+      deadlines: { ...session.deadlines },
+      timings: { ...session.timings },
+      ...(session.room && { room: { ...session.room } }),
+    };
+  }
+
+  emit<T extends EventType>(type: T, body: EventBody<T>): void {
+    this.s.seq += 1;
+    const event = { type, seq: this.s.seq, ts: new Date(this.now).toISOString(), session_id: this.s.session_id, ...body };
+    this.events.push(event as unknown as LogEvent);
+  }
+
+  moveTo(to: Status, reason?: string): void {
+    const from = this.s.status;
+    this.s.status = to;
+    this.emit('SessionStatusChanged', { from, to, version: this.s.version, ...(reason !== undefined && { reason }) });
+  }
+
+  /** Milliseconds since the session was asked for. */
+  elapsed(): number {
+    return Math.max(0, this.now - this.s.created_at);
+  }
+}

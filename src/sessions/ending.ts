@@ -1,0 +1,98 @@
+import type { EndReason } from '../../protocol/states.ts';
+import type { Draft } from './draft.ts';
+import { assignments, isEnded, type Session } from './record.ts';
+
+const leaveMs = 3_000;
+const endMs = 10_000;
+/** An effect that deletes a room and is never heard of again is repeated after this. */
+const deleteAnswerMs = 15_000;
+const tombstoneMs = 3_600_000;
+/** LiveKit may hand back a dying room of the same name for about 28 s. */
+const nameRestMs = 30_000;
+
+/** Starts the session's end: services are asked to leave, then the room is deleted. Does nothing to one that has ended. */
+export function terminate(
+  d: Draft,
+  reason: EndReason,
+  by: 'client' | 'gateway' = 'gateway',
+  error?: NonNullable<Session['ended']>['error'],
+): void {
+  const { s, now } = d;
+  if (isEnded(s)) return;
+  const wasCreating = s.status === 'Creating';
+  s.ended = { reason, by, at: now, ...(error && { error }) };
+  d.moveTo('Terminating', reason);
+  s.deadlines = { leave: now + leaveMs, end: now + endMs };
+  s.leaving = assignments(s).map(({ assignment_id, service_id, incarnation }) => ({ assignment_id, service_id, incarnation }));
+  for (const assignment of s.leaving) d.effects.push({ do: 'leave', assignment, reason });
+  for (const requirement of s.requirements) {
+    delete requirement.retry_at;
+    delete requirement.replace_by;
+    if (!requirement.assignment) continue;
+    d.emit('ServiceStatusChanged', {
+      service_id: requirement.service_id,
+      assignment_id: requirement.assignment.assignment_id,
+      status: 'Disconnected',
+      attempt: requirement.attempt,
+      elapsed_ms: d.elapsed(),
+    });
+    delete requirement.assignment;
+  }
+  // a failed creation has nothing to wait for: a call still in flight is followed up after the end
+  if (wasCreating && error) finish(d);
+  else advance(d);
+}
+
+/** Takes an end as far as it can go now. */
+export function advance(d: Draft): void {
+  const { s, now } = d;
+  if (s.status !== 'Terminating') return;
+  if (s.leaving.length > 0 && now >= (s.deadlines.leave ?? 0)) stopWaiting(d);
+  if (s.leaving.length === 0 && s.room?.state === 'open') deleteRoom(d);
+  const done = s.leaving.length === 0 && (s.room === undefined || s.room.state === 'deleted');
+  if (done || now >= (s.deadlines.end ?? 0)) finish(d);
+}
+
+/** Says that the room is to be deleted, and asks for it. */
+export function deleteRoom(d: Draft): void {
+  const { room } = d.s;
+  if (!room) return;
+  room.state = 'deleting';
+  room.delete_at = d.now + deleteAnswerMs;
+  d.effects.push({ do: 'deleteRoom' });
+}
+
+/** The room is gone, or was never there. */
+export function roomDeleted(d: Draft): void {
+  const { room } = d.s;
+  if (!room) return;
+  room.state = 'deleted';
+  delete room.delete_at;
+  if (room.chosen) d.s.deadlines.release_name = d.now + nameRestMs;
+  advance(d);
+}
+
+function stopWaiting(d: Draft): void {
+  for (const assignment of d.s.leaving) d.effects.push({ do: 'release', assignment });
+  d.s.leaving = [];
+  delete d.s.deadlines.leave;
+}
+
+function finish(d: Draft): void {
+  const { s, now } = d;
+  stopWaiting(d);
+  // a room in the making is deleted when the call has answered, or at the latest then
+  if (s.room?.state === 'creating') s.room.delete_at = now + deleteAnswerMs;
+  else if (s.room?.state === 'open') deleteRoom(d);
+  delete s.deadlines.end;
+  s.deadlines.forget = now + tombstoneMs;
+  s.participants = [];
+  s.health = 'ok';
+  s.link = 'none';
+  d.moveTo('Terminated', s.ended?.reason);
+  d.emit('SessionEnded', {
+    reason: s.ended?.reason ?? 'client_ended',
+    by: s.ended?.by ?? 'gateway',
+    duration_s: Math.max(0, now - s.created_at) / 1_000,
+  });
+}

@@ -1,0 +1,32 @@
+import { type ErrorCode, errors } from '../../protocol/errors.ts';
+
+/** The one way to refuse: everything else that is thrown becomes INTERNAL at the edge. */
+export class GatewayError extends Error {
+  readonly code: ErrorCode;
+  readonly details: Record<string, unknown> | undefined;
+  readonly retryAfterMs: number | undefined;
+  constructor(code: ErrorCode, message: string, more: { details?: Record<string, unknown>; retryAfterMs?: number } = {}) {
+    super(message);
+    this.code = code;
+    this.details = more.details;
+    this.retryAfterMs = more.retryAfterMs;
+  }
+
+  get status(): number {
+    return errors[this.code].status;
+  }
+
+  /** The fields every error has on the wire. `now`: epoch ms. */
+  body(now: number) {
+    const { error, retryable } = errors[this.code];
+    return {
+      error,
+      code: this.code,
+      message: this.message,
+      timestamp: new Date(now).toISOString(),
+      retryable,
+      ...(this.retryAfterMs !== undefined && { retry_after_ms: this.retryAfterMs }),
+      ...(this.details && { details: this.details }),
+    };
+  }
+}

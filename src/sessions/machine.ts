@@ -1,0 +1,296 @@
+import type { ErrorCode } from '../../protocol/errors.ts';
+import type { LogEvent } from '../../protocol/events.ts';
+import type { EndReason } from '../../protocol/states.ts';
+import { Draft, type Effect } from './draft.ts';
+import { advance, deleteRoom, roomDeleted, terminate } from './ending.ts';
+import * as gate from './gate.ts';
+import { type Assignment, isEnded, type Participant, type Requirement, roomClaim, type Session } from './record.ts';
+
+/** Everything that can happen to a session. */
+export type Input =
+  | { type: 'RoomCreated' }
+  /** `made`: the room may exist all the same. */
+  | { type: 'RoomFailed'; code: 'LIVEKIT_ERROR' | 'ROOM_NAME_IN_USE'; message: string; made: boolean }
+  | { type: 'RoomDeleted' }
+  | { type: 'RoomDeleteFailed' }
+  /** What the dispatcher found: services that take a requirement, and ids that are registered but have no free slot. */
+  | { type: 'Dispatched'; offers: Pick<Assignment, 'assignment_id' | 'service_id' | 'incarnation'>[]; busy: string[] }
+  | { type: 'Accepted'; assignment_id: string }
+  | { type: 'Declined'; assignment_id: string; error: string; retry_after_ms?: number }
+  /** `incarnation` absent: said by somebody else in the service's name, which is taken where nobody authenticates. */
+  | { type: 'ServiceReady'; service_id: string; assignment_id?: string; incarnation?: number }
+  | { type: 'ServiceFailed'; assignment_id: string; error: string }
+  | { type: 'ServiceLeft'; assignment_id: string }
+  /** The service's socket went without a word. */
+  | { type: 'ServiceGone'; assignment_id: string; incarnation: number }
+  /** The service registered again and still holds this. */
+  | { type: 'ServiceBack'; assignment_id: string; service_id: string; incarnation: number }
+  | { type: 'RoomSeen'; participants: readonly Participant[] }
+  | { type: 'RoomGone' }
+  /** LiveKit has been out of reach for too long. */
+  | { type: 'LiveKitLost' }
+  | { type: 'End'; reason: EndReason; by: 'client' | 'gateway' }
+  /** Some deadline may have passed. */
+  | { type: 'Tick' };
+
+/** What the session does about it: a changed record with its events and effects, or a refusal, which changes nothing. */
+export type Decision =
+  | { ok: true; changed: boolean; session: Session; events: LogEvent[]; effects: Effect[] }
+  | { ok: false; code: ErrorCode; message: string };
+
+export interface Timeouts {
+  registrationMs: number;
+}
+
+const forgetAgainMs = 60_000;
+
+/** Returned by a rule that refuses. */
+class Refused {
+  readonly code: ErrorCode;
+  readonly message: string;
+  constructor(code: ErrorCode, message: string) {
+    this.code = code;
+    this.message = message;
+  }
+}
+/** Returned by a rule for an input that says nothing new. */
+const nothing = Symbol('nothing');
+
+type Rule<T extends Input['type']> = (d: Draft, input: Extract<Input, { type: T }>, timeouts: Timeouts) => Refused | typeof nothing | void;
+
+/**
+ * Decides what one input does to one session. Pure: the same arguments give the same decision, and `session` is not touched.
+ * Throws nothing: what the state does not take is refused with ILLEGAL_STATE, what says nothing new changes nothing.
+ */
+export function next(session: Session, input: Input, now: number, timeouts: Timeouts): Decision {
+  const d = new Draft(session, now);
+  const outcome = (rules[input.type] as Rule<Input['type']>)(d, input, timeouts);
+  if (outcome instanceof Refused) return { ok: false, code: outcome.code, message: outcome.message };
+  if (outcome === nothing) return { ok: true, changed: false, session, events: [], effects: d.effects };
+  return { ok: true, changed: true, session: d.s, events: d.events, effects: d.effects };
+}
+
+const holderOf = (d: Draft, assignment_id: string): { requirement: Requirement; assignment: Assignment } | undefined => {
+  for (const requirement of d.s.requirements) {
+    if (requirement.assignment?.assignment_id === assignment_id) return { requirement, assignment: requirement.assignment };
+  }
+  return undefined;
+};
+
+const notHeld = new Refused('ASSIGNMENT_NOT_FOUND', 'the session has no such assignment now');
+
+const rules: { [T in Input['type']]: Rule<T> } = {
+  RoomCreated(d, _, { registrationMs }) {
+    const { room } = d.s;
+    if (room?.state !== 'creating') return nothing;
+    delete room.delete_at;
+    room.state = 'open';
+    if (d.s.status === 'Creating') gate.roomIsThere(d, registrationMs);
+    else if (d.s.status === 'Terminating') advance(d);
+    else deleteRoom(d);
+  },
+
+  RoomFailed(d, { code, message, made }) {
+    const { room } = d.s;
+    if (room?.state !== 'creating') return nothing;
+    terminate(d, 'livekit_error', 'gateway', { code, message });
+    if (made) deleteRoom(d);
+    else roomDeleted(d);
+    // a name that somebody else holds is not ours to keep
+    if (code === 'ROOM_NAME_IN_USE') release(d);
+  },
+
+  RoomDeleted(d) {
+    if (d.s.room?.state !== 'deleting') return nothing;
+    roomDeleted(d);
+  },
+
+  RoomDeleteFailed(d) {
+    const { room } = d.s;
+    if (room?.state !== 'deleting') return nothing;
+    room.delete_attempts += 1;
+    room.delete_at = d.now + Math.min(1_000 * 2 ** (room.delete_attempts - 1), 30_000);
+  },
+
+  Dispatched(d, { offers, busy }) {
+    let news = false;
+    const open = d.s.status === 'WaitingForServices' || d.s.status === 'Ready' || d.s.status === 'Active';
+    for (const offer of offers) {
+      const requirement = d.s.requirements.find((r) => r.service_id === offer.service_id);
+      if (open && requirement && !requirement.assignment) gate.offered(d, requirement, offer);
+      else d.effects.push({ do: 'release', assignment: offer });
+      news = true;
+    }
+    for (const requirement of d.s.requirements) {
+      if (requirement.known || !busy.includes(requirement.service_id)) continue;
+      requirement.known = true;
+      news = true;
+    }
+    if (!news) return nothing;
+  },
+
+  Accepted(d, { assignment_id }) {
+    const held = holderOf(d, assignment_id);
+    if (!held) return notHeld;
+    if (held.assignment.status !== 'Offered') return nothing;
+    gate.accepted(held.assignment);
+  },
+
+  Declined(d, { assignment_id, error, retry_after_ms }) {
+    const held = holderOf(d, assignment_id);
+    if (held?.assignment.status !== 'Offered') return nothing;
+    gate.failed(d, held.requirement, error, retry_after_ms);
+  },
+
+  ServiceReady(d, { service_id, assignment_id, incarnation }) {
+    if (isEnded(d.s)) return new Refused('ILLEGAL_STATE', `the session is ${d.s.status} (${d.s.ended?.reason})`);
+    const requirement = d.s.requirements.find((r) =>
+      assignment_id === undefined ? r.service_id === service_id : r.assignment?.assignment_id === assignment_id,
+    );
+    const assignment = requirement?.assignment;
+    if (!assignment || assignment.service_id !== service_id) return notHeld;
+    if (incarnation !== undefined && incarnation !== assignment.incarnation) return notHeld;
+    if (assignment.status === 'Ready') return nothing;
+    gate.ready(d, requirement, assignment);
+  },
+
+  ServiceFailed(d, { assignment_id, error }) {
+    const held = holderOf(d, assignment_id);
+    if (!held) return left(d, assignment_id) ? undefined : notHeld;
+    gate.failed(d, held.requirement, error);
+  },
+
+  ServiceLeft(d, { assignment_id }) {
+    if (left(d, assignment_id)) return;
+    const held = holderOf(d, assignment_id);
+    // the answer to a LeaveRoomRequest for something long over
+    if (!held) return nothing;
+    gate.failed(d, held.requirement, 'the service left');
+  },
+
+  ServiceGone(d, { assignment_id, incarnation }) {
+    const held = holderOf(d, assignment_id);
+    if (!held) return left(d, assignment_id) ? undefined : nothing;
+    if (held.assignment.incarnation !== incarnation) return nothing;
+    gate.suspected(d, held.requirement, held.assignment, 'socket');
+  },
+
+  ServiceBack(d, { assignment_id, service_id, incarnation }) {
+    const held = holderOf(d, assignment_id);
+    if (held?.assignment.service_id !== service_id || held.assignment.status === 'Offered') return notHeld;
+    gate.returned(d, held.assignment, incarnation);
+  },
+
+  RoomSeen(d, { participants }) {
+    const { s } = d;
+    if (s.room?.state !== 'open' || isEnded(s)) return nothing;
+    const known = new Map(s.participants.map((p) => [p.sid, p]));
+    const same = participants.length === known.size && participants.every((p) => known.has(p.sid));
+    if (same && s.room.seen) return nothing;
+    gate.roomSeen(
+      d,
+      participants.map((p) => known.get(p.sid) ?? p),
+    );
+  },
+
+  RoomGone(d) {
+    const { s } = d;
+    if (!s.room?.seen || s.room.state !== 'open' || isEnded(s)) return nothing;
+    terminate(d, !s.room.user_seen ? 'client_never_joined' : s.status === 'Active' ? 'room_deleted' : 'client_gone');
+  },
+
+  LiveKitLost(d) {
+    if (!d.s.room || isEnded(d.s)) return nothing;
+    terminate(d, 'livekit_error');
+  },
+
+  End(d, { reason, by }) {
+    if (isEnded(d.s)) return nothing;
+    terminate(d, reason, by);
+  },
+
+  Tick(d) {
+    const { s, now } = d;
+    const passed = (at: number | undefined) => at !== undefined && now >= at;
+    let news = false;
+    if (passed(s.deadlines.forget)) {
+      if (s.room === undefined || s.room.state === 'deleted') {
+        d.effects.push({ do: 'forget' });
+        return nothing;
+      }
+      // the record is all that still knows of the room
+      s.deadlines.forget = now + forgetAgainMs;
+      news = true;
+    }
+    if (passed(s.deadlines.release_name)) {
+      release(d);
+      news = true;
+    }
+    if (passed(s.room?.delete_at)) {
+      deleteRoom(d);
+      news = true;
+    }
+    if (s.status === 'Terminating' && (passed(s.deadlines.leave) || passed(s.deadlines.end))) {
+      advance(d);
+      news = true;
+    }
+    if (isEnded(s)) return news ? undefined : nothing;
+
+    for (const requirement of s.requirements) {
+      const { assignment } = requirement;
+      if (passed(assignment?.offer_by)) {
+        gate.failed(d, requirement, 'the service did not answer the offer');
+        news = true;
+      } else if (passed(assignment?.suspect?.until)) {
+        gate.failed(d, requirement, assignment?.suspect?.cause === 'room' ? 'the service left the room' : 'the service is gone');
+        news = true;
+      } else if (!assignment && passed(requirement.retry_at)) {
+        delete requirement.retry_at;
+        d.effects.push({ do: 'dispatch' });
+        news = true;
+      }
+    }
+    if (passed(s.deadlines.registration) && s.requirements.every((r) => r.known)) {
+      delete s.deadlines.registration;
+      news = true;
+    }
+    const reason = whyOver(s, passed);
+    if (reason) {
+      terminate(
+        d,
+        reason,
+        'gateway',
+        reason === 'livekit_error' ? { code: 'LIVEKIT_ERROR', message: 'LiveKit did not answer in time' } : undefined,
+      );
+      news = true;
+    }
+    if (!news) return nothing;
+  },
+};
+
+/** The one reason a session ends by itself now, the most telling first. */
+function whyOver(s: Session, passed: (at: number | undefined) => boolean): EndReason | undefined {
+  if (passed(s.deadlines.expiry)) return s.expiry_reason;
+  if (passed(s.deadlines.create)) return 'livekit_error';
+  if (passed(s.deadlines.registration)) return 'registration_timeout';
+  if (passed(s.deadlines.join)) return 'join_timeout';
+  if (s.requirements.some((r) => passed(r.replace_by))) return 'service_lost';
+  if (passed(s.deadlines.client_join)) return 'client_never_joined';
+  if (passed(s.deadlines.rejoin)) return 'client_gone';
+  return undefined;
+}
+
+/** Takes an assignment off the list of those that are leaving. */
+function left(d: Draft, assignment_id: string): boolean {
+  const leaving = d.s.leaving.find((l) => l.assignment_id === assignment_id);
+  if (!leaving) return false;
+  d.s.leaving = d.s.leaving.filter((l) => l !== leaving);
+  d.effects.push({ do: 'release', assignment: leaving });
+  advance(d);
+  return true;
+}
+
+function release(d: Draft): void {
+  delete d.s.deadlines.release_name;
+  if (d.s.room) d.s.claims = d.s.claims.filter((claim) => claim !== roomClaim(d.s.room?.name ?? ''));
+}

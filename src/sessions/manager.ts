@@ -1,0 +1,207 @@
+import type { Logger } from 'pino';
+import type { LogEvent } from '../../protocol/events.ts';
+import { create, type Spec } from './create.ts';
+import type { Effect } from './draft.ts';
+import { GatewayError } from './errors.ts';
+import { type Decision, type Input, next, type Timeouts } from './machine.ts';
+import { ClaimTaken, type Clock, type Offers, RoomNameTaken, type Rooms, RoomsError, type SessionStore, VersionConflict } from './ports.ts';
+import type { Session } from './record.ts';
+
+const maxConflicts = 50;
+const sweepMs = 200;
+const sweepBatch = 1_000;
+
+export interface SessionsParts {
+  store: SessionStore;
+  rooms: Rooms;
+  clock: Clock;
+  log: Logger;
+  timeouts: Timeouts;
+}
+
+/**
+ * The sessions: takes inputs, commits what the machine decides, carries out its effects and finds deadlines.
+ * `close` stops the sweep; effects under way end by themselves.
+ */
+export class Sessions {
+  readonly #parts: SessionsParts;
+  readonly #watchers: ((session: Session) => void)[] = [];
+  #offers: Offers | undefined;
+  #stopSweep: (() => void) | undefined;
+  #sweeping = false;
+
+  constructor(parts: SessionsParts) {
+    this.#parts = parts;
+  }
+
+  /** Begins to carry out offers and deadlines. The services and the sessions need each other, so one of them comes second. */
+  start(offers: Offers): void {
+    this.#offers = offers;
+    this.#stopSweep = this.#parts.clock.every(sweepMs, () => void this.#sweep());
+  }
+
+  close(): void {
+    this.#stopSweep?.();
+  }
+
+  /** `watcher` sees every record this node commits, after the commit. It must not throw. */
+  onCommit(watcher: (session: Session) => void): void {
+    this.#watchers.push(watcher);
+  }
+
+  /**
+   * Writes a new session and starts to make its room.
+   * @throws GatewayError ROOM_NAME_IN_USE
+   */
+  async create(spec: Spec): Promise<Session> {
+    const decision = create(spec, this.#parts.clock.now());
+    try {
+      await this.#commit(decision, 0);
+    } catch (error) {
+      if (!(error instanceof ClaimTaken)) throw error;
+      throw new GatewayError('ROOM_NAME_IN_USE', 'Another session holds this room name, or held it until moments ago', {
+        retryAfterMs: 30_000,
+      });
+    }
+    this.#parts.log.info(
+      { sessionId: spec.session_id, room: decision.session.room?.name, services: spec.required, userIdentity: spec.user_identity },
+      'session created',
+    );
+    if (decision.session.room && spec.required.length === 0) {
+      this.#parts.log.warn({ sessionId: spec.session_id }, 'session has no services: it is ready as soon as its room is');
+    }
+    return decision.session;
+  }
+
+  /** @throws GatewayError SESSION_NOT_FOUND */
+  async get(id: string): Promise<Session> {
+    const session = await this.#parts.store.loadSession(id);
+    if (!session) throw new GatewayError('SESSION_NOT_FOUND', `Session not found: ${id}`);
+    return session;
+  }
+
+  /**
+   * Lets something happen to a session: decides, commits, and starts the effects. Repeats the decision when somebody else committed first.
+   * @returns the session after it
+   * @throws GatewayError what the machine refused, SESSION_NOT_FOUND, VERSION_CONFLICT
+   */
+  async apply(id: string, input: Input): Promise<Session> {
+    for (let conflicts = 0; conflicts < maxConflicts; conflicts++) {
+      const session = await this.get(id);
+      const decision = next(session, input, this.#parts.clock.now(), this.#parts.timeouts);
+      if (!decision.ok) {
+        throw new GatewayError(decision.code, decision.message, session.ended && { details: { reason: session.ended.reason } });
+      }
+      try {
+        await this.#commit(decision, session.version);
+      } catch (error) {
+        if (error instanceof VersionConflict) continue;
+        throw error;
+      }
+      return decision.session;
+    }
+    throw new GatewayError('VERSION_CONFLICT', 'The session is changed by many at once');
+  }
+
+  /** As `apply`, for those nobody waits for: a refusal is a line in the log. */
+  async tell(id: string, input: Input): Promise<void> {
+    try {
+      await this.apply(id, input);
+    } catch (err) {
+      if (err instanceof GatewayError) this.#parts.log.debug({ sessionId: id, input: input.type, code: err.code }, 'input refused');
+      else this.#parts.log.error({ err, sessionId: id, input: input.type }, 'input failed');
+    }
+  }
+
+  async #commit(decision: Extract<Decision, { ok: true }>, expected: number): Promise<void> {
+    const { session, events, effects } = decision;
+    if (decision.changed) {
+      await this.#parts.store.saveSession(session, expected, events);
+      for (const watch of this.#watchers) watch(session);
+      for (const event of events) this.#note(session, event);
+    }
+    for (const effect of new Set(effects)) void this.#run(session, effect);
+  }
+
+  #note(session: Session, event: LogEvent): void {
+    const { log } = this.#parts;
+    if (event.type === 'SessionStatusChanged') {
+      log.info({ sessionId: session.session_id, from: event.from, to: event.to, reason: event.reason }, 'session status changed');
+    } else if (event.type === 'ServiceStatusChanged') {
+      const failed = event.error !== undefined;
+      log[failed ? 'warn' : 'info'](
+        { sessionId: session.session_id, serviceId: event.service_id, status: event.status, error: event.error },
+        'service status changed',
+      );
+    }
+  }
+
+  /** Carries out one effect. What fails here is found again by a deadline in the record. */
+  async #run(session: Session, effect: Effect): Promise<void> {
+    const id = session.session_id;
+    const { rooms, store, log } = this.#parts;
+    try {
+      switch (effect.do) {
+        case 'createRoom':
+          return await this.#createRoom(session);
+        case 'deleteRoom':
+          return await this.#deleteRoom(session);
+        case 'dispatch':
+          return await this.#offers?.dispatch(session);
+        case 'offer':
+          return await this.#offers?.offer(session, effect.assignment);
+        case 'leave':
+          return this.#offers?.leave(id, effect.assignment, effect.reason);
+        case 'release':
+          return this.#offers?.release(id, effect.assignment);
+        case 'forget':
+          return await store.deleteSession(id);
+      }
+    } catch (err) {
+      log.error({ err, sessionId: id, effect: effect.do, url: rooms.url }, 'effect failed');
+    }
+  }
+
+  async #createRoom(session: Session): Promise<void> {
+    const { rooms, log } = this.#parts;
+    if (!session.room) return;
+    try {
+      await rooms.create(session.room, session.session_id);
+    } catch (err) {
+      log.warn({ err, sessionId: session.session_id, room: session.room.name }, 'livekit room create failed');
+      const taken = err instanceof RoomNameTaken;
+      const message = taken
+        ? 'Somebody else made a room of this name'
+        : `Failed to create room: ${err instanceof Error ? err.message : 'unknown'}`;
+      const made = !taken && !(err instanceof RoomsError && !err.unknownOutcome);
+      return this.tell(session.session_id, { type: 'RoomFailed', code: taken ? 'ROOM_NAME_IN_USE' : 'LIVEKIT_ERROR', message, made });
+    }
+    await this.tell(session.session_id, { type: 'RoomCreated' });
+  }
+
+  async #deleteRoom(session: Session): Promise<void> {
+    const { rooms, log } = this.#parts;
+    if (!session.room) return;
+    try {
+      await rooms.remove(session.room);
+    } catch (err) {
+      log.warn({ err, sessionId: session.session_id, room: session.room.name }, 'livekit room delete failed; it is repeated');
+      return this.tell(session.session_id, { type: 'RoomDeleteFailed' });
+    }
+    await this.tell(session.session_id, { type: 'RoomDeleted' });
+  }
+
+  /** Finds sessions with something due. One at a time: a slow store makes sweeps rarer, not more. */
+  async #sweep(): Promise<void> {
+    if (this.#sweeping) return;
+    this.#sweeping = true;
+    try {
+      const due = await this.#parts.store.due(this.#parts.clock.now(), sweepBatch);
+      await Promise.all(due.map((id) => this.tell(id, { type: 'Tick' })));
+    } catch (err) {
+      this.#parts.log.error({ err }, 'deadline sweep failed');
+    } finally {
+      this.#sweeping = false;
+    }
+  }
+}

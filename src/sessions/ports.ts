@@ -1,0 +1,93 @@
+import type { LogEvent } from '../../protocol/events.ts';
+import type { Assignment, Leaving, Participant, Room, Session } from './record.ts';
+
+/** Time. Passed in, so that a whole gateway runs in virtual time in a test. */
+export interface Clock {
+  /** Epoch milliseconds. */
+  now(): number;
+  /** Calls `run` every `ms` until the returned function is called. `run` must not throw. */
+  every(ms: number, run: () => void): () => void;
+}
+
+/** Somebody else committed first: load again and decide anew. */
+export class VersionConflict extends Error {}
+
+/** A name in `claims` is held by another session. */
+export class ClaimTaken extends Error {
+  readonly claim: string;
+  constructor(claim: string) {
+    super(`${claim} is held by another session`);
+    this.claim = claim;
+  }
+}
+
+/** Where sessions and their logs live. Every provider passes test/store/contract.ts. Records given and returned are never changed by either side. */
+export interface SessionStore {
+  /**
+   * The commit, and the only write: puts record and events if the stored version is `expected` (0: must not exist).
+   * @throws VersionConflict the stored version is another
+   * @throws ClaimTaken a claim of the record is held by another session
+   */
+  saveSession(session: Session, expected: number, events: readonly LogEvent[]): Promise<void>;
+  loadSession(id: string): Promise<Session | undefined>;
+  /** Drops record, log and claims. */
+  deleteSession(id: string): Promise<void>;
+  /** At most `limit` events after `seq`, in order and without a gap; undefined: some of them are no longer kept. */
+  eventsAfter(id: string, seq: number, limit: number): Promise<readonly LogEvent[] | undefined>;
+  /** Calls `wake` after commits to this session. May wake for nothing. @returns ends the subscription */
+  subscribe(id: string, wake: () => void): () => void;
+  /** Ids of sessions whose `dueAt` is `before` or earlier, the earliest first, at most `limit`. */
+  due(before: number, limit: number): Promise<readonly string[]>;
+}
+
+/** LiveKit answered that it will not, or did not answer. */
+export class RoomsError extends Error {
+  /** No answer came: the call may have had its effect all the same. */
+  readonly unknownOutcome: boolean;
+  constructor(message: string, unknownOutcome: boolean, cause?: unknown) {
+    super(message, { cause });
+    this.unknownOutcome = unknownOutcome;
+  }
+}
+
+/** A room of that name exists and is not this session's. */
+export class RoomNameTaken extends Error {}
+
+/** Whether LiveKit answers. */
+export interface Reach {
+  /** It has answered at least once. */
+  ever: boolean;
+  /** Since when it does not, epoch ms; undefined: it answered the last call, or none was made. */
+  downSince: number | undefined;
+}
+
+/** The rooms on LiveKit. Every call ends within its own deadline. */
+export interface Rooms {
+  /** Where clients and services join. */
+  readonly url: string;
+  readonly reach: Reach;
+  /** Makes the session's room; succeeds again. @throws RoomsError @throws RoomNameTaken */
+  create(room: Room, sessionId: string): Promise<void>;
+  /** Deletes a room; succeeds where there is none. @throws RoomsError */
+  remove(room: Room): Promise<void>;
+  /** Who is in it; undefined: there is no such room. @throws RoomsError */
+  participants(room: Room): Promise<Participant[] | undefined>;
+  /** A token that lets the user in until the session expires, 6 h at most. */
+  clientToken(session: Session): Promise<string>;
+  /** A token that lets a service in under its service id, as an agent. */
+  serviceToken(session: Session, serviceId: string): Promise<string>;
+}
+
+/** The services that can be asked to join. */
+export interface Offers {
+  /** Every service that would take a session now. */
+  available(): string[];
+  /** Looks for services that take the session's pending requirements, and says what it found as an input of the session. */
+  dispatch(session: Session): Promise<void>;
+  /** Sends a JoinRoomRequest. */
+  offer(session: Session, assignment: Assignment): Promise<void>;
+  /** Sends a LeaveRoomRequest, where the service can still be reached. */
+  leave(sessionId: string, assignment: Leaving, reason: string): void;
+  /** Frees the assignment's slot. */
+  release(sessionId: string, assignment: Leaving): void;
+}

@@ -1,0 +1,159 @@
+import type { Metadata } from '../../protocol/fields.ts';
+import type { EndReason, Status } from '../../protocol/states.ts';
+
+/** One service's part in one session. Fields are named as on the wire; times are epoch milliseconds. */
+export interface Assignment {
+  assignment_id: string;
+  service_id: string;
+  /** Which registration of the service this is; a later one of the same id has a larger number. */
+  incarnation: number;
+  attempt: number;
+  /** Offered: asked. Joining: accepted. Ready: serving. */
+  status: 'Offered' | 'Joining' | 'Ready';
+  /** It takes over from a service that was lost after Ready. */
+  resuming: boolean;
+  /** Its participant has been seen in the room. */
+  joined: boolean;
+  /** Offered: when an answer must have come. */
+  offer_by?: number;
+  /** Its socket or its participant went without a word; lost at this time unless it comes back. */
+  suspect?: { cause: 'socket' | 'room'; until: number };
+}
+
+/** A service the session needs; pending while it has no assignment. */
+export interface Requirement {
+  service_id: string;
+  /** Assignments made for it so far. */
+  attempt: number;
+  /** Offers in a row that failed; spaces the next ones. */
+  failures: number;
+  /** Services that replaced one lost after Ready. */
+  replacements: number;
+  /** A service of this id has been registered at some time since the session was asked for. */
+  known: boolean;
+  /** Pending: not offered again before. */
+  retry_at?: number;
+  /** A replacement must be ready by then. */
+  replace_by?: number;
+  assignment?: Assignment;
+}
+
+/** An assignment that was asked to leave and has not yet. */
+export interface Leaving {
+  assignment_id: string;
+  service_id: string;
+  incarnation: number;
+}
+
+/** The LiveKit room. Its state is written before the call it names is made, so that whoever finds the record can finish the work. */
+export interface Room {
+  name: string;
+  /** Where clients and services join it. */
+  livekit_url: string;
+  /** The client chose the name, so it may meet a room of somebody else. */
+  chosen: boolean;
+  state: 'creating' | 'open' | 'deleting' | 'deleted';
+  /** Known to have existed: the gateway made it, or a look at LiveKit found it. */
+  seen: boolean;
+  /** Seconds LiveKit keeps it without anybody, counted from its making. */
+  empty_timeout: number;
+  /** Seconds LiveKit keeps it after the last one left. */
+  departure_timeout: number;
+  /** A user has been in it. */
+  user_seen: boolean;
+  /** Creating in vain or deleting: when a deletion is (again) due. */
+  delete_at?: number;
+  delete_attempts: number;
+}
+
+export interface Participant {
+  identity: string;
+  sid: string;
+  kind: string;
+  joined_at: number;
+}
+
+/** Absolute times at which something happens to the session by itself. */
+export interface Deadlines {
+  /** The room must be there. */
+  create?: number;
+  /** Every required id must have been registered. */
+  registration?: number;
+  /** Every required service must be ready. */
+  join?: number;
+  /** The user must have come. */
+  client_join?: number;
+  /** The user must have come back. */
+  rejoin?: number;
+  /** The session's life ends. */
+  expiry?: number;
+  /** Services asked to leave are not waited for any longer. */
+  leave?: number;
+  /** Terminating becomes Terminated whatever is left to do. */
+  end?: number;
+  /** A client-chosen room name may be used again. */
+  release_name?: number;
+  /** The record is dropped. */
+  forget?: number;
+}
+
+/** Everything the gateway knows of a session; written only by a commit. Treated as immutable once saved. */
+export interface Session {
+  session_id: string;
+  /** Grows by one with each commit. */
+  version: number;
+  /** The last event in its log. */
+  seq: number;
+  status: Status;
+  health: 'ok' | 'degraded';
+  /** Whether a client socket holds it. */
+  link: 'attached' | 'none';
+  owner_id?: string;
+  user_identity?: string;
+  user_name?: string;
+  workspace_dir?: string;
+  metadata: Metadata;
+  token_policy: 'on_ready' | 'immediate';
+  join_timeout_ms: number;
+  client_join_timeout_ms?: number;
+  room?: Room;
+  requirements: Requirement[];
+  leaving: Leaving[];
+  participants: Participant[];
+  deadlines: Deadlines;
+  expiry_reason: 'ttl' | 'duration_limit';
+  /** Names nobody else may hold while this record does; the store refuses a second holder. */
+  claims: string[];
+  timings: { room_ms?: number; services_ms?: number; total_ms?: number };
+  created_at: number;
+  updated_at: number;
+  expires_at: number;
+  /** Set on entering Terminating, or on a failed creation. */
+  ended?: {
+    reason: EndReason;
+    by: 'client' | 'gateway';
+    at: number;
+    error?: { code: 'LIVEKIT_ERROR' | 'ROOM_NAME_IN_USE'; message: string };
+  };
+}
+
+/** What claims a client-chosen room name. */
+export const roomClaim = (name: string) => `room:${name}`;
+
+export const isEnded = (session: Session) => session.status === 'Terminating' || session.status === 'Terminated';
+
+export const isServing = ({ assignment }: Requirement) => assignment?.status === 'Ready' && assignment.suspect === undefined;
+
+export const userIsIn = (session: Session) => session.participants.some((p) => p.identity === session.user_identity);
+
+export const assignments = (session: Session): Assignment[] => session.requirements.flatMap((r) => r.assignment ?? []);
+
+/** The next time something is due for this session; Infinity: never. */
+export function dueAt(session: Session): number {
+  let due = session.room?.delete_at ?? Number.POSITIVE_INFINITY;
+  for (const at of Object.values(session.deadlines)) if (at < due) due = at;
+  for (const { retry_at, replace_by, assignment } of session.requirements) {
+    due = Math.min(due, retry_at ?? due, replace_by ?? due, assignment?.offer_by ?? due, assignment?.suspect?.until ?? due);
+  }
+  return due;
+}

@@ -1,0 +1,42 @@
+import type { Snapshot } from '../../protocol/answers.ts';
+import type { ServiceStatus } from '../../protocol/states.ts';
+import { isServing, type Requirement, type Session } from './record.ts';
+
+export const iso = (at: number) => new Date(at).toISOString();
+
+export const readyServices = (session: Session) => session.requirements.filter(isServing).map((r) => r.service_id);
+export const pendingServices = (session: Session) => session.requirements.filter((r) => !isServing(r)).map((r) => r.service_id);
+
+/** What a session is to those who may read it: without tokens, and without what only the gateway needs. */
+export function snapshot(session: Session): Snapshot {
+  return {
+    session_id: session.session_id,
+    status: session.status,
+    version: session.version,
+    seq: session.seq,
+    ...(session.owner_id !== undefined && { owner_id: session.owner_id }),
+    ...(session.user_identity !== undefined && { user_identity: session.user_identity }),
+    ...(session.room && { room_name: session.room.name, livekit_url: session.room.livekit_url }),
+    ...(session.workspace_dir !== undefined && { workspace_dir: session.workspace_dir }),
+    metadata: session.metadata as Snapshot['metadata'],
+    health: session.health,
+    link: session.link,
+    ready_services: readyServices(session),
+    pending_services: pendingServices(session),
+    services: session.requirements.map((r) => ({
+      service_id: r.service_id,
+      status: shownStatus(r),
+      ...(r.assignment && { assignment_id: r.assignment.assignment_id }),
+    })),
+    participants: session.participants.map(({ identity, kind, joined_at }) => ({ identity, kind, joined_at: iso(joined_at) })),
+    created_at: iso(session.created_at),
+    updated_at: iso(session.updated_at),
+    expires_at: iso(session.expires_at),
+    ...(session.ended && { end_reason: session.ended.reason }),
+  };
+}
+
+function shownStatus({ assignment, attempt }: Requirement): ServiceStatus {
+  if (assignment) return assignment.status === 'Ready' ? 'Ready' : 'Joining';
+  return attempt === 0 ? 'Registered' : 'Disconnected';
+}

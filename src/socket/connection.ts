@@ -1,0 +1,287 @@
+import type { Socket } from 'node:net';
+import type { Logger } from 'pino';
+import type { RawData, WebSocket } from 'ws';
+import { Close, type CloseReason } from '../../protocol/close.ts';
+import { parse } from '../../protocol/parse.ts';
+import { type Answer, type RequestRow, type Role, requests } from '../../protocol/requests.ts';
+import type { Instance, ServicePeer } from '../services/registry.ts';
+import { GatewayError } from '../sessions/errors.ts';
+import type { Clock } from '../sessions/ports.ts';
+import type { Cursor } from './cursor.ts';
+import { dispatch, type Handlers, later } from './handlers.ts';
+
+/** Frames that wait behind the one in work; a hand types fewer, and a burst of this size is worked off within milliseconds. */
+const pauseAt = 32;
+
+export interface SocketLimits {
+  maxFrameBytes: number;
+  maxBufferedBytes: number;
+  slowReaderMs: number;
+  firstFrameMs: number;
+  messagesPerSecond: number;
+  messageBurst: number;
+  maxRefusedInARow: number;
+  clientPingMs: number;
+  servicePingMs: number;
+  pongTimeoutMs: number;
+}
+
+export interface ConnectionParts {
+  id: string;
+  ws: WebSocket;
+  socket: Socket;
+  handlers: Handlers;
+  limits: SocketLimits;
+  clock: Clock;
+  log: Logger;
+  /** Called once, when the socket has ended: `clean` as a client ends it on purpose. */
+  onEnd(connection: Connection, clean: boolean): void;
+}
+
+/** One socket: takes frames in order, answers each once, and ends with a code that says why. */
+export class Connection implements ServicePeer {
+  readonly id: string;
+  /** Given by the first accepted request that has a role. */
+  role: Role | undefined;
+  /** The session this socket holds, from Creating on. */
+  sessionId: string | undefined;
+  /** Whose session that is. */
+  owner: string | undefined;
+  /** Follows the log of the held session. */
+  cursor: Cursor | undefined;
+  /** The service registered here. */
+  service: Instance | undefined;
+  closed = false;
+
+  readonly #parts: ConnectionParts;
+  readonly #waiting: string[] = [];
+  #busy = false;
+  #pausedReading = false;
+  #flushed: (() => void) | undefined;
+  #closing = false;
+  #accepted = false;
+  #refused = 0;
+  #tokens: number;
+  #tokensAt: number;
+  readonly #openedAt: number;
+  #seenAt: number;
+  #pingedAt: number | undefined;
+  #writtenBytes = 0;
+  #progressAt: number;
+
+  constructor(parts: ConnectionParts) {
+    this.#parts = parts;
+    this.id = parts.id;
+    const now = parts.clock.now();
+    this.#openedAt = this.#seenAt = this.#tokensAt = this.#progressAt = now;
+    this.#tokens = parts.limits.messageBurst;
+    const { ws } = parts;
+    ws.on('message', (data, isBinary) => this.#receive(data, isBinary));
+    ws.on('pong', () => this.#sawSign());
+    // a frame that breaks the protocol: ws closes by itself, and its close event would say 1006 only
+    ws.on('error', (err) =>
+      parts.log.info(
+        { err: { code: (err as { code?: string }).code, message: err.message }, connectionId: this.id },
+        'socket broke the protocol',
+      ),
+    );
+    ws.on('close', (code) => this.#ended(code));
+  }
+
+  /** Queues a frame; false: the socket is ending. */
+  send(frame: object): boolean {
+    return this.sendText(JSON.stringify(frame));
+  }
+
+  sendText(frame: string): boolean {
+    const { ws, limits } = this.#parts;
+    if (this.#closing || this.closed) return false;
+    // where too much waits, this frame's end is what wakes those who stopped for it
+    if (ws.bufferedAmount > limits.maxBufferedBytes) ws.send(frame, () => this.#onFlushed());
+    else ws.send(frame);
+    return true;
+  }
+
+  /** Whether more may be written now; if not, `cursor.wake` is called when it may. */
+  get writable(): boolean {
+    const { ws, limits } = this.#parts;
+    return !this.#closing && !this.closed && ws.bufferedAmount <= limits.maxBufferedBytes;
+  }
+
+  close({ code, reason }: CloseReason | { code: number; reason: string }): void {
+    if (this.#closing || this.closed) return;
+    this.#closing = true;
+    this.#waiting.length = 0;
+    this.#parts.ws.close(code, reason);
+  }
+
+  terminate(): void {
+    this.#parts.ws.terminate();
+  }
+
+  sendError(error: GatewayError, id?: string): void {
+    this.send({
+      type: 'Error',
+      ...(id !== undefined && { id }),
+      ...error.body(this.#parts.clock.now()),
+      ...(this.sessionId !== undefined && { session_id: this.sessionId }),
+    });
+  }
+
+  sendAnswer({ type, body }: Answer, id: string | undefined): void {
+    this.send({ type, ...(id !== undefined && { id }), ...body });
+  }
+
+  /** Called by the sweep: pings a silent socket, ends one that is gone, slow, or never said anything. */
+  check(now: number): void {
+    if (this.closed) return;
+    const { ws, socket, limits } = this.#parts;
+    if (!this.#accepted && now - this.#openedAt >= limits.firstFrameMs) return this.close(Close.HandshakeTimeout);
+    this.#checkReader(now, socket.bytesWritten - socket.writableLength);
+    // pausing stops pongs as well: paused time does not count
+    if (this.#pausedReading) return;
+    if (this.#pingedAt !== undefined) {
+      if (now - this.#pingedAt >= limits.pongTimeoutMs) ws.terminate();
+      return;
+    }
+    const interval = this.role === 'service' ? limits.servicePingMs : limits.clientPingMs;
+    if (now - this.#seenAt < interval || this.#closing) return;
+    this.#pingedAt = now;
+    ws.ping();
+  }
+
+  #checkReader(now: number, writtenBytes: number): void {
+    const { ws, limits } = this.#parts;
+    const progress = writtenBytes > this.#writtenBytes;
+    this.#writtenBytes = writtenBytes;
+    if (progress || ws.bufferedAmount <= limits.maxBufferedBytes) this.#progressAt = now;
+    else if (now - this.#progressAt >= limits.slowReaderMs) {
+      // it reads nothing, so it would not read the close frame either: soon after, the socket is cut
+      this.close(Close.TooSlow);
+      this.#onFlushed();
+    }
+  }
+
+  #sawSign(): void {
+    this.#seenAt = this.#parts.clock.now();
+    this.#pingedAt = undefined;
+  }
+
+  #receive(data: RawData, isBinary: boolean): void {
+    if (this.#closing) return;
+    this.#sawSign();
+    if (isBinary) return this.close({ code: 1003, reason: 'text frames only' });
+    if (!this.#takeToken()) return;
+    // ws hands text over as one Buffer
+    if (this.#waiting.push((data as Buffer).toString()) === pauseAt) this.#pauseReading(true);
+    if (!this.#busy) void this.#drain();
+  }
+
+  #takeToken(): boolean {
+    const { limits, clock } = this.#parts;
+    const now = clock.now();
+    this.#tokens = Math.min(limits.messageBurst, this.#tokens + ((now - this.#tokensAt) / 1_000) * limits.messagesPerSecond);
+    this.#tokensAt = now;
+    if (this.#tokens >= 1) {
+      this.#tokens -= 1;
+      return true;
+    }
+    const retryAfterMs = Math.ceil(1_000 / limits.messagesPerSecond);
+    this.sendError(new GatewayError('RATE_LIMITED', `more than ${limits.messagesPerSecond} messages a second`, { retryAfterMs }));
+    this.close(Close.RateLimited);
+    return false;
+  }
+
+  #pauseReading(paused: boolean): void {
+    this.#pausedReading = paused;
+    if (paused) this.#parts.ws.pause();
+    else {
+      this.#parts.ws.resume();
+      this.#sawSign();
+    }
+  }
+
+  /** One loop a socket, not one promise chain a frame. Cannot reject. */
+  async #drain(): Promise<void> {
+    this.#busy = true;
+    for (let frame = this.#waiting.shift(); frame !== undefined; frame = this.#waiting.shift()) {
+      if (this.#pausedReading && this.#waiting.length < pauseAt) this.#pauseReading(false);
+      const done = this.#handle(frame);
+      if (done) await done;
+      if (!this.writable && !this.closed) await new Promise<void>((flushed) => this.#whenFlushed(flushed));
+    }
+    this.#busy = false;
+  }
+
+  #whenFlushed(flushed: () => void): void {
+    if (this.#closing || this.closed) return flushed();
+    this.#flushed = flushed;
+    // an empty ping carries the callback behind what waits
+    this.#parts.ws.ping(undefined, undefined, () => this.#onFlushed());
+  }
+
+  #onFlushed(): void {
+    this.#flushed?.();
+    this.#flushed = undefined;
+    this.cursor?.wake();
+  }
+
+  #handle(frame: string): Promise<void> | undefined {
+    const parsed = parse(frame);
+    if (!parsed.ok) {
+      const fatal = parsed.code !== 'VALIDATION_FAILED';
+      this.#refuse(new GatewayError(parsed.code, parsed.message, parsed.details && { details: parsed.details }), parsed.id);
+      if (fatal) this.close(Close.BadMessage);
+      return undefined;
+    }
+    const { request } = parsed;
+    const row: RequestRow = requests[request.type];
+    if (this.role !== undefined && !row.from.includes(this.role)) {
+      this.#refuse(new GatewayError('FORBIDDEN', `a ${this.role} socket may not send ${request.type}`), request.id);
+      return undefined;
+    }
+    try {
+      const outcome = dispatch(this.#parts.handlers, request, this);
+      if (outcome instanceof Promise) {
+        return outcome.then(
+          (answer) => this.#answered(row, answer, request.id),
+          (error) => this.#refuse(error, request.id),
+        );
+      }
+      this.#answered(row, outcome, request.id);
+    } catch (error) {
+      this.#refuse(error, request.id);
+    }
+    return undefined;
+  }
+
+  #answered(row: RequestRow, outcome: Answer | typeof later | void, id: string | undefined): void {
+    this.#accepted = true;
+    this.#refused = 0;
+    if (this.role === undefined && row.givesRole !== false) this.role = row.from[0];
+    if (outcome !== undefined && outcome !== later) this.sendAnswer(outcome, id);
+  }
+
+  #refuse(error: unknown, id: string | undefined): void {
+    const { log, limits } = this.#parts;
+    if (error instanceof GatewayError) {
+      log.debug({ connectionId: this.id, sessionId: this.sessionId, code: error.code }, 'frame refused');
+      this.sendError(error, id);
+      if (error.code !== 'VALIDATION_FAILED' && error.code !== 'FORBIDDEN') {
+        this.#accepted = true;
+        this.#refused = 0;
+      } else if (++this.#refused >= limits.maxRefusedInARow) this.close(Close.TooManyRefused);
+      return;
+    }
+    log.error({ err: error, connectionId: this.id, sessionId: this.sessionId, errorId: this.id }, 'frame failed');
+    this.sendError(new GatewayError('INTERNAL', 'Internal error', { details: { error_id: this.id } }), id);
+  }
+
+  #ended(code: number): void {
+    if (this.closed) return;
+    this.closed = true;
+    this.#waiting.length = 0;
+    this.#onFlushed();
+    this.#parts.onEnd(this, code === 1_000 || code === 1_005);
+  }
+}

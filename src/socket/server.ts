@@ -1,0 +1,167 @@
+import type { IncomingMessage, Server } from 'node:http';
+import type { Socket } from 'node:net';
+import type { Duplex } from 'node:stream';
+import type { Logger } from 'pino';
+import { v7 as uuid } from 'uuid';
+import { type ServerOptions, WebSocketServer } from 'ws';
+import { Close } from '../../protocol/close.ts';
+import { maxDepth } from '../../protocol/parse.ts';
+import { PROTOCOL_VERSION, SUBPROTOCOL } from '../../protocol/version.ts';
+import type { Admission } from '../admission.ts';
+import type { Dispatcher } from '../services/dispatcher.ts';
+import type { Sessions } from '../sessions/manager.ts';
+import type { Clock } from '../sessions/ports.ts';
+import { Connection, type SocketLimits } from './connection.ts';
+import type { Handlers } from './handlers.ts';
+import type { LiveSessions } from './live.ts';
+
+const path = '/ws';
+const checkMs = 1_000;
+/** A peer that does not answer our close frame is cut after this. */
+const closeTimeoutMs = 2_000;
+
+export interface SocketServerParts {
+  server: Server;
+  sessions: Sessions;
+  dispatcher: Dispatcher;
+  live: LiveSessions;
+  handlers: Handlers;
+  admit: Admission;
+  limits: SocketLimits & { maxConnections: number };
+  clock: Clock;
+  log: Logger;
+  version: string;
+  nodeId: string;
+}
+
+/** Takes WebSocket upgrades at /ws and keeps the connections. */
+export class SocketServer {
+  readonly #parts: SocketServerParts;
+  readonly #connections = new Set<Connection>();
+  readonly #wss: WebSocketServer;
+  readonly #stop: () => void;
+  #draining = false;
+
+  constructor(parts: SocketServerParts) {
+    this.#parts = parts;
+    this.#wss = new WebSocketServer({
+      noServer: true,
+      maxPayload: parts.limits.maxFrameBytes,
+      perMessageDeflate: false,
+      clientTracking: false,
+      handleProtocols: (offered) => (offered.has(SUBPROTOCOL) ? SUBPROTOCOL : false),
+      // these three are not in @types/ws
+      ...({ closeTimeout: closeTimeoutMs, maxFragments: 256, maxPendingAutoPongs: 16 } as ServerOptions),
+    });
+    this.#wss.on('error', (err) => parts.log.error({ err }, 'websocket server failed'));
+    parts.server.on('upgrade', (request, socket, head) => this.#upgrade(request, socket, head));
+    this.#stop = parts.clock.every(checkMs, () => {
+      const now = parts.clock.now();
+      for (const connection of this.#connections) connection.check(now);
+    });
+  }
+
+  get size(): number {
+    return this.#connections.size;
+  }
+
+  /** Refuses new sockets and tells the others that they will be closed. */
+  drain(deadlineMs: number): void {
+    this.#draining = true;
+    for (const connection of this.#connections) connection.send({ type: 'GoAway', reason: 'shutdown', deadline_ms: deadlineMs });
+  }
+
+  /** Closes every socket with 4452, and cuts those that do not answer within 2 s. */
+  async close(): Promise<void> {
+    this.#draining = true;
+    this.#stop();
+    const open = [...this.#connections];
+    const ended = open.map((connection) => new Promise<void>((done) => this.#onGone.set(connection, done)));
+    for (const connection of open) connection.close(Close.Draining);
+    const timer = setTimeout(() => {
+      for (const connection of open) connection.terminate();
+    }, closeTimeoutMs);
+    await Promise.all(ended);
+    clearTimeout(timer);
+  }
+
+  readonly #onGone = new Map<Connection, () => void>();
+
+  #upgrade(request: IncomingMessage, socket: Duplex, head: Buffer): void {
+    const { admit, limits, log } = this.#parts;
+    socket.on('error', (err) => log.debug({ err }, 'socket failed before it was a websocket'));
+    const refusal = admit(request);
+    if (request.url?.split('?')[0] !== path) return refuse(socket, 404, `sockets are served at ${path}`);
+    if (refusal !== undefined) return refuse(socket, 403, refusal);
+    if (this.#draining) return refuse(socket, 503, 'the gateway is shutting down');
+    const offered = request.headers['sec-websocket-protocol'];
+    // ws would take the socket without one, and clients then fail
+    if (offered !== undefined && !offered.split(',').some((name) => name.trim() === SUBPROTOCOL)) {
+      return refuse(socket, 400, `the only subprotocol is ${SUBPROTOCOL}`);
+    }
+    this.#wss.handleUpgrade(request, socket, head, (ws) => {
+      const { handlers, clock } = this.#parts;
+      if (this.#connections.size >= limits.maxConnections) {
+        ws.on('error', () => ws.terminate());
+        return ws.close(Close.Overloaded.code, Close.Overloaded.reason);
+      }
+      const connection = new Connection({
+        id: uuid(),
+        ws,
+        socket: socket as Socket,
+        handlers,
+        limits,
+        clock,
+        log,
+        onEnd: (ended, clean) => this.#ended(ended, clean),
+      });
+      this.#connections.add(connection);
+      log.debug({ connectionId: connection.id, remoteAddress: request.socket.remoteAddress }, 'socket opened');
+      if (offered !== undefined) this.#hello(connection);
+    });
+  }
+
+  #hello(connection: Connection): void {
+    const { limits, version, nodeId } = this.#parts;
+    connection.send({
+      type: 'Hello',
+      protocol: PROTOCOL_VERSION,
+      server: 'session-gateway',
+      version,
+      node_id: nodeId,
+      connection_id: connection.id,
+      auth: 'none',
+      heartbeat: { interval_ms: limits.clientPingMs, timeout_ms: limits.pongTimeoutMs },
+      limits: {
+        max_frame_bytes: limits.maxFrameBytes,
+        max_depth: maxDepth,
+        max_buffered_bytes: limits.maxBufferedBytes,
+        slow_reader_ms: limits.slowReaderMs,
+        first_frame_ms: limits.firstFrameMs,
+        messages_per_second: limits.messagesPerSecond,
+        max_refused_in_a_row: limits.maxRefusedInARow,
+      },
+    });
+  }
+
+  /** Whatever ended the socket: its live entry goes now, its session ends, its service's sessions are told. */
+  #ended(connection: Connection, clean: boolean): void {
+    const { live, sessions, dispatcher, log } = this.#parts;
+    this.#connections.delete(connection);
+    const sessionId = live.release(connection);
+    log.debug({ connectionId: connection.id, sessionId, clean }, 'socket closed');
+    if (sessionId !== undefined)
+      void sessions.tell(sessionId, { type: 'End', reason: clean ? 'client_ended' : 'client_gone', by: 'client' });
+    if (connection.service) dispatcher.disconnected(connection.service);
+    this.#onGone.get(connection)?.();
+    this.#onGone.delete(connection);
+  }
+}
+
+function refuse(socket: Duplex, status: number, message: string): void {
+  const body = `${message}\n`;
+  const reasons: Record<number, string> = { 400: 'Bad Request', 403: 'Forbidden', 404: 'Not Found', 503: 'Service Unavailable' };
+  socket.end(
+    `HTTP/1.1 ${status} ${reasons[status]}\r\nConnection: close\r\nContent-Type: text/plain; charset=utf-8\r\nContent-Length: ${Buffer.byteLength(body)}\r\n\r\n${body}`,
+  );
+}

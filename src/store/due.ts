@@ -1,0 +1,54 @@
+const slotMs = 100;
+
+/** Which ids are due when: ids in slots of 100 ms, so that adding, moving and finding cost the same however many wait. */
+export class DueIndex {
+  readonly #slots = new Map<number, Set<string>>();
+  readonly #slotOf = new Map<string, number>();
+  /** Nothing waits in an earlier slot. */
+  #first = Number.POSITIVE_INFINITY;
+
+  /** `at`: epoch ms; Infinity: never. */
+  set(id: string, at: number): void {
+    const slot = Math.floor(at / slotMs);
+    const old = this.#slotOf.get(id);
+    if (old === slot) return;
+    this.delete(id);
+    if (at === Number.POSITIVE_INFINITY) return;
+    this.#slotOf.set(id, slot);
+    const ids = this.#slots.get(slot);
+    if (ids) ids.add(id);
+    else this.#slots.set(slot, new Set([id]));
+    if (slot < this.#first) this.#first = slot;
+  }
+
+  delete(id: string): void {
+    const slot = this.#slotOf.get(id);
+    if (slot === undefined) return;
+    this.#slotOf.delete(id);
+    const ids = this.#slots.get(slot);
+    ids?.delete(id);
+    if (ids?.size === 0) this.#slots.delete(slot);
+  }
+
+  /** Ids due at `before` or in the same tenth of a second, the earliest first. They stay until they are set anew. */
+  upTo(before: number, limit: number): string[] {
+    const last = Math.floor(before / slotMs);
+    const found: string[] = [];
+    if (this.#slots.size === 0) this.#first = Number.POSITIVE_INFINITY;
+    if (last < this.#first) return found;
+    // after a long sleep there are fewer slots than tenths of a second to walk through
+    if (last - this.#first > this.#slots.size) this.#first = Math.min(...this.#slots.keys());
+    for (let slot = this.#first; slot <= last && found.length < limit; slot++) {
+      const ids = this.#slots.get(slot);
+      if (!ids) {
+        if (slot === this.#first) this.#first = slot + 1;
+        continue;
+      }
+      for (const id of ids) {
+        if (found.length === limit) break;
+        found.push(id);
+      }
+    }
+    return found;
+  }
+}
