@@ -1,0 +1,225 @@
+import { expect, test } from 'vitest';
+import { connectService, TestClient } from '../support/client.ts';
+import { startGateway } from '../support/gateway.ts';
+
+async function waiting(url: string, more: object = {}) {
+  const client = await TestClient.connect(url);
+  const made = await client.ask({ type: 'NewSessionRequest', user_identity: 'ada', required_services: ['asr'], ...more });
+  return { client, session_id: made.session_id as string, room: made.room_name as string };
+}
+
+test('a service that registers late is offered what waits for it', async () => {
+  const { url } = await startGateway();
+  const { client } = await waiting(url);
+  await connectService(url, 'asr');
+  await client.next('SessionReady');
+});
+
+test('a service id is held by one live instance', async () => {
+  const { url } = await startGateway();
+  await connectService(url, 'asr', { instance_id: 'a' });
+  const other = await TestClient.connect(url);
+  const refused = await other.ask({ type: 'RegisterServiceRequest', service_id: 'asr', instance_id: 'b' });
+  expect(refused).toMatchObject({
+    type: 'Error',
+    code: 'SERVICE_ID_EXISTS',
+    error: 'InvalidRequest',
+    message: 'Service ID already exists',
+  });
+  expect(await other.ask({ type: 'RegisterServiceRequest', service_id: 'asr', instance_id: 'a' })).toMatchObject({ success: true });
+  expect(await other.ask({ type: 'RegisterServiceRequest', service_id: 'tts' })).toMatchObject({ code: 'FORBIDDEN' });
+});
+
+test('a service whose socket has gone may be replaced by any instance of its id', async () => {
+  const { url } = await startGateway();
+  const old = await connectService(url, 'asr', { instance_id: 'a' });
+  old.ws.terminate();
+  await old.closed;
+  const fresh = await TestClient.connect(url);
+  await expect
+    .poll(async () => (await fresh.ask({ type: 'RegisterServiceRequest', service_id: 'asr', instance_id: 'b' })).type)
+    .toBe('RegisterServiceResponse');
+});
+
+test('a declined offer is made again after the asked pause, and the client is told each step', async () => {
+  const { url, clock } = await startGateway();
+  const asr = await connectService(url, 'asr', { auto: false });
+  const { client } = await waiting(url);
+  const first = await asr.next('JoinRoomRequest');
+  asr.send({ type: 'JoinRoomResponse', assignment_id: first.assignment_id, accepted: false, reason: 'warming up', retry_after_ms: 4_000 });
+  expect(await client.next((f) => f.status === 'Disconnected')).toMatchObject({ service_id: 'asr', attempt: 1, error: 'warming up' });
+  await clock.advance(3_000);
+  await asr.caughtUp();
+  expect(asr.frames.filter((f) => f.type === 'JoinRoomRequest')).toEqual([]);
+  await clock.advance(2_000);
+  expect(await asr.next('JoinRoomRequest')).toMatchObject({ attempt: 2, resuming: false });
+});
+
+test('an offer nobody answers in ten seconds has failed, and a late accept is told to leave', async () => {
+  const { url, clock } = await startGateway();
+  const asr = await connectService(url, 'asr', { auto: false });
+  await waiting(url);
+  const { assignment_id } = await asr.next('JoinRoomRequest');
+  await clock.advance(10_000);
+  expect(await asr.next('LeaveRoomRequest')).toMatchObject({ assignment_id });
+  asr.send({ type: 'JoinRoomResponse', assignment_id, accepted: true });
+  expect(await asr.next('LeaveRoomRequest')).toMatchObject({ assignment_id, reason: 'the offer is over' });
+  await clock.advance(2_000);
+  expect((await asr.next('JoinRoomRequest')).assignment_id).not.toBe(assignment_id);
+});
+
+test('a full service takes its next session when a slot is free', async () => {
+  const { url } = await startGateway();
+  await connectService(url, 'asr', { max_sessions: 1 });
+  const first = await waiting(url);
+  await first.client.next('SessionReady');
+  const second = await waiting(url);
+  await second.client.caughtUp();
+  expect(second.client.types()).not.toContain('SessionReady');
+  await first.client.ask({ type: 'EndSessionRequest' });
+  await second.client.next('SessionReady');
+});
+
+test('a service that comes back within five seconds with what it holds is kept', async () => {
+  const { url, clock } = await startGateway();
+  const asr = await connectService(url, 'asr', { auto: false, instance_id: 'a' });
+  const { client, session_id } = await waiting(url);
+  const { assignment_id } = await asr.next('JoinRoomRequest');
+  await asr.ask({ type: 'ServiceReady', assignment_id });
+  await client.next('SessionReady');
+  asr.ws.terminate();
+  await asr.closed;
+  await clock.advance(2_000);
+  const back = await TestClient.connect(url);
+  const held = [
+    { session_id, assignment_id },
+    { session_id, assignment_id: 'long-over' },
+  ];
+  expect(await back.ask({ type: 'RegisterServiceRequest', service_id: 'asr', instance_id: 'a', held })).toMatchObject({
+    keep: [assignment_id],
+    release: ['long-over'],
+  });
+  await clock.advance(10_000);
+  await client.caughtUp();
+  expect(client.types()).not.toContain('SessionDegraded');
+  expect(await client.ask({ type: 'GetSessionRequest' })).toMatchObject({ health: 'ok', ready_services: ['asr'] });
+});
+
+test('a service lost after ready leaves the session degraded until a fresh one serves', async () => {
+  const { url, clock } = await startGateway();
+  const asr = await connectService(url, 'asr');
+  const { client } = await waiting(url);
+  await client.next('SessionReady');
+  asr.ws.terminate();
+  await asr.closed;
+  await clock.advance(6_000);
+  expect(await client.next('SessionDegraded')).toMatchObject({ missing: ['asr'] });
+  const fresh = await connectService(url, 'asr');
+  expect(await fresh.next('JoinRoomRequest')).toMatchObject({ attempt: 2, resuming: true, deadline_ms: 60_000 });
+  await client.next('SessionRestored');
+});
+
+test('a service that restarted without what it held is asked anew at once', async () => {
+  const { url, clock } = await startGateway();
+  const asr = await connectService(url, 'asr', { instance_id: 'a' });
+  const { client } = await waiting(url);
+  await client.next('SessionReady');
+  asr.ws.terminate();
+  await asr.closed;
+  await clock.advance(1_000);
+  const fresh = await connectService(url, 'asr', { instance_id: 'b' });
+  expect(await fresh.next('JoinRoomRequest')).toMatchObject({ resuming: true });
+  await client.next('SessionRestored');
+});
+
+test('a lost service that nobody replaces ends the session', async () => {
+  const { url, clock, rooms } = await startGateway();
+  const asr = await connectService(url, 'asr');
+  const { client, room } = await waiting(url);
+  await client.next('SessionReady');
+  rooms.join(room, 'ada');
+  asr.ws.terminate();
+  await asr.closed;
+  await clock.advance(70_000);
+  expect(await client.next('SessionEnded')).toMatchObject({ reason: 'service_lost' });
+  expect(rooms.open.size).toBe(0);
+});
+
+test('a service lost before ready stays wanted until the join deadline', async () => {
+  const { url, clock } = await startGateway();
+  const asr = await connectService(url, 'asr', { auto: false });
+  const { client } = await waiting(url);
+  const { assignment_id } = await asr.next('JoinRoomRequest');
+  asr.send({ type: 'JoinRoomResponse', assignment_id, accepted: true });
+  await asr.caughtUp();
+  asr.ws.terminate();
+  await asr.closed;
+  await clock.advance(20_000);
+  await connectService(url, 'asr');
+  await client.next('SessionReady');
+});
+
+test('ServiceFailed and ServiceLeft unasked make the service wanted again', async () => {
+  const { url, clock } = await startGateway();
+  const asr = await connectService(url, 'asr', { auto: false });
+  const { client } = await waiting(url);
+  const first = await asr.next('JoinRoomRequest');
+  asr.send({ type: 'ServiceFailed', assignment_id: first.assignment_id, error: 'no model' });
+  expect(await client.next((f) => f.error === 'no model')).toMatchObject({ status: 'Disconnected' });
+  await clock.advance(2_000);
+  const second = await asr.next('JoinRoomRequest');
+  await asr.ask({ type: 'ServiceReady', assignment_id: second.assignment_id });
+  await client.next('SessionReady');
+  asr.send({ type: 'ServiceLeft', assignment_id: second.assignment_id, clean: true });
+  await client.next('SessionDegraded');
+  expect(await asr.next('JoinRoomRequest')).toMatchObject({ attempt: 3, resuming: true });
+});
+
+test('a registered socket speaks only for its own service and its own assignments', async () => {
+  const { url } = await startGateway();
+  const asr = await connectService(url, 'asr', { auto: false });
+  const tts = await connectService(url, 'tts', { auto: false });
+  const { session_id } = await waiting(url, { required_services: ['asr', 'tts'] });
+  const { assignment_id } = await asr.next('JoinRoomRequest');
+  expect(await tts.ask({ type: 'ServiceReady', session_id, service_id: 'asr' })).toMatchObject({ code: 'FORBIDDEN' });
+  for (const type of ['ServiceReady', 'ServiceFailed']) {
+    expect(await tts.ask({ type, assignment_id })).toMatchObject({ type: 'Error', code: 'ASSIGNMENT_NOT_FOUND' });
+  }
+  expect(await asr.ask({ type: 'ServiceReady', session_id: 'another', service_id: 'asr' })).toMatchObject({ code: 'SESSION_NOT_FOUND' });
+  expect(await asr.ask({ type: 'NewSessionRequest', user_identity: 'ada' })).toMatchObject({ code: 'FORBIDDEN' });
+});
+
+test('without authentication ready may be said by a socket that registered nothing', async () => {
+  const { url } = await startGateway();
+  await connectService(url, 'asr', { auto: false });
+  const { client, session_id } = await waiting(url);
+  const hand = await TestClient.connect(url);
+  await client.next('ServiceStatusChanged');
+  expect(await hand.ask({ type: 'ServiceReady', session_id, service_id: 'asr' })).toMatchObject({ success: true, all_ready: true });
+  await client.next('SessionReady');
+  expect(await hand.ask({ type: 'ServiceReady', session_id, service_id: 'tts' })).toMatchObject({ code: 'ASSIGNMENT_NOT_FOUND' });
+});
+
+test('ready for a session that has ended is refused with the reason', async () => {
+  const { url } = await startGateway();
+  const asr = await connectService(url, 'asr', { auto: false });
+  const { client, session_id } = await waiting(url);
+  await asr.next('JoinRoomRequest');
+  await client.ask({ type: 'EndSessionRequest' });
+  expect(await asr.ask({ type: 'ServiceReady', session_id, service_id: 'asr' })).toMatchObject({
+    code: 'ILLEGAL_STATE',
+    details: { reason: 'client_ended' },
+  });
+});
+
+test('services that do not leave are not waited for longer than three seconds', async () => {
+  const { url, clock, holds } = await startGateway();
+  const asr = await connectService(url, 'asr', { auto: false });
+  const { client } = await waiting(url);
+  await asr.next('JoinRoomRequest');
+  await client.ask({ type: 'EndSessionRequest' });
+  await asr.next('LeaveRoomRequest');
+  await clock.advance(4_000);
+  expect(await client.next('SessionEnded')).toMatchObject({ reason: 'client_ended' });
+  expect(holds()).toMatchObject({ live_sessions: 0, watched_rooms: 0, waiting: 0 });
+});

@@ -1,0 +1,125 @@
+import { mkdirSync, mkdtempSync, realpathSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { expect, onTestFinished, test } from 'vitest';
+import { TestClient } from '../support/client.ts';
+import { startGateway } from '../support/gateway.ts';
+
+function folders() {
+  const top = realpathSync(mkdtempSync(join(tmpdir(), 'workspace-')));
+  onTestFinished(() => rmSync(top, { recursive: true }));
+  const root = join(top, 'root');
+  mkdirSync(join(root, 'inside'), { recursive: true });
+  mkdirSync(join(top, 'outside'));
+  writeFileSync(join(root, 'file'), '');
+  symlinkSync(join(top, 'outside'), join(root, 'leads-out'));
+  symlinkSync(join(root, 'inside'), join(top, 'leads-in'));
+  return { top, root };
+}
+
+async function connected() {
+  const { top, root } = folders();
+  const gateway = await startGateway({ workspace: { roots: [root] } });
+  return { top, root, gateway, client: await TestClient.connect(gateway.url) };
+}
+
+const uuidV4 = /^[0-9a-f]{8}-[0-9a-f]{4}-4[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}$/;
+
+test('the gateway says nothing before it is spoken to', async () => {
+  const { client } = await connected();
+  await client.caughtUp();
+  expect(client.types()).toEqual(['Pong']);
+});
+
+test('a folder inside the roots gives an active session that holds the socket', async () => {
+  const { client, root, gateway } = await connected();
+  const answer = await client.ask({ type: 'NewSessionRequest', id: '7', workspace_dir: join(root, 'inside') });
+  expect(answer).toMatchObject({
+    type: 'NewSessionResponse',
+    id: '7',
+    status: 'Active',
+    workspace_dir: join(root, 'inside'),
+    ready_services: [],
+    pending_services: [],
+    seq: 1,
+  });
+  expect(answer.session_id).toMatch(uuidV4);
+  expect(answer).not.toHaveProperty('room_name');
+  expect(gateway.live.has(answer.session_id)).toBe(true);
+});
+
+test('links and .. are resolved before the roots are asked', async () => {
+  const { client, top, root } = await connected();
+  const through = await client.ask({ type: 'NewSessionRequest', workspace_dir: join(top, 'leads-in') });
+  expect(through).toMatchObject({ type: 'NewSessionResponse', workspace_dir: join(root, 'inside') });
+});
+
+test.each([
+  ['a missing folder', (root: string) => join(root, 'missing'), 'WORKSPACE_NOT_FOUND'],
+  ['a file', (root: string) => join(root, 'file'), 'WORKSPACE_NOT_FOUND'],
+  ['a folder outside', (root: string) => join(root, '..', 'outside'), 'WORKSPACE_FORBIDDEN'],
+  ['a missing folder outside', (root: string) => join(root, '..', 'nowhere'), 'WORKSPACE_FORBIDDEN'],
+  ['dots that lead outside', (root: string) => `${root}/inside/../../outside`, 'WORKSPACE_FORBIDDEN'],
+  ['a link that leads outside', (root: string) => join(root, 'leads-out'), 'WORKSPACE_FORBIDDEN'],
+  ['a missing folder behind a link that leads outside', (root: string) => join(root, 'leads-out', 'missing'), 'WORKSPACE_FORBIDDEN'],
+  ["a neighbour whose name begins like the root's", (root: string) => `${root}-neighbour`, 'WORKSPACE_FORBIDDEN'],
+  ['a relative path', () => 'inside', 'VALIDATION_FAILED'],
+])('%s is refused, and the socket stays', async (_, path, code) => {
+  const { client, root } = await connected();
+  const refused = await client.ask({ type: 'NewSessionRequest', id: 'a', workspace_dir: path(root) });
+  expect(refused).toMatchObject({ type: 'Error', id: 'a', code, error: 'InvalidRequest', retryable: false });
+  const next = await client.ask({ type: 'NewSessionRequest', workspace_dir: root });
+  expect(next.type).toBe('NewSessionResponse');
+});
+
+test('a second NewSession on a bound socket is refused, and the first session goes on', async () => {
+  const { client, root, gateway } = await connected();
+  const first = await client.ask({ type: 'NewSessionRequest', workspace_dir: root });
+  const second = await client.ask({ type: 'NewSessionRequest', workspace_dir: root });
+  expect(second).toMatchObject({ type: 'Error', code: 'SESSION_ALREADY_EXISTS', session_id: first.session_id });
+  const session = await client.ask({ type: 'GetSessionRequest' });
+  expect(session).toMatchObject({ session_id: first.session_id, status: 'Active' });
+  expect(gateway.live.size).toBe(1);
+});
+
+test.each([
+  ['{"type":"NewSessionRequest"', 'INVALID_JSON'],
+  ['[]', 'INVALID_REQUEST'],
+  ['{"id":"1"}', 'INVALID_REQUEST'],
+  ['{"type":"constructor"}', 'UNKNOWN_TYPE'],
+  ['{"type":"NewSession"}', 'UNKNOWN_TYPE'],
+  ['['.repeat(17), 'INVALID_JSON'],
+])('%s is answered by Error, then the socket closes 4400', async (frame, code) => {
+  const { client } = await connected();
+  client.send(frame);
+  expect(await client.next('Error')).toMatchObject({ code });
+  expect(await client.closed).toEqual({ code: 4400, reason: 'bad message' });
+});
+
+test('wrong fields are answered with their paths, and the socket stays', async () => {
+  const { client } = await connected();
+  const refused = await client.ask({ type: 'NewSessionRequest', user_identity: 'ada', required_services: ['asr', 3], ttl_hours: 'long' });
+  expect(refused).toMatchObject({ type: 'Error', code: 'VALIDATION_FAILED' });
+  expect(refused.details.issues.map((issue: { path: string }) => issue.path)).toEqual(['required_services.1', 'ttl_hours']);
+  await client.caughtUp();
+});
+
+test.each([
+  ['closes with 1000', (client: TestClient) => client.ws.close(1000), 'client_ended'],
+  ['closes without a code', (client: TestClient) => client.ws.close(), 'client_ended'],
+  ['closes with another code', (client: TestClient) => client.ws.close(3001), 'client_gone'],
+  ['is cut', (client: TestClient) => client.ws.terminate(), 'client_gone'],
+])('when the socket %s its live entry goes and the session ends', async (_, end, reason) => {
+  const { client, root, gateway } = await connected();
+  const operator = await TestClient.connect(gateway.url);
+  const { session_id } = await client.ask({ type: 'NewSessionRequest', workspace_dir: root });
+  end(client);
+  await client.closed;
+  await operator.caughtUp();
+  await expect.poll(() => gateway.live.size).toBe(0);
+  expect(await operator.ask({ type: 'GetSessionRequest', session_id })).toMatchObject({
+    status: 'Terminated',
+    end_reason: reason,
+    link: 'none',
+  });
+});

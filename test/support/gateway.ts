@@ -1,0 +1,36 @@
+import { onTestFinished } from 'vitest';
+import { configSchema } from '../../src/config.ts';
+import { startGateway as start } from '../../src/gateway.ts';
+import { makeLog } from '../../src/log.ts';
+import { ManualClock } from './clock.ts';
+import { FakeRooms } from './rooms.ts';
+
+type Sections = Record<string, Record<string, unknown>>;
+
+/** Every section with its defaults, and what the test sets; a free port. */
+export function testConfig(overrides: Sections = {}) {
+  const sections = Object.keys(configSchema.shape);
+  return configSchema.parse(
+    Object.fromEntries(sections.map((name) => [name, { ...(name === 'server' && { port: 0, drain_s: 2 }), ...overrides[name] }])),
+  );
+}
+
+/** A gateway on a free port with rooms in memory and time that stands still. Closed with the test. */
+export async function startGateway(overrides: Sections = {}) {
+  const clock = new ManualClock();
+  const rooms = new FakeRooms(() => clock.now());
+  const gateway = await start({
+    config: testConfig(overrides),
+    livekit: { apiKey: 'test', apiSecret: 'a-secret-of-at-least-32-characters', mode: 'create', serverUrl: rooms.url },
+    log: makeLog(process.env.TEST_LOG ?? 'silent'),
+    clock,
+    rooms,
+  });
+  let closed: Promise<void> | undefined;
+  const close = () => {
+    closed ??= gateway.close();
+    return closed;
+  };
+  onTestFinished(close);
+  return { ...gateway, close, clock, rooms };
+}

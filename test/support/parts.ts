@@ -1,0 +1,74 @@
+import { accessSync, constants, statSync } from 'node:fs';
+import { homedir } from 'node:os';
+import { delimiter, join } from 'node:path';
+import { describe, test } from 'vitest';
+import { findLiveKitBinary } from '../../src/rooms/find.ts';
+
+/** A real program some tests need and npm does not bring. */
+export interface Part {
+  name: string;
+  /** Absent: it is not on this machine. */
+  path: string | undefined;
+  /** The one line that installs it. */
+  install: string;
+}
+
+const root = join(import.meta.dirname, '../..');
+
+const isProgram = (path: string): boolean => {
+  try {
+    accessSync(path, constants.X_OK);
+    return statSync(path).isFile();
+  } catch {
+    return false;
+  }
+};
+
+const onPath = (name: string): string[] => (process.env.PATH ?? '').split(delimiter).map((folder) => join(folder || '.', name));
+
+/** A program named by the environment is the only one looked at: a wrong name must not be covered up by another program. */
+const find = (chosen: string | undefined, places: string[]): string | undefined => (chosen ? [chosen] : places).find(isProgram);
+
+export const parts = {
+  livekit: {
+    name: 'livekit-server',
+    path: findLiveKitBinary(),
+    install: 'npm run livekit',
+  },
+  websocat: {
+    name: 'websocat',
+    path: find(process.env.WEBSOCAT_BIN, [
+      ...onPath('websocat'),
+      join(root, '.tools/bin/websocat'),
+      join(homedir(), '.cargo/bin/websocat'),
+    ]),
+    install: 'cargo install websocat --version 1.14.0',
+  },
+  chromium: {
+    name: 'chromium',
+    path: find(process.env.CHROMIUM_BIN, ['chromium', 'chromium-browser', 'google-chrome'].flatMap(onPath)),
+    install: 'apt-get install chromium',
+  },
+} satisfies Record<string, Part>;
+
+/** What a skipped suite's title says of a part; the reporter looks for it there. */
+export const notInstalled = (part: Part): string => `${part.name} is not installed`;
+
+/**
+ * `describe` for tests that need real parts: where one is missing the suite is skipped and its title says which.
+ * With TEST_REQUIRE=all a missing part is a failed test.
+ */
+export const describeWith =
+  (...needed: Part[]) =>
+  (name: string, suite: () => void): void => {
+    const missing = needed.filter((part) => part.path === undefined);
+    if (missing.length === 0) {
+      describe(name, suite);
+    } else if (process.env.TEST_REQUIRE === 'all') {
+      test(`${name}: its parts are installed`, () => {
+        throw new Error(missing.map((part) => `${notInstalled(part)}: ${part.install}`).join('\n'));
+      });
+    } else {
+      describe.skip(`${name} [skipped: ${missing.map(notInstalled).join(', ')}]`, suite);
+    }
+  };

@@ -1,0 +1,39 @@
+import type { Reporter, SerializedError, TestModule, TestSuite, Vitest } from 'vitest/node';
+import { notInstalled, type Part, parts } from './parts.ts';
+
+/** Ends a run with the parts whose tests were left out, and with one line of counts that scripts can read. */
+export default class Summary implements Reporter {
+  #isWatching = false;
+  #lines: string[] = [];
+
+  onInit(vitest: Vitest): void {
+    this.#isWatching = vitest.config.watch;
+    // at the exit, so that nothing (coverage, a late error) comes after it
+    if (!this.#isWatching) process.once('exit', () => this.#print());
+  }
+
+  onTestRunEnd(modules: readonly TestModule[], unhandled: readonly SerializedError[]): void {
+    const count = { passed: 0, failed: unhandled.length, skipped: 0 };
+    const leftOut = new Set<Part>();
+    for (const module of modules) {
+      // errors of its own: it did not load, or a hook failed, and its tests did not run
+      const suites: (TestModule | TestSuite)[] = [module, ...module.children.allSuites()];
+      count.failed += suites.filter((suite) => suite.errors().length > 0).length;
+      for (const test of module.children.allTests()) {
+        const { state } = test.result();
+        count[state === 'pending' ? 'skipped' : state]++;
+        if (state !== 'skipped') continue;
+        for (const part of Object.values(parts)) if (test.fullName.includes(notInstalled(part))) leftOut.add(part);
+      }
+    }
+    this.#lines = [
+      ...[...leftOut].map((part) => `left out: tests that need ${part.name}: ${part.install}`),
+      `${count.passed} passed, ${count.failed} failed, ${count.skipped} skipped`,
+    ];
+    if (this.#isWatching) this.#print();
+  }
+
+  #print(): void {
+    if (this.#lines.length > 0) process.stdout.write(`${this.#lines.join('\n')}\n`);
+  }
+}

@@ -1,0 +1,81 @@
+import { type Reach, RoomNameTaken, type Rooms, RoomsError } from '../../src/sessions/ports.ts';
+import type { Participant, Room, Session } from '../../src/sessions/record.ts';
+
+/** A LiveKit in memory: rooms, who is in them, and the ways it can fail. */
+export class FakeRooms implements Rooms {
+  readonly url = 'ws://livekit.test';
+  readonly reach: Reach = { ever: true, downSince: undefined };
+  readonly open = new Map<string, Map<string, Participant>>();
+  readonly foreign = new Set<string>();
+  reachable = true;
+  /** While set, calls of `create` wait. */
+  #gate: Promise<void> | undefined;
+  #openGate: (() => void) | undefined;
+  #sids = 0;
+  readonly #now: () => number;
+
+  constructor(now: () => number) {
+    this.#now = now;
+  }
+
+  /** Lets calls of `create` hang until `letCreate`. */
+  holdCreate(): void {
+    this.#gate = new Promise((open) => {
+      this.#openGate = open;
+    });
+  }
+
+  letCreate(): void {
+    this.#openGate?.();
+    this.#gate = undefined;
+  }
+
+  join(name: string, identity: string, kind = 'standard'): void {
+    const room = this.open.get(name);
+    if (!room) throw new Error(`no room ${name}`);
+    room.set(identity, { identity, kind, sid: `PA_${++this.#sids}`, joined_at: this.#now() });
+  }
+
+  leave(name: string, identity: string): void {
+    this.open.get(name)?.delete(identity);
+  }
+
+  async create(room: Room): Promise<void> {
+    this.#call();
+    await this.#gate;
+    if (this.foreign.has(room.name)) throw new RoomNameTaken(room.name);
+    if (!this.open.has(room.name)) this.open.set(room.name, new Map());
+  }
+
+  async remove(room: Room): Promise<void> {
+    this.#call();
+    this.open.delete(room.name);
+  }
+
+  async participants(room: Room): Promise<Participant[] | undefined> {
+    this.#call();
+    const found = this.open.get(room.name);
+    return found && [...found.values()];
+  }
+
+  async ping(): Promise<boolean> {
+    return this.reachable;
+  }
+
+  async clientToken(session: Session): Promise<string> {
+    return `client-token-of-${session.user_identity}`;
+  }
+
+  async serviceToken(_: Session, serviceId: string): Promise<string> {
+    return `service-token-of-${serviceId}`;
+  }
+
+  #call(): void {
+    if (this.reachable) {
+      this.reach.downSince = undefined;
+      return;
+    }
+    this.reach.downSince ??= this.#now();
+    throw new RoomsError('LiveKit at livekit.test cannot be reached (ECONNREFUSED)', false);
+  }
+}
