@@ -1,5 +1,5 @@
 import { type ChildProcess, spawn } from 'node:child_process';
-import { accessSync, constants } from 'node:fs';
+import { accessSync, constants, statSync } from 'node:fs';
 import { createServer } from 'node:net';
 import { delimiter, join, resolve } from 'node:path';
 import { RoomServiceClient } from 'livekit-server-sdk';
@@ -34,7 +34,7 @@ export function findLiveKitBinary(env: NodeJS.ProcessEnv = process.env): string 
     if (!path) return false;
     try {
       accessSync(path, constants.X_OK);
-      return true;
+      return statSync(path).isFile();
     } catch {
       return false;
     }
@@ -84,17 +84,25 @@ async function answers(url: string, key: Key): Promise<boolean> {
 async function startLiveKit(binary: string): Promise<{ serverUrl: string; stop(): Promise<void> } | undefined> {
   // the dev port, so that a server left behind by a killed gateway is found again
   const port = (await freePort(devPort)) ?? (await freePort(0));
-  const [tcp, udp] = [await freePort(0), await freePort(0)];
-  if (!port || !tcp || !udp) return undefined;
-  const config = [
-    `port: ${port}`,
-    'bind_addresses: ["127.0.0.1"]',
-    `rtc: { tcp_port: ${tcp}, udp_port: ${udp}, node_ip: 127.0.0.1, use_external_ip: false }`,
-    `keys: { ${devKey.apiKey}: ${devKey.apiSecret} }`,
-    'logging: { level: error }',
-  ].join('\n');
+  const udp = await freePort(0);
+  if (!port || !udp) return undefined;
+  const config = {
+    port,
+    bind_addresses: ['127.0.0.1'],
+    // media on loopback alone; TCP would listen on every address, and loopback has no need of it
+    rtc: {
+      tcp_port: 0,
+      udp_port: udp,
+      node_ip: '127.0.0.1',
+      use_external_ip: false,
+      enable_loopback_candidate: true,
+      ips: { includes: ['127.0.0.1/32'] },
+    },
+    keys: { [devKey.apiKey]: devKey.apiSecret },
+    logging: { level: 'error' },
+  };
   // its own group: Ctrl-C in the terminal must not end it before the gateway has deleted its rooms
-  const child = spawn(binary, ['--config-body', config], { stdio: 'ignore', detached: true });
+  const child = spawn(binary, ['--config-body', JSON.stringify(config)], { stdio: 'ignore', detached: true });
   const ended = new Promise<void>((done) => {
     child.once('exit', () => done());
     child.once('error', () => done());
@@ -112,6 +120,7 @@ async function startLiveKit(binary: string): Promise<{ serverUrl: string; stop()
 async function stopChild(child: ChildProcess, ended: Promise<void>): Promise<void> {
   if (child.exitCode !== null || child.pid === undefined) return;
   child.kill('SIGTERM');
+  // one that comes while it starts can be lost
   const timer = setTimeout(() => child.kill('SIGKILL'), stopMs);
   await ended;
   clearTimeout(timer);

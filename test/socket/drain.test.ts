@@ -1,0 +1,44 @@
+import { expect, test } from 'vitest';
+import { connectService, TestClient } from '../support/client.ts';
+import { startGateway } from '../support/gateway.ts';
+
+test('a stop says GoAway, ends the sessions, then closes every socket with 4452', async () => {
+  const { url, close, rooms, holds } = await startGateway();
+  const service = await connectService(url, 'asr');
+  const client = await TestClient.connect(url);
+  await client.ask({ type: 'NewSessionRequest', user_identity: 'ada', required_services: ['asr'] });
+  await client.next('SessionReady');
+  const idle = await TestClient.connect(url);
+  await idle.caughtUp();
+  const stopped = close();
+  expect(await client.next('GoAway')).toMatchObject({ reason: 'shutdown', deadline_ms: 2_000 });
+  expect(await service.next('LeaveRoomRequest')).toMatchObject({ reason: 'shutdown' });
+  expect(await client.next('SessionEnded')).toMatchObject({ reason: 'shutdown', by: 'gateway' });
+  for (const socket of [client, service, idle]) expect(await socket.closed).toEqual({ code: 4452, reason: 'draining' });
+  await stopped;
+  expect(rooms.open.size).toBe(0);
+  expect(holds()).toEqual({ sockets: 0, live_sessions: 0, watched_rooms: 0, waiting: 0 });
+  await expect(fetch(`${url}/health`)).rejects.toThrow();
+});
+
+test('while it drains, new sessions and registrations are refused and it is not ready', async () => {
+  const { url, close } = await startGateway();
+  // it never leaves, which keeps the drain going for its two seconds
+  const service = await connectService(url, 'asr', { auto: false });
+  const client = await TestClient.connect(url);
+  await client.ask({ type: 'NewSessionRequest', user_identity: 'ada', required_services: ['asr'] });
+  const other = await TestClient.connect(url);
+  await service.next('JoinRoomRequest');
+  const stopped = close();
+  await other.next('GoAway');
+  expect(await other.ask({ type: 'NewSessionRequest', user_identity: 'bob' })).toMatchObject({
+    type: 'Error',
+    code: 'DRAINING',
+    retryable: true,
+  });
+  expect(await other.ask({ type: 'RegisterServiceRequest', service_id: 'tts' })).toMatchObject({ code: 'DRAINING' });
+  const ready = await fetch(`${url}/ready`);
+  expect(ready.status).toBe(503);
+  expect(await ready.json()).toMatchObject({ ready: false, draining: true });
+  await stopped;
+});
