@@ -2,9 +2,10 @@ import { hostname } from 'node:os';
 import { z } from 'zod';
 
 const level = z.enum(['fatal', 'error', 'warn', 'info', 'debug', 'trace', 'silent']);
-const port = z.coerce.number().int().min(0).max(65_535);
-const seconds = (min: number, max: number) => z.coerce.number().min(min).max(max);
-const count = (min: number) => z.coerce.number().int().min(min);
+const number = z.coerce.number({ error: 'must be a number' });
+const port = number.int().min(0).max(65_535);
+const seconds = (min: number, max: number) => number.min(min).max(max);
+const count = (min: number) => number.int().min(min);
 const list = z.union([
   z.array(z.string()),
   z.string().transform((text) =>
@@ -55,7 +56,7 @@ export const configSchema = z.object({
     join_timeout: seconds(1, 3_600).default(60).describe('Seconds until every required service must be ready'),
   }),
   session: z.object({
-    ttl_hours: z.coerce.number().min(0.001).max(720).default(24).describe('Hours a session lasts that asks for no time of its own'),
+    ttl_hours: number.min(0.001).max(720).default(24).describe('Hours a session lasts that asks for no time of its own'),
   }),
   limits: z.object({
     frame_bytes: count(256).default(65_536).describe('Largest frame a peer may send'),
