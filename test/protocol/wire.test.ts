@@ -1,0 +1,89 @@
+import { readdirSync, readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { describe, expect, test } from 'vitest';
+import { z } from 'zod';
+import { type Parsed, parse } from '../../protocol/parse.ts';
+import { allMessages, type Message } from '../../scripts/docs/messages.ts';
+
+/** `ok-*.json` is a frame; `bad-*.json` is a frame of a peer and how it is refused. */
+const folder = join(import.meta.dirname, '../wire');
+interface Bad {
+  frame: object;
+  code: string;
+  paths: string[];
+}
+
+const filesOf = (type: string) => readdirSync(join(folder, type)).sort();
+const read = (type: string, file: string) => JSON.parse(readFileSync(join(folder, type, file), 'utf8'));
+const folders = readdirSync(folder).sort();
+
+/** What stands around a message's own fields. */
+const envelopes = {
+  answers: z.object({ id: z.string().min(1).max(64).optional() }),
+  events: z.object({ seq: z.number().int().min(1), ts: z.iso.datetime(), session_id: z.string() }),
+  commands: z.object({}),
+  controls: z.object({ id: z.string().min(1).max(64).optional() }),
+};
+
+/** @throws what is wrong with a frame of this message */
+function check({ direction, type, body }: Message, frame: Record<string, unknown>): void {
+  expect(frame.type).toBe(type);
+  if (direction === 'requests') {
+    const parsed: Parsed = parse(JSON.stringify(frame));
+    if (!parsed.ok) throw new Error(`${parsed.code}: ${parsed.message}`);
+    return;
+  }
+  envelopes[direction].parse(frame);
+  body.parse(frame);
+}
+
+test('every message has a folder of examples, and every folder a message', () => {
+  expect(folders).toEqual(allMessages.map(({ type }) => type).sort());
+});
+
+describe.each(allMessages.filter(({ type }) => folders.includes(type)))('$type', (message) => {
+  const { direction, type, body } = message;
+  const files = filesOf(type);
+
+  test('has the examples its kind needs, and nothing else', () => {
+    expect(files.filter((file) => !/^(ok|bad)(-[a-z]+)*\.json$/.test(file))).toEqual([]);
+    expect(files.some((file) => file.startsWith('ok'))).toBe(true);
+    const canBeWrong = direction === 'requests' && Object.keys(body.shape).length > 0;
+    expect(files.some((file) => file.startsWith('bad'))).toBe(canBeWrong);
+  });
+
+  test.each(files.filter((file) => file.startsWith('ok')))('%s is taken', (file) => {
+    check(message, read(type, file));
+  });
+
+  test.each(files.filter((file) => file.startsWith('bad')))('%s is refused for what it says', (file) => {
+    const { frame, code, paths } = read(type, file) as Bad;
+    expect(frame).toHaveProperty('type', type);
+    const parsed = parse(JSON.stringify(frame));
+    if (parsed.ok) throw new Error('it was taken');
+    expect({ code: parsed.code, paths: parsed.details?.issues.map(({ path }) => path) }).toEqual({ code, paths });
+  });
+});
+
+describe('PROTOCOL.md', () => {
+  const markdown = readFileSync(join(import.meta.dirname, '../../protocol/PROTOCOL.md'), 'utf8');
+  const examples = [...markdown.matchAll(/^```json\n([\s\S]*?)^```$/gm)].map(([, json]) => json ?? '');
+  const frames = examples.map((json) => ({ json, ...(JSON.parse(json) as { type?: string }) })).filter(({ type }) => type !== undefined);
+
+  test('shows an example of every message', () => {
+    const shown = new Set(frames.map(({ type }) => type));
+    expect(allMessages.map(({ type }) => type).filter((type) => !shown.has(type))).toEqual([]);
+  });
+
+  test.each(frames)('the example of $type is one: $json', ({ type, json }) => {
+    const message = allMessages.find((candidate) => candidate.type === type);
+    if (!message) throw new Error(`there is no message ${type}`);
+    check(message, JSON.parse(json));
+    const envelope = message.direction === 'requests' ? ['id'] : Object.keys(envelopes[message.direction].shape);
+    // signed when the event is delivered, so it is no field of the log
+    const added = type === 'SessionReady' ? ['access_token'] : [];
+    expect(['type', ...envelope, ...added, ...Object.keys(message.body.shape)]).toEqual(
+      expect.arrayContaining(Object.keys(JSON.parse(json))),
+    );
+  });
+});
