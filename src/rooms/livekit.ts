@@ -37,6 +37,7 @@ export function markedSession(metadata: string, gateway: string): string | undef
 /** Rooms on a LiveKit server. Holds no connection of its own: nothing to close. */
 export class LiveKitRooms implements Rooms {
   readonly url: string;
+  readonly mode: 'create' | 'on_join';
   readonly reach: Reach = { ever: false, downSince: undefined };
   readonly #config: LiveKitConfig;
   readonly #client: RoomServiceClient;
@@ -45,6 +46,7 @@ export class LiveKitRooms implements Rooms {
   constructor(config: LiveKitConfig, clock: Clock) {
     this.#config = config;
     this.#clock = clock;
+    this.mode = config.mode;
     this.url = socketUrl(config.publicUrl ?? config.serverUrl);
     // failover would spend more than the call's own deadline on other regions
     this.#client = new RoomServiceClient(config.serverUrl, config.apiKey, config.apiSecret, {

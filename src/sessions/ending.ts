@@ -47,7 +47,7 @@ export function terminate(
 export function advance(d: Draft): void {
   const { s, now } = d;
   if (s.status !== 'Terminating') return;
-  if (s.leaving.length > 0 && now >= (s.deadlines.leave ?? 0)) stopWaiting(d);
+  if (s.leaving.length === 0 || now >= (s.deadlines.leave ?? 0)) stopWaiting(d);
   if (s.leaving.length === 0 && s.room?.state === 'open') deleteRoom(d);
   const done = s.leaving.length === 0 && (s.room === undefined || s.room.state === 'deleted');
   if (done || now >= (s.deadlines.end ?? 0)) finish(d);

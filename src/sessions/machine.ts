@@ -4,11 +4,12 @@ import type { EndReason } from '../../protocol/states.ts';
 import { Draft, type Effect } from './draft.ts';
 import { advance, deleteRoom, roomDeleted, terminate } from './ending.ts';
 import * as gate from './gate.ts';
-import { type Assignment, isEnded, type Participant, type Requirement, roomClaim, type Session } from './record.ts';
+import { type Assignment, isEnded, type Participant, type Requirement, roomClaim, type Session, userIsIn } from './record.ts';
 
 /** Everything that can happen to a session. */
 export type Input =
-  | { type: 'RoomCreated' }
+  /** `made` by a call; else it comes into being when somebody joins. */
+  | { type: 'RoomCreated'; made: boolean }
   /** `made`: the room may exist all the same. */
   | { type: 'RoomFailed'; code: 'LIVEKIT_ERROR' | 'ROOM_NAME_IN_USE'; message: string; made: boolean }
   | { type: 'RoomDeleted' }
@@ -80,11 +81,12 @@ const holderOf = (d: Draft, assignment_id: string): { requirement: Requirement; 
 const notHeld = new Refused('ASSIGNMENT_NOT_FOUND', 'the session has no such assignment now');
 
 const rules: { [T in Input['type']]: Rule<T> } = {
-  RoomCreated(d, _, { registrationMs }) {
+  RoomCreated(d, { made }, { registrationMs }) {
     const { room } = d.s;
     if (room?.state !== 'creating') return nothing;
     delete room.delete_at;
     room.state = 'open';
+    if (made) room.seen = true;
     if (d.s.status === 'Creating') gate.roomIsThere(d, registrationMs);
     else if (d.s.status === 'Terminating') advance(d);
     else deleteRoom(d);
@@ -118,11 +120,14 @@ const rules: { [T in Input['type']]: Rule<T> } = {
     for (const offer of offers) {
       const requirement = d.s.requirements.find((r) => r.service_id === offer.service_id);
       if (open && requirement && !requirement.assignment) gate.offered(d, requirement, offer);
-      else d.effects.push({ do: 'release', assignment: offer });
+      else {
+        d.effects.push({ do: 'release', assignment: offer });
+        continue;
+      }
       news = true;
     }
     for (const requirement of d.s.requirements) {
-      if (requirement.known || !busy.includes(requirement.service_id)) continue;
+      if (!open || requirement.known || !busy.includes(requirement.service_id)) continue;
       requirement.known = true;
       news = true;
     }
@@ -186,7 +191,12 @@ const rules: { [T in Input['type']]: Rule<T> } = {
     if (s.room?.state !== 'open' || isEnded(s)) return nothing;
     const known = new Map(s.participants.map((p) => [p.sid, p]));
     const same = participants.length === known.size && participants.every((p) => known.has(p.sid));
-    if (same && s.room.seen) return nothing;
+    // a service may have gone while somebody else said where it was, or a successor of its name be there already
+    const moved = s.requirements.some(
+      ({ assignment: a }) =>
+        a && a.status !== 'Offered' && !a.suspect && a.joined !== participants.some((p) => p.identity === a.service_id),
+    );
+    if (same && s.room.seen && !moved) return nothing;
     gate.roomSeen(
       d,
       participants.map((p) => known.get(p.sid) ?? p),
@@ -196,7 +206,7 @@ const rules: { [T in Input['type']]: Rule<T> } = {
   RoomGone(d) {
     const { s } = d;
     if (!s.room?.seen || s.room.state !== 'open' || isEnded(s)) return nothing;
-    terminate(d, !s.room.user_seen ? 'client_never_joined' : s.status === 'Active' ? 'room_deleted' : 'client_gone');
+    terminate(d, !s.room.user_seen ? 'client_never_joined' : userIsIn(s) ? 'room_deleted' : 'client_gone');
   },
 
   LiveKitLost(d) {
@@ -214,7 +224,7 @@ const rules: { [T in Input['type']]: Rule<T> } = {
     const passed = (at: number | undefined) => at !== undefined && now >= at;
     let news = false;
     if (passed(s.deadlines.forget)) {
-      if (s.room === undefined || s.room.state === 'deleted') {
+      if (s.deadlines.release_name === undefined && (s.room === undefined || s.room.state === 'deleted')) {
         d.effects.push({ do: 'forget' });
         return nothing;
       }

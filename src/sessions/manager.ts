@@ -176,7 +176,7 @@ export class Sessions {
       const made = !taken && !(err instanceof RoomsError && !err.unknownOutcome);
       return this.tell(session.session_id, { type: 'RoomFailed', code: taken ? 'ROOM_NAME_IN_USE' : 'LIVEKIT_ERROR', message, made });
     }
-    await this.tell(session.session_id, { type: 'RoomCreated' });
+    await this.tell(session.session_id, { type: 'RoomCreated', made: rooms.mode === 'create' });
   }
 
   async #deleteRoom(session: Session): Promise<void> {

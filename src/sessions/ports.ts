@@ -34,9 +34,9 @@ export interface SessionStore {
   deleteSession(id: string): Promise<void>;
   /** At most `limit` events after `seq`, in order and without a gap; undefined: some of them are no longer kept. */
   eventsAfter(id: string, seq: number, limit: number): Promise<readonly LogEvent[] | undefined>;
-  /** Calls `wake` after commits to this session. May wake for nothing. @returns ends the subscription */
+  /** Calls `wake` after commits to this session, which must exist. May wake for nothing. @returns ends the subscription */
   subscribe(id: string, wake: () => void): () => void;
-  /** Ids of sessions whose `dueAt` is `before` or earlier, the earliest first, at most `limit`. */
+  /** Ids of sessions whose `dueAt` is `before` or earlier, the earliest first, at most `limit`. May name some a tenth of a second early. */
   due(before: number, limit: number): Promise<readonly string[]>;
 }
 
@@ -66,6 +66,8 @@ export interface Rooms {
   /** Where clients and services join. */
   readonly url: string;
   readonly reach: Reach;
+  /** on_join: rooms come into being when somebody joins, and `create` does nothing. */
+  readonly mode: 'create' | 'on_join';
   /** Makes the session's room; succeeds again. @throws RoomsError @throws RoomNameTaken */
   create(room: Room, sessionId: string): Promise<void>;
   /** Deletes a room; succeeds where there is none. @throws RoomsError */

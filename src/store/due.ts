@@ -36,19 +36,24 @@ export class DueIndex {
     const found: string[] = [];
     if (this.#slots.size === 0) this.#first = Number.POSITIVE_INFINITY;
     if (last < this.#first) return found;
-    // after a long sleep there are fewer slots than tenths of a second to walk through
-    if (last - this.#first > this.#slots.size) this.#first = Math.min(...this.#slots.keys());
-    for (let slot = this.#first; slot <= last && found.length < limit; slot++) {
-      const ids = this.#slots.get(slot);
-      if (!ids) {
-        if (slot === this.#first) this.#first = slot + 1;
-        continue;
-      }
-      for (const id of ids) {
-        if (found.length === limit) break;
+    for (const slot of this.#between(this.#first, last)) {
+      for (const id of this.#slots.get(slot) ?? []) {
+        if (found.length === limit) return found;
         found.push(id);
       }
     }
     return found;
+  }
+
+  /** The slots in use from `first` to `last`, in order; `#first` moves up to the first of them. */
+  #between(first: number, last: number): number[] {
+    const used: number[] = [];
+    // after a long sleep there are fewer slots than tenths of a second to walk through
+    if (last - first > this.#slots.size) {
+      for (const slot of this.#slots.keys()) if (slot <= last) used.push(slot);
+      used.sort((a, b) => a - b);
+    } else for (let slot = first; slot <= last; slot++) if (this.#slots.has(slot)) used.push(slot);
+    this.#first = used[0] ?? last + 1;
+    return used;
   }
 }

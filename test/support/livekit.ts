@@ -4,17 +4,24 @@ import { once } from 'node:events';
 import { createServer } from 'node:net';
 import { RoomServiceClient } from 'livekit-server-sdk';
 import { beforeAll, onTestFinished } from 'vitest';
+import { startGateway } from '../../src/gateway.ts';
+import { makeLog } from '../../src/log.ts';
+import { testConfig } from './gateway.ts';
 import { parts } from './parts.ts';
 
 const startMs = 15_000;
 const stopMs = 3_000;
 
-/** A real LiveKit server on loopback, with ports and keys of its own. */
-export interface LiveKit {
+/** Where a server is, and what signs its tokens. */
+export interface LiveKitKey {
   /** ws://127.0.0.1:port */
   url: string;
   apiKey: string;
   apiSecret: string;
+}
+
+/** A real LiveKit server on loopback, with ports and keys of its own. */
+export interface LiveKit extends LiveKitKey {
   client: RoomServiceClient;
   /** Ends it as a power cut would. */
   kill(): Promise<void>;
@@ -29,14 +36,30 @@ export async function startLiveKit(): Promise<LiveKit> {
   return server;
 }
 
-/** One server for all tests of the suite that calls this. @returns how its tests get it */
-export function sharedLiveKit(): () => LiveKit {
+/** One server for all tests of the suite that calls this. `config`: what it is told besides. @returns how its tests get it */
+export function sharedLiveKit(config: object = {}): () => LiveKit {
   let server: LiveKit | undefined;
   beforeAll(async () => {
-    server = await start();
+    server = await start(config);
     return () => server?.stop();
   });
   return () => server ?? raise('the server is there only while tests run');
+}
+
+/** A gateway with rooms on a real server, in real time, on a free port. Closed with the test. */
+export async function startGatewayOn({ url, apiKey, apiSecret }: LiveKitKey, overrides: Parameters<typeof testConfig>[0] = {}) {
+  const gateway = await startGateway({
+    config: testConfig(overrides),
+    livekit: { mode: 'create', serverUrl: url, apiKey, apiSecret },
+    log: makeLog(process.env.TEST_LOG ?? 'silent'),
+  });
+  let closed: Promise<void> | undefined;
+  const close = () => {
+    closed ??= gateway.close();
+    return closed;
+  };
+  onTestFinished(close);
+  return { ...gateway, close, socket: `${gateway.url.replace(/^http/, 'ws')}/ws` };
 }
 
 /** A port of loopback that nobody holds now. */
@@ -48,7 +71,7 @@ export async function freePort(): Promise<number> {
   return typeof address === 'object' && address ? address.port : raise('no port');
 }
 
-async function start(): Promise<LiveKit> {
+async function start(more: object = {}): Promise<LiveKit> {
   const binary = parts.livekit.path ?? raise(`livekit-server is needed: ${parts.livekit.install}`);
   const [apiKey, apiSecret] = [`key-${randomBytes(4).toString('hex')}`, randomBytes(24).toString('hex')];
   // another process may take a port between the look and the start
@@ -58,7 +81,8 @@ async function start(): Promise<LiveKit> {
       port,
       bind_addresses: ['127.0.0.1'],
       rtc: {
-        tcp_port: await freePort(),
+        // TCP would listen on every address, and loopback has no need of it
+        tcp_port: 0,
         udp_port: await freePort(),
         node_ip: '127.0.0.1',
         use_external_ip: false,
@@ -68,6 +92,7 @@ async function start(): Promise<LiveKit> {
       },
       keys: { [apiKey]: apiSecret },
       logging: { level: 'error' },
+      ...more,
     };
     const child = spawn(binary, ['--config-body', JSON.stringify(config)], { stdio: 'ignore' });
     const ended = new Promise<void>((done) => {

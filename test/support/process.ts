@@ -1,6 +1,7 @@
 import { type ChildProcess, spawn } from 'node:child_process';
 import { join } from 'node:path';
 import { onTestFinished } from 'vitest';
+import { freePort } from './livekit.ts';
 
 export const root = join(import.meta.dirname, '../..');
 const waitMs = 20_000;
@@ -111,9 +112,9 @@ export function cleanEnv(set: Record<string, string> = {}): NodeJS.ProcessEnv {
   return { ...Object.fromEntries(Object.entries(process.env).filter(([name]) => !settings.test(name))), ...set };
 }
 
-/** Starts the built gateway on a free port. `livekit_mode` of these tests is on_join unless they say otherwise. */
+/** Starts the built gateway on a free port, without a LiveKit unless `env` names one. Its pid is the gateway's own. */
 export async function startBuiltGateway(env: Record<string, string> = {}): Promise<Child & { url: string }> {
-  const set = { SERVER_PORT: '0', LIVEKIT_MODE: 'on_join', ...env };
+  const set = { SERVER_PORT: '0', LIVEKIT_MODE: 'on_join', LIVEKIT_SERVER_URL: `ws://127.0.0.1:${await freePort()}`, ...env };
   const child = new Child(process.execPath, ['dist/src/main.js'], { env: cleanEnv(set) });
   return Object.assign(child, { url: await restUrl(child) });
 }

@@ -4,6 +4,7 @@ import type { Participant, Room, Session } from '../../src/sessions/record.ts';
 /** A LiveKit in memory: rooms, who is in them, and the ways it can fail. */
 export class FakeRooms implements Rooms {
   readonly url = 'ws://livekit.test';
+  readonly mode = 'create';
   readonly reach: Reach = { ever: true, downSince: undefined };
   readonly open = new Map<string, Map<string, Participant>>();
   readonly foreign = new Set<string>();

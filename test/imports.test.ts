@@ -1,0 +1,107 @@
+import { readdirSync, readFileSync } from 'node:fs';
+import { dirname, join, relative } from 'node:path';
+import { describe, expect, test } from 'vitest';
+
+const root = join(import.meta.dirname, '..');
+
+/** What each part may import besides itself; a part is a folder, or a file at the top of src. */
+const mayImport: Record<string, readonly string[]> = {
+  protocol: [],
+
+  'src/sessions': ['protocol'],
+
+  'src/store': ['protocol', 'src/sessions'],
+  'src/rooms': ['protocol', 'src/sessions'],
+  'src/services': ['protocol', 'src/sessions'],
+
+  'src/socket': ['protocol', 'src/sessions', 'src/services', 'src/admission.ts', 'src/workspace.ts'],
+  'src/http': ['protocol', 'src/sessions'],
+
+  'src/admission.ts': [],
+  'src/clock.ts': ['src/sessions'],
+  'src/config.ts': [],
+  'src/log.ts': [],
+  'src/version.ts': [],
+  'src/workspace.ts': ['src/sessions'],
+};
+/** They put the parts together, and may import everything. */
+const composers = ['src/gateway.ts', 'src/main.ts'];
+/** A client uses these at run time, so they bring nothing along. */
+const standalone = ['protocol/errors.ts', 'protocol/close.ts'];
+
+const files = ['protocol', 'src'].flatMap((folder) =>
+  readdirSync(join(root, folder), { recursive: true, encoding: 'utf8' })
+    .map((name) => join(folder, name))
+    .filter((name) => /\.tsx?$/.test(name)),
+);
+
+/** What a file names in import and export ... from, in import() and in a bare import. */
+const importsOf = (source: string): string[] =>
+  [...source.matchAll(/(?:^|[\s;}])(?:from\s*|import\s*\(?\s*)(['"])([^'"\n]+)\1/g)].map((match) => match[2] ?? '');
+
+const partOf = (file: string) => (file.startsWith('src/') ? file.split('/').slice(0, 2).join('/') : (file.split('/')[0] ?? ''));
+
+const imports = files.flatMap((file) => importsOf(readFileSync(join(root, file), 'utf8')).map((name) => ({ file, name })));
+
+/** Own files, by their path from the root; packages are left out. */
+const arrows = imports
+  .filter(({ name }) => name.startsWith('.'))
+  .map(({ file, name }) => ({ file, name, target: relative(root, join(root, dirname(file), name)) }));
+
+describe('imports', () => {
+  test('are found in every form', () => {
+    const source = [
+      "import a from './a.ts';",
+      "import type { B } from './b.ts';",
+      "export { c } from './c.ts';",
+      "import './d.ts';",
+      "const e = await import('./e.ts');",
+      "import {\n  f,\n} from './f.ts';",
+      'type G = import("./g.ts").G;',
+    ].join('\n');
+    expect(importsOf(source)).toEqual(['./a.ts', './b.ts', './c.ts', './d.ts', './e.ts', './f.ts', './g.ts']);
+    expect(arrows.length).toBeGreaterThan(100);
+  });
+
+  test('belong to a part with a row here', () => {
+    const unknown = files.filter((file) => !(partOf(file) in mayImport) && !composers.includes(file));
+    expect(unknown).toEqual([]);
+  });
+
+  test('point at files that are there', () => {
+    expect(arrows.filter(({ target }) => !files.includes(target))).toEqual([]);
+  });
+
+  test('run one way', () => {
+    const wrong = arrows
+      .filter(({ file, target }) => {
+        const from = partOf(file);
+        const to = partOf(target);
+        return from !== to && !composers.includes(file) && !mayImport[from]?.includes(to);
+      })
+      .map(({ file, name }) => `${file} imports ${name}`);
+    expect(wrong).toEqual([]);
+  });
+
+  test('of what a client uses at run time are none', () => {
+    expect(imports.filter(({ file }) => standalone.includes(file))).toEqual([]);
+  });
+});
+
+describe('the rows', () => {
+  test('name parts that are there, and never one that puts them together', () => {
+    const parts = new Set(files.map(partOf));
+    for (const [part, allowed] of Object.entries(mayImport)) {
+      for (const name of [part, ...allowed]) expect(parts, name).toContain(name);
+      for (const composer of composers) expect(allowed).not.toContain(composer);
+    }
+  });
+
+  test('allow no circle', () => {
+    const reach = (part: string, over: readonly string[]): void => {
+      expect(over, [...over, part].join(' -> ')).not.toContain(part);
+      for (const to of mayImport[part] ?? []) reach(to, [...over, part]);
+    };
+    for (const part of Object.keys(mayImport)) reach(part, []);
+  });
+});

@@ -1,0 +1,479 @@
+import { readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { describe, expect, test } from 'vitest';
+import type { ErrorCode } from '../../protocol/errors.ts';
+import { type Status, statuses } from '../../protocol/states.ts';
+import type { Input } from '../../src/sessions/machine.ts';
+import {
+  active,
+  clientEnds,
+  creating,
+  degraded,
+  deleting,
+  joining,
+  offer,
+  offered,
+  readySaid,
+  ready as readySession,
+  type Story,
+  seen,
+  terminated,
+  terminating,
+  waiting,
+} from './build.ts';
+
+/** One input of each type. Where it names an assignment, it is that of `asr`, the session's one service. */
+const inputs: Record<Input['type'], Input> = {
+  RoomCreated: { type: 'RoomCreated', made: true },
+  RoomFailed: { type: 'RoomFailed', code: 'LIVEKIT_ERROR', message: 'refused', made: false },
+  RoomDeleted: { type: 'RoomDeleted' },
+  RoomDeleteFailed: { type: 'RoomDeleteFailed' },
+  Dispatched: offer('asr', 9),
+  Accepted: { type: 'Accepted', assignment_id: 'asr-1' },
+  Declined: { type: 'Declined', assignment_id: 'asr-1', error: 'busy' },
+  ServiceReady: readySaid('asr'),
+  ServiceFailed: { type: 'ServiceFailed', assignment_id: 'asr-1', error: 'died' },
+  ServiceLeft: { type: 'ServiceLeft', assignment_id: 'asr-1' },
+  ServiceGone: { type: 'ServiceGone', assignment_id: 'asr-1', incarnation: 1 },
+  ServiceBack: { type: 'ServiceBack', assignment_id: 'asr-1', service_id: 'asr', incarnation: 2 },
+  RoomSeen: seen('user'),
+  RoomGone: { type: 'RoomGone' },
+  LiveKitLost: { type: 'LiveKitLost' },
+  End: clientEnds,
+  Tick: { type: 'Tick' },
+};
+
+/** A status: it moves there. changes: another record in the same status. nothing: the same record. Else the code of its refusal. */
+type Outcome = Status | 'changes' | 'nothing' | Extract<ErrorCode, 'ASSIGNMENT_NOT_FOUND' | 'ILLEGAL_STATE'>;
+interface Situation {
+  status: Status;
+  make: () => Story;
+  outcomes: Record<Input['type'], Outcome>;
+}
+
+const table: Record<string, Situation> = {
+  Creating: {
+    status: 'Creating',
+    make: creating,
+    outcomes: {
+      RoomCreated: 'WaitingForServices',
+      RoomFailed: 'Terminated',
+      RoomDeleted: 'nothing',
+      RoomDeleteFailed: 'nothing',
+      Dispatched: 'nothing',
+      Accepted: 'ASSIGNMENT_NOT_FOUND',
+      Declined: 'nothing',
+      ServiceReady: 'ASSIGNMENT_NOT_FOUND',
+      ServiceFailed: 'ASSIGNMENT_NOT_FOUND',
+      ServiceLeft: 'nothing',
+      ServiceGone: 'nothing',
+      ServiceBack: 'ASSIGNMENT_NOT_FOUND',
+      RoomSeen: 'nothing',
+      RoomGone: 'nothing',
+      LiveKitLost: 'Terminating',
+      End: 'Terminating',
+      Tick: 'nothing',
+    },
+  },
+  'Creating, nothing required': {
+    status: 'Creating',
+    make: () => creating({ required: [] }),
+    outcomes: {
+      RoomCreated: 'Ready',
+      RoomFailed: 'Terminated',
+      RoomDeleted: 'nothing',
+      RoomDeleteFailed: 'nothing',
+      Dispatched: 'nothing',
+      Accepted: 'ASSIGNMENT_NOT_FOUND',
+      Declined: 'nothing',
+      ServiceReady: 'ASSIGNMENT_NOT_FOUND',
+      ServiceFailed: 'ASSIGNMENT_NOT_FOUND',
+      ServiceLeft: 'nothing',
+      ServiceGone: 'nothing',
+      ServiceBack: 'ASSIGNMENT_NOT_FOUND',
+      RoomSeen: 'nothing',
+      RoomGone: 'nothing',
+      LiveKitLost: 'Terminating',
+      End: 'Terminating',
+      Tick: 'nothing',
+    },
+  },
+  'WaitingForServices, asr pending': {
+    status: 'WaitingForServices',
+    make: () => waiting().happens(seen()),
+    outcomes: {
+      RoomCreated: 'nothing',
+      RoomFailed: 'nothing',
+      RoomDeleted: 'nothing',
+      RoomDeleteFailed: 'nothing',
+      Dispatched: 'changes',
+      Accepted: 'ASSIGNMENT_NOT_FOUND',
+      Declined: 'nothing',
+      ServiceReady: 'ASSIGNMENT_NOT_FOUND',
+      ServiceFailed: 'ASSIGNMENT_NOT_FOUND',
+      ServiceLeft: 'nothing',
+      ServiceGone: 'nothing',
+      ServiceBack: 'ASSIGNMENT_NOT_FOUND',
+      RoomSeen: 'changes',
+      RoomGone: 'Terminating',
+      LiveKitLost: 'Terminating',
+      End: 'Terminating',
+      Tick: 'nothing',
+    },
+  },
+  'WaitingForServices, asr offered': {
+    status: 'WaitingForServices',
+    make: () => offered().happens(seen()),
+    outcomes: {
+      RoomCreated: 'nothing',
+      RoomFailed: 'nothing',
+      RoomDeleted: 'nothing',
+      RoomDeleteFailed: 'nothing',
+      Dispatched: 'nothing',
+      Accepted: 'changes',
+      Declined: 'changes',
+      ServiceReady: 'Ready',
+      ServiceFailed: 'changes',
+      ServiceLeft: 'changes',
+      ServiceGone: 'changes',
+      ServiceBack: 'ASSIGNMENT_NOT_FOUND',
+      RoomSeen: 'changes',
+      RoomGone: 'Terminating',
+      LiveKitLost: 'Terminating',
+      End: 'Terminating',
+      Tick: 'nothing',
+    },
+  },
+  'WaitingForServices, asr joining': {
+    status: 'WaitingForServices',
+    make: () => joining().happens(seen('asr')),
+    outcomes: {
+      RoomCreated: 'nothing',
+      RoomFailed: 'nothing',
+      RoomDeleted: 'nothing',
+      RoomDeleteFailed: 'nothing',
+      Dispatched: 'nothing',
+      Accepted: 'nothing',
+      Declined: 'nothing',
+      ServiceReady: 'Ready',
+      ServiceFailed: 'changes',
+      ServiceLeft: 'changes',
+      ServiceGone: 'changes',
+      ServiceBack: 'changes',
+      RoomSeen: 'changes',
+      RoomGone: 'Terminating',
+      LiveKitLost: 'Terminating',
+      End: 'Terminating',
+      Tick: 'nothing',
+    },
+  },
+  Ready: {
+    status: 'Ready',
+    make: readySession,
+    outcomes: {
+      RoomCreated: 'nothing',
+      RoomFailed: 'nothing',
+      RoomDeleted: 'nothing',
+      RoomDeleteFailed: 'nothing',
+      Dispatched: 'nothing',
+      Accepted: 'nothing',
+      Declined: 'nothing',
+      ServiceReady: 'nothing',
+      ServiceFailed: 'changes',
+      ServiceLeft: 'changes',
+      ServiceGone: 'changes',
+      ServiceBack: 'changes',
+      RoomSeen: 'Active',
+      RoomGone: 'Terminating',
+      LiveKitLost: 'Terminating',
+      End: 'Terminating',
+      Tick: 'nothing',
+    },
+  },
+  'Ready, asr lost': {
+    status: 'Ready',
+    make: () => degraded().happens({ type: 'Tick' }),
+    outcomes: {
+      RoomCreated: 'nothing',
+      RoomFailed: 'nothing',
+      RoomDeleted: 'nothing',
+      RoomDeleteFailed: 'nothing',
+      Dispatched: 'changes',
+      Accepted: 'ASSIGNMENT_NOT_FOUND',
+      Declined: 'nothing',
+      ServiceReady: 'ASSIGNMENT_NOT_FOUND',
+      ServiceFailed: 'ASSIGNMENT_NOT_FOUND',
+      ServiceLeft: 'nothing',
+      ServiceGone: 'nothing',
+      ServiceBack: 'ASSIGNMENT_NOT_FOUND',
+      RoomSeen: 'Active',
+      RoomGone: 'Terminating',
+      LiveKitLost: 'Terminating',
+      End: 'Terminating',
+      Tick: 'nothing',
+    },
+  },
+  Active: {
+    status: 'Active',
+    make: active,
+    outcomes: {
+      RoomCreated: 'nothing',
+      RoomFailed: 'nothing',
+      RoomDeleted: 'nothing',
+      RoomDeleteFailed: 'nothing',
+      Dispatched: 'nothing',
+      Accepted: 'nothing',
+      Declined: 'nothing',
+      ServiceReady: 'nothing',
+      ServiceFailed: 'changes',
+      ServiceLeft: 'changes',
+      ServiceGone: 'changes',
+      ServiceBack: 'changes',
+      RoomSeen: 'changes',
+      RoomGone: 'Terminating',
+      LiveKitLost: 'Terminating',
+      End: 'Terminating',
+      Tick: 'nothing',
+    },
+  },
+  'Active, without a room': {
+    status: 'Active',
+    make: () => creating({ room: false, required: [] }),
+    outcomes: {
+      RoomCreated: 'nothing',
+      RoomFailed: 'nothing',
+      RoomDeleted: 'nothing',
+      RoomDeleteFailed: 'nothing',
+      Dispatched: 'nothing',
+      Accepted: 'ASSIGNMENT_NOT_FOUND',
+      Declined: 'nothing',
+      ServiceReady: 'ASSIGNMENT_NOT_FOUND',
+      ServiceFailed: 'ASSIGNMENT_NOT_FOUND',
+      ServiceLeft: 'nothing',
+      ServiceGone: 'nothing',
+      ServiceBack: 'ASSIGNMENT_NOT_FOUND',
+      RoomSeen: 'nothing',
+      RoomGone: 'nothing',
+      LiveKitLost: 'nothing',
+      End: 'Terminated',
+      Tick: 'nothing',
+    },
+  },
+  'Terminating, room in the making': {
+    status: 'Terminating',
+    make: () => creating().happens(clientEnds),
+    outcomes: {
+      RoomCreated: 'changes',
+      RoomFailed: 'Terminated',
+      RoomDeleted: 'nothing',
+      RoomDeleteFailed: 'nothing',
+      Dispatched: 'nothing',
+      Accepted: 'ASSIGNMENT_NOT_FOUND',
+      Declined: 'nothing',
+      ServiceReady: 'ILLEGAL_STATE',
+      ServiceFailed: 'ASSIGNMENT_NOT_FOUND',
+      ServiceLeft: 'nothing',
+      ServiceGone: 'nothing',
+      ServiceBack: 'ASSIGNMENT_NOT_FOUND',
+      RoomSeen: 'nothing',
+      RoomGone: 'nothing',
+      LiveKitLost: 'nothing',
+      End: 'nothing',
+      Tick: 'nothing',
+    },
+  },
+  'Terminating, asr leaving': {
+    status: 'Terminating',
+    make: terminating,
+    outcomes: {
+      RoomCreated: 'nothing',
+      RoomFailed: 'nothing',
+      RoomDeleted: 'nothing',
+      RoomDeleteFailed: 'nothing',
+      Dispatched: 'nothing',
+      Accepted: 'ASSIGNMENT_NOT_FOUND',
+      Declined: 'nothing',
+      ServiceReady: 'ILLEGAL_STATE',
+      ServiceFailed: 'changes',
+      ServiceLeft: 'changes',
+      ServiceGone: 'changes',
+      ServiceBack: 'ASSIGNMENT_NOT_FOUND',
+      RoomSeen: 'nothing',
+      RoomGone: 'nothing',
+      LiveKitLost: 'nothing',
+      End: 'nothing',
+      Tick: 'nothing',
+    },
+  },
+  'Terminating, room being deleted': {
+    status: 'Terminating',
+    make: deleting,
+    outcomes: {
+      RoomCreated: 'nothing',
+      RoomFailed: 'nothing',
+      RoomDeleted: 'Terminated',
+      RoomDeleteFailed: 'changes',
+      Dispatched: 'nothing',
+      Accepted: 'ASSIGNMENT_NOT_FOUND',
+      Declined: 'nothing',
+      ServiceReady: 'ILLEGAL_STATE',
+      ServiceFailed: 'ASSIGNMENT_NOT_FOUND',
+      ServiceLeft: 'nothing',
+      ServiceGone: 'nothing',
+      ServiceBack: 'ASSIGNMENT_NOT_FOUND',
+      RoomSeen: 'nothing',
+      RoomGone: 'nothing',
+      LiveKitLost: 'nothing',
+      End: 'nothing',
+      Tick: 'nothing',
+    },
+  },
+  'Terminated, room in the making': {
+    status: 'Terminated',
+    make: () => creating().waits(10_000),
+    outcomes: {
+      RoomCreated: 'changes',
+      RoomFailed: 'changes',
+      RoomDeleted: 'nothing',
+      RoomDeleteFailed: 'nothing',
+      Dispatched: 'nothing',
+      Accepted: 'ASSIGNMENT_NOT_FOUND',
+      Declined: 'nothing',
+      ServiceReady: 'ILLEGAL_STATE',
+      ServiceFailed: 'ASSIGNMENT_NOT_FOUND',
+      ServiceLeft: 'nothing',
+      ServiceGone: 'nothing',
+      ServiceBack: 'ASSIGNMENT_NOT_FOUND',
+      RoomSeen: 'nothing',
+      RoomGone: 'nothing',
+      LiveKitLost: 'nothing',
+      End: 'nothing',
+      Tick: 'nothing',
+    },
+  },
+  'Terminated, room being deleted': {
+    status: 'Terminated',
+    make: () => deleting().waits(10_000),
+    outcomes: {
+      RoomCreated: 'nothing',
+      RoomFailed: 'nothing',
+      RoomDeleted: 'changes',
+      RoomDeleteFailed: 'changes',
+      Dispatched: 'nothing',
+      Accepted: 'ASSIGNMENT_NOT_FOUND',
+      Declined: 'nothing',
+      ServiceReady: 'ILLEGAL_STATE',
+      ServiceFailed: 'ASSIGNMENT_NOT_FOUND',
+      ServiceLeft: 'nothing',
+      ServiceGone: 'nothing',
+      ServiceBack: 'ASSIGNMENT_NOT_FOUND',
+      RoomSeen: 'nothing',
+      RoomGone: 'nothing',
+      LiveKitLost: 'nothing',
+      End: 'nothing',
+      Tick: 'nothing',
+    },
+  },
+  'Terminated, room gone': {
+    status: 'Terminated',
+    make: terminated,
+    outcomes: {
+      RoomCreated: 'nothing',
+      RoomFailed: 'nothing',
+      RoomDeleted: 'nothing',
+      RoomDeleteFailed: 'nothing',
+      Dispatched: 'nothing',
+      Accepted: 'ASSIGNMENT_NOT_FOUND',
+      Declined: 'nothing',
+      ServiceReady: 'ILLEGAL_STATE',
+      ServiceFailed: 'ASSIGNMENT_NOT_FOUND',
+      ServiceLeft: 'nothing',
+      ServiceGone: 'nothing',
+      ServiceBack: 'ASSIGNMENT_NOT_FOUND',
+      RoomSeen: 'nothing',
+      RoomGone: 'nothing',
+      LiveKitLost: 'nothing',
+      End: 'nothing',
+      Tick: 'nothing',
+    },
+  },
+};
+
+describe('the table is whole', () => {
+  test('every status has a situation', () => {
+    expect(new Set(Object.values(table).map((situation) => situation.status))).toEqual(new Set(statuses));
+  });
+
+  test('every situation is in the status it says', () => {
+    for (const [name, { make, status }] of Object.entries(table)) expect(make().session.status, name).toBe(status);
+  });
+
+  test('every input the machine declares has one here, and a cell in every situation', () => {
+    const source = readFileSync(join(import.meta.dirname, '../../src/sessions/machine.ts'), 'utf8');
+    const declared = [...(/export type Input =\n([\s\S]*?);\n\n/.exec(source)?.[1] ?? '').matchAll(/^ {2}\| \{ type: '(\w+)'/gm)].map(
+      (m) => m[1],
+    );
+    expect(declared).toContain('Tick');
+    expect(Object.keys(inputs)).toEqual(declared);
+    expect(Object.values(inputs).map((input) => input.type)).toEqual(declared);
+    for (const [name, { outcomes }] of Object.entries(table)) expect(Object.keys(outcomes), name).toEqual(declared);
+  });
+});
+
+const outcomeOf = (story: Story, input: Input): string => {
+  const before = story.session;
+  const decision = story.decide(input);
+  if (!decision.ok) return decision.code;
+  if (!decision.changed) return decision.session === before && decision.events.length === 0 ? 'nothing' : 'a change that is not told';
+  return decision.session.status === before.status ? 'changes' : decision.session.status;
+};
+
+for (const [name, { make, outcomes }] of Object.entries(table)) {
+  describe(name, () => {
+    for (const [type, expected] of Object.entries(outcomes) as [Input['type'], Outcome][]) {
+      test(`${type}: ${expected}`, () => {
+        expect(outcomeOf(make(), inputs[type])).toBe(expected);
+      });
+    }
+  });
+}
+
+test('an offer the session does not take is released', () => {
+  for (const make of [creating, offered, readySession, terminating, terminated]) {
+    const decision = make().decide(offer('asr', 9));
+    expect(decision).toMatchObject({ ok: true, events: [], effects: [{ do: 'release', assignment: { assignment_id: 'asr-9' } }] });
+  }
+});
+
+test('a ready service of another registration is refused', () => {
+  expect(joining().decide({ type: 'ServiceReady', service_id: 'asr', incarnation: 7 })).toMatchObject({
+    ok: false,
+    code: 'ASSIGNMENT_NOT_FOUND',
+  });
+});
+
+test('a ready event without a registration is taken', () => {
+  expect(joining().happens({ type: 'ServiceReady', service_id: 'asr' }).session.status).toBe('Ready');
+});
+
+test('a ready event under the assignment of another service is refused', () => {
+  const story = joining({ required: ['asr', 'llm'] }).happens(offer('llm'));
+  expect(story.decide({ type: 'ServiceReady', service_id: 'asr', assignment_id: 'llm-1' })).toMatchObject({ code: 'ASSIGNMENT_NOT_FOUND' });
+});
+
+test('a socket that went with an older registration changes nothing', () => {
+  expect(outcomeOf(joining(), { type: 'ServiceGone', assignment_id: 'asr-1', incarnation: 0 })).toBe('nothing');
+});
+
+test('a service back under another id is refused', () => {
+  const back: Input = { type: 'ServiceBack', assignment_id: 'asr-1', service_id: 'llm', incarnation: 2 };
+  expect(outcomeOf(joining(), back)).toBe('ASSIGNMENT_NOT_FOUND');
+});
+
+test('a look that shows the same participants changes nothing', () => {
+  expect(outcomeOf(active(), seen('user', 'asr'))).toBe('nothing');
+});
+
+test('a room that was never seen is not gone', () => {
+  expect(outcomeOf(waiting(), { type: 'RoomGone' })).toBe('nothing');
+});
