@@ -475,5 +475,5 @@ test('a look that shows the same participants changes nothing', () => {
 });
 
 test('a room that was never seen is not gone', () => {
-  expect(outcomeOf(waiting(), { type: 'RoomGone' })).toBe('nothing');
+  expect(outcomeOf(creating().happens({ type: 'RoomCreated', made: false }), { type: 'RoomGone' })).toBe('nothing');
 });
