@@ -174,16 +174,27 @@ export async function startGateway({ config, livekit, log, clock = systemClock, 
   };
 }
 
+/** What the deletion of the last rooms may take beyond the drain time. */
+const hurryMs = 2_000;
+
 /** Ends every session and waits until each is over, or the time is. */
 async function endAll(sessions: Sessions, running: ReadonlySet<string>, withinMs: number): Promise<void> {
   await Promise.all([...running].map((id) => sessions.tell(id, { type: 'End', reason: 'shutdown', by: 'gateway' })));
-  if (running.size === 0) return;
-  await new Promise<void>((done) => {
-    const timer = setTimeout(done, withinMs);
+  if (await isEmpty(sessions, running, withinMs)) return;
+  // the rooms are deleted all the same
+  await Promise.all([...running].map((id) => sessions.tell(id, { type: 'Hurry' })));
+  await isEmpty(sessions, running, hurryMs);
+}
+
+/** Waits until no session runs, or the time is over. @returns whether none does */
+async function isEmpty(sessions: Sessions, running: ReadonlySet<string>, withinMs: number): Promise<boolean> {
+  if (running.size === 0) return true;
+  return new Promise<boolean>((done) => {
+    const timer = setTimeout(() => done(running.size === 0), withinMs);
     sessions.onCommit(() => {
       if (running.size > 0) return;
       clearTimeout(timer);
-      done();
+      done(true);
     });
   });
 }

@@ -19,7 +19,7 @@ const program = new Command('session-gateway')
   .description('A WebSocket-first session gateway for voice-AI and robot backends on LiveKit')
   .version(version)
   .exitOverride()
-  .configureOutput({ outputError: (text, write) => write(text.replace(/^error: /, 'session-gateway: ')) });
+  .configureOutput({ outputError: (text, write) => write(text.replace(/^error: /, 'session-gateway: ').replace('\n(', ' (')) });
 for (const { flag, env, aliases, about } of settings) program.option(`${flag} <value>`, `${about} [${[env, ...aliases].join(', ')}]`);
 
 try {

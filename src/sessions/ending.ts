@@ -23,7 +23,12 @@ export function terminate(
   s.ended = { reason, by, at: now, ...(error && { error }) };
   d.moveTo('Terminating', reason);
   s.deadlines = { leave: now + leaveMs, end: now + endMs };
-  s.leaving = assignments(s).map(({ assignment_id, service_id, incarnation }) => ({ assignment_id, service_id, incarnation }));
+  for (const { assignment_id, service_id, incarnation, suspect } of assignments(s)) {
+    const assignment = { assignment_id, service_id, incarnation };
+    // without its socket it can neither be asked nor answer
+    if (suspect?.cause === 'socket') d.effects.push({ do: 'release', assignment });
+    else s.leaving.push(assignment);
+  }
   for (const assignment of s.leaving) d.effects.push({ do: 'leave', assignment, reason });
   for (const requirement of s.requirements) {
     delete requirement.retry_at;
@@ -51,6 +56,12 @@ export function advance(d: Draft): void {
   if (s.leaving.length === 0 && s.room?.state === 'open') deleteRoom(d);
   const done = s.leaving.length === 0 && (s.room === undefined || s.room.state === 'deleted');
   if (done || now >= (s.deadlines.end ?? 0)) finish(d);
+}
+
+/** Waits for nobody any longer: the gateway is about to stop. */
+export function hurry(d: Draft): void {
+  stopWaiting(d);
+  advance(d);
 }
 
 /** Says that the room is to be deleted, and asks for it. */

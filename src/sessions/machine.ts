@@ -2,7 +2,7 @@ import type { ErrorCode } from '../../protocol/errors.ts';
 import type { LogEvent } from '../../protocol/events.ts';
 import type { EndReason } from '../../protocol/states.ts';
 import { Draft, type Effect } from './draft.ts';
-import { advance, deleteRoom, roomDeleted, terminate } from './ending.ts';
+import { advance, deleteRoom, hurry, roomDeleted, terminate } from './ending.ts';
 import * as gate from './gate.ts';
 import { type Assignment, isEnded, type Participant, type Requirement, roomClaim, type Session, userIsIn } from './record.ts';
 
@@ -31,6 +31,8 @@ export type Input =
   /** LiveKit has been out of reach for too long. */
   | { type: 'LiveKitLost' }
   | { type: 'End'; reason: EndReason; by: 'client' | 'gateway' }
+  /** An end under way waits for no service any longer. */
+  | { type: 'Hurry' }
   /** Some deadline may have passed. */
   | { type: 'Tick' };
 
@@ -217,6 +219,11 @@ const rules: { [T in Input['type']]: Rule<T> } = {
   End(d, { reason, by }) {
     if (isEnded(d.s)) return nothing;
     terminate(d, reason, by);
+  },
+
+  Hurry(d) {
+    if (d.s.status !== 'Terminating' || d.s.leaving.length === 0) return nothing;
+    hurry(d);
   },
 
   Tick(d) {
