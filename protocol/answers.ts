@@ -3,6 +3,12 @@ import { assignmentId, milliseconds, serviceId, sessionId, text, time } from './
 import { endReasons, serviceStatuses, statuses } from './states.ts';
 
 const services = z.array(z.string());
+const readyServices = services.describe('Services that serve it, by id');
+const pendingServices = services.describe('Services asked for that do not serve yet: the id, or what was asked for, as type=ASR');
+const status = z.enum(statuses).describe("The session's status");
+const expires = time.describe('When the session ends by itself, ISO-8601, UTC');
+const success = z.literal(true).describe('Always true; a refusal is an Error');
+const said = text(256).describe('The same in words');
 
 /** How long each part of the start took, in ms since the request; a part that has not happened is absent. */
 export const timings = z.object({
@@ -15,62 +21,105 @@ export type Timings = z.output<typeof timings>;
 /** What a session is, to those who may read it. */
 export const snapshot = z.object({
   session_id: sessionId,
-  status: z.enum(statuses),
+  status,
   version: z.number().int().describe('Grows with each change'),
   seq: z.number().int().describe('The last event this reflects'),
-  owner_id: z.string().optional(),
-  user_identity: z.string().optional(),
-  room_name: z.string().optional(),
-  livekit_url: z.string().optional(),
-  workspace_dir: z.string().optional(),
-  metadata: z.record(z.string(), z.union([z.string(), z.array(z.string())])),
-  health: z.enum(['ok', 'degraded']),
+  owner_id: z.string().optional().describe('Whose session it is; absent: nobody was named'),
+  user_identity: z.string().optional().describe("The user's identity in the room"),
+  room_name: z.string().optional().describe('The LiveKit room; absent: it has none'),
+  livekit_url: z.string().optional().describe('Where the room is joined'),
+  workspace_dir: z.string().optional().describe('The folder, with links and .. resolved'),
+  metadata: z.record(z.string(), z.union([z.string(), z.array(z.string())])).describe('As it was asked for, values as strings'),
+  health: z.enum(['ok', 'degraded']).describe('degraded: it is Ready or Active, and a required service is missing'),
   link: z.enum(['attached', 'none']).describe('Whether a client socket holds it'),
-  ready_services: services,
-  pending_services: services,
-  services: z.array(z.object({ service_id: serviceId, status: z.enum(serviceStatuses), assignment_id: assignmentId.optional() })),
-  participants: z.array(z.object({ identity: z.string(), kind: z.string(), joined_at: time })),
-  created_at: time,
-  updated_at: time,
-  expires_at: time,
-  end_reason: z.enum(endReasons).optional(),
+  ready_services: readyServices,
+  pending_services: pendingServices,
+  services: z
+    .array(
+      z.object({
+        service_id: z.string().describe('The service, or while none holds it what was asked for, as type=ASR'),
+        status: z.enum(serviceStatuses).describe('How far it is'),
+        required: z.boolean().describe('Ready waits for it'),
+        assignment_id: assignmentId.optional().describe('Its part in this session; absent: none holds it'),
+        error: z.string().optional().describe('Why the last one did not serve'),
+      }),
+    )
+    .describe('Every service asked for, required ones first'),
+  participants: z
+    .array(
+      z.object({
+        identity: z.string().describe('The identity in the room'),
+        kind: z.string().describe('What LiveKit calls it: standard, agent, ...'),
+        joined_at: time.describe('When it came, ISO-8601, UTC'),
+      }),
+    )
+    .describe('Who is in the room, as last seen'),
+  created_at: time.describe('When it was asked for, ISO-8601, UTC'),
+  updated_at: time.describe('When it last changed, ISO-8601, UTC'),
+  expires_at: expires,
+  end_reason: z.enum(endReasons).optional().describe('Why it ended; absent: it has not'),
 });
 export type Snapshot = z.output<typeof snapshot>;
 
 /** Every answer the gateway gives, by its wire `type`. */
 export const answers = {
-  Pong: { about: 'A sign of life.', body: z.object({ t: z.number().optional(), server_time: time }) },
+  Pong: {
+    about: 'A sign of life.',
+    body: z.object({
+      t: z.number().optional().describe('As it came in Ping'),
+      server_time: time.describe("The gateway's clock, ISO-8601, UTC"),
+    }),
+  },
   NewSessionResponse: {
     about: 'The session left Creating; the events after seq follow.',
     body: z.object({
       session_id: sessionId,
-      status: z.enum(statuses),
-      room_name: z.string().optional(),
+      status,
+      room_name: z.string().optional().describe('The LiveKit room; absent: it has none'),
       livekit_url: z.string().optional().describe('Where the client joins the room'),
       access_token: z
         .string()
         .optional()
         .describe('Lets the user into the room; here when the session is Ready or token_policy is immediate'),
       workspace_dir: z.string().optional().describe('With links and .. resolved'),
-      ready_services: services,
-      pending_services: services,
-      created_at: time,
-      expires_at: time,
+      ready_services: readyServices,
+      pending_services: pendingServices,
+      created_at: time.describe('When it was asked for, ISO-8601, UTC'),
+      expires_at: expires,
       seq: z.number().int().describe('The position this reflects; the next event has seq + 1'),
-      timings,
+      timings: timings.describe('How long each part of the start took; a part that has not happened is absent'),
+      replayed: z.boolean().describe('The session was there before: the same idempotency key was used'),
+    }),
+  },
+  RefreshTokenResponse: {
+    about: 'A new token; earlier ones stay valid.',
+    body: z.object({
+      session_id: sessionId,
+      access_token: z.string().describe('Lets its bearer into the room'),
+      livekit_url: z.string().describe('Where the room is joined'),
+      expires_at: time.describe('When the token ends, ISO-8601, UTC'),
+    }),
+  },
+  DeregisterServiceResponse: {
+    about: 'The service gets no further sessions.',
+    body: z.object({
+      success,
+      service_id: serviceId,
+      message: said,
+      sessions: z.number().int().describe('Sessions it still serves'),
     }),
   },
   GetSessionResponse: { about: 'The session as it is now.', body: snapshot },
   EndSessionResponse: {
     about: 'The session is ending, or has ended.',
-    body: z.object({ session_id: sessionId, status: z.enum(statuses) }),
+    body: z.object({ session_id: sessionId, status }),
   },
   RegisterServiceResponse: {
     about: 'The service is registered.',
     body: z.object({
-      success: z.literal(true),
+      success,
       service_id: serviceId,
-      message: text(256),
+      message: said,
       keep: z.array(assignmentId).describe('Of what it held: go on'),
       release: z.array(assignmentId).describe('Of what it held: over, leave the room'),
     }),
@@ -78,7 +127,7 @@ export const answers = {
   ServiceReadyResponse: {
     about: 'The ready event was taken.',
     body: z.object({
-      success: z.literal(true),
+      success,
       session_id: sessionId,
       service_id: serviceId,
       all_ready: z.boolean().describe('Every required service is ready'),

@@ -21,18 +21,32 @@ export const errors = {
   WORKSPACE_FORBIDDEN: { status: 400, error: 'InvalidRequest', retryable: false },
   /** Another live instance holds this service id. */
   SERVICE_ID_EXISTS: { status: 400, error: 'InvalidRequest', retryable: false },
+  /** The body is larger than the limit. */
+  PAYLOAD_TOO_LARGE: { status: 413, error: 'InvalidRequest', retryable: false },
+  /** The body is not application/json. */
+  UNSUPPORTED_MEDIA_TYPE: { status: 415, error: 'InvalidRequest', retryable: false },
+  /** A signature is missing or wrong. */
+  UNAUTHENTICATED: { status: 401, error: 'Unauthorized', retryable: false },
   /** This peer may not do that. */
   FORBIDDEN: { status: 403, error: 'Forbidden', retryable: false },
   /** There is no such session for this caller. */
   SESSION_NOT_FOUND: { status: 404, error: 'SessionNotFound', retryable: false },
+  /** No service of this id is registered. */
+  SERVICE_NOT_FOUND: { status: 404, error: 'NotFound', retryable: false },
   /** This service has no such part in the session. */
   ASSIGNMENT_NOT_FOUND: { status: 404, error: 'NotFound', retryable: false },
   /** There is nothing at this address. */
   NOT_FOUND: { status: 404, error: 'NotFound', retryable: false },
+  /** The services were not all ready in time; `details.missing` lists those that were not. */
+  MICROSERVICE_JOIN_TIMEOUT: { status: 408, error: 'Timeout', retryable: true },
+  /** A required service was never registered; `details.missing` lists those. */
+  REGISTRATION_TIMEOUT: { status: 408, error: 'Timeout', retryable: true },
   /** This socket already holds a session. */
   SESSION_ALREADY_EXISTS: { status: 409, error: 'Conflict', retryable: false },
   /** Another session holds this room name, held it moments ago, or somebody else made the room. */
   ROOM_NAME_IN_USE: { status: 409, error: 'Conflict', retryable: true },
+  /** The idempotency key belongs to a live session that was asked for with another body. */
+  IDEMPOTENCY_CONFLICT: { status: 409, error: 'Conflict', retryable: false },
   /** The session's state does not take this. */
   ILLEGAL_STATE: { status: 409, error: 'Conflict', retryable: false },
   /** Others changed the session at the same time, again and again. */

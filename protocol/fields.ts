@@ -3,6 +3,9 @@ import { z } from 'zod';
 // NUL and lone surrogates pass JSON.parse, but not every store: refused here, so that all stores agree
 const wellFormed = /^[^\0\p{Cs}]*$/u;
 
+/** The first `max` characters, and no half of one. */
+export const clip = (text: string, max: number) => text.slice(0, max).toWellFormed();
+
 /** Text that every store and every peer can hold. */
 export const text = (max: number, min = 0) =>
   z.string().min(min).max(max).regex(wellFormed, 'must hold neither NUL nor half a surrogate pair');
@@ -12,6 +15,14 @@ export const sessionId = text(64, 1).describe('The session');
 export const assignmentId = text(64, 1).describe("One service's part in one session");
 export const identity = text(128, 1);
 export const serviceId = identity.describe("The service's id, which is also its identity in the room");
+/** What a service must be like: each of these metadata keys has this value. */
+export const selector = z
+  .record(text(128, 1), text(1_024, 1))
+  .refine((map) => Object.keys(map).length >= 1 && Object.keys(map).length <= 8, 'must have 1 to 8 keys')
+  .describe('Metadata a service must have, as {"type":"ASR"}');
+export const wanted = z.union([serviceId, selector]).describe('The id of a service, or what any service must be like');
+export type Wanted = z.output<typeof wanted>;
+export const httpUrl = z.url({ protocol: /^https?$/ }).max(2_048);
 export const time = z.iso.datetime().describe('ISO-8601, UTC');
 export const milliseconds = z.number().int().min(0);
 
@@ -27,7 +38,13 @@ export const metadata = z
   .object({
     tags: z.array(text(64, 1)).max(32).optional().describe('Labels to find sessions by'),
     duration_limit: z
-      .union([z.number().int().min(1).max(31_536_000), z.string().regex(/^[1-9]\d{0,7}$/)])
+      .union([
+        z.number().int().min(1).max(31_536_000),
+        z
+          .string()
+          .regex(/^[1-9]\d{0,7}$/, { abort: true })
+          .refine((seconds) => Number(seconds) <= 31_536_000, 'must be at most 31536000'),
+      ])
       .transform(String)
       .optional()
       .describe('Seconds the session may last, as a number or a string'),

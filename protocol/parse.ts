@@ -1,5 +1,5 @@
 import type { ErrorCode } from './errors.ts';
-import { requestId } from './fields.ts';
+import { clip, requestId } from './fields.ts';
 import { type Request, type RequestRow, type RequestType, requests } from './requests.ts';
 
 /** Objects and arrays inside each other. JSON.parse takes 64 KiB of `[`, and what handles its result does not. */
@@ -36,7 +36,7 @@ export function tooDeep(json: string): boolean {
 export const issuesOf = (error: { issues: readonly { path: PropertyKey[]; message: string }[] }) =>
   error.issues
     .slice(0, maxIssues)
-    .map(({ path, message }) => ({ path: path.map(String).join('.').slice(0, 256), message: message.slice(0, 256) }));
+    .map(({ path, message }) => ({ path: clip(path.map(String).join('.'), 256), message: clip(message, 256) }));
 
 /** Turns one text frame into a typed request. Never throws. */
 export function parse(frame: string): Parsed {
@@ -54,7 +54,7 @@ export function parse(frame: string): Parsed {
   const id = checkedId?.data;
   if (typeof type !== 'string') return refuse('INVALID_REQUEST', 'the frame has no string `type`', id);
   // hasOwn, not `in`: a peer may send type "constructor"
-  if (!Object.hasOwn(requests, type)) return refuse('UNKNOWN_TYPE', `no message has the type ${JSON.stringify(type.slice(0, 64))}`, id);
+  if (!Object.hasOwn(requests, type)) return refuse('UNKNOWN_TYPE', `no message has the type ${JSON.stringify(clip(type, 64))}`, id);
   const row: RequestRow = requests[type as RequestType];
   const body = row.body.safeParse(fields);
   const issues = [

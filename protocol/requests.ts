@@ -1,6 +1,7 @@
 import { z } from 'zod';
 import type { AnswerType, answers } from './answers.ts';
-import { assignmentId, identity, labels, metadata, serviceId, sessionId, text } from './fields.ts';
+import { assignmentId, httpUrl, identity, labels, metadata, serviceId, sessionId, text, wanted } from './fields.ts';
+import { availabilities } from './states.ts';
 
 /** Who sits at a socket. */
 export const roles = ['client', 'service'] as const;
@@ -17,6 +18,79 @@ export interface RequestRow {
   reply?: AnswerType;
 }
 
+const wantedServices = z.array(wanted).max(32);
+
+/** What a session is asked for with, over the socket and over REST. */
+export const newSessionFields = z.object({
+  user_identity: identity.optional().describe("The user's identity in the room; owns the session"),
+  user_name: text(256).optional().describe("The user's display name in the room"),
+  workspace_dir: text(4_096, 1)
+    .regex(/^(\/|[A-Za-z]:[\\/])/, 'must be an absolute path')
+    .optional()
+    .describe('An existing folder inside the allowed roots'),
+  room: z.boolean().default(true).describe('false: no LiveKit room'),
+  room_name: identity.optional().describe('Default: room-{session_id}'),
+  metadata: metadata.default({}),
+  required_services: wantedServices.optional().describe('What must be ready; absent: every service available now; []: nothing'),
+  optional_services: wantedServices.default([]).describe('What is asked as well; Ready does not wait for it'),
+  on_join_timeout: z
+    .enum(['fail', 'degrade'])
+    .default('fail')
+    .describe('When not all are ready in time: end, or go on without the missing ones if at least one is ready'),
+  on_service_loss: z
+    .enum(['replace', 'degrade', 'terminate'])
+    .default('replace')
+    .describe('When a required service is lost after Ready: find another, go on without it, or end'),
+  join_timeout_s: z.number().min(1).max(600).optional().describe('Seconds the services have until all are ready; default 60'),
+  client_join_timeout_s: z
+    .number()
+    .min(1)
+    .max(3_600)
+    .optional()
+    .describe("Seconds the user has to join after Ready; default: as long as the room's empty timeout allows"),
+  ttl_hours: z.number().min(0.001).max(720).optional().describe('Hours the session may last; default 24'),
+  token_policy: z
+    .enum(['on_ready', 'immediate'])
+    .optional()
+    .describe('When the access token is given: with Ready, or in the answer at once. Default on the socket: on_ready'),
+  idempotency_key: text(128, 1).optional().describe('The same key and body again give the same session while it lives'),
+});
+
+const named = (services: readonly (string | object)[] | undefined, id: string) => services?.includes(id) ?? false;
+
+/** Adds the rules that hold between the fields. */
+const coherent = <T extends typeof newSessionFields>(fields: T) =>
+  fields
+    .refine((body) => body.user_identity !== undefined || body.workspace_dir !== undefined, {
+      message: 'at least one of user_identity and workspace_dir is needed',
+      path: ['user_identity'],
+    })
+    .refine(
+      (body) => (body.room && body.user_identity !== undefined) || !(body.required_services?.length || body.optional_services.length),
+      {
+        message: 'a session without a room has no services',
+        path: ['required_services'],
+      },
+    )
+    .refine(
+      ({ user_identity: user, required_services, optional_services }) =>
+        user === undefined || !(named(required_services, user) || named(optional_services, user)),
+      { message: 'a user may not be named like a service of the session: LiveKit would throw one of them out', path: ['user_identity'] },
+    );
+
+/** Over REST a user is always named, and the key travels in a header. */
+export const createSessionBody = coherent(newSessionFields).safeExtend({
+  user_identity: identity.describe("The user's identity in the room; owns the session"),
+});
+
+export const registerServiceFields = z.object({
+  service_id: serviceId,
+  instance_id: identity.optional().describe('The same value after a reconnect takes the old registration over'),
+  endpoint: httpUrl.optional().describe('Where it is reached over HTTP; not needed on a socket'),
+  metadata: labels.default({}).describe('type, version, capabilities, language, ...'),
+  max_sessions: z.number().int().min(1).max(1_000_000).optional().describe('Sessions it serves at once; absent: no limit'),
+});
+
 /** Everything a peer may send, by its wire `type`. */
 export const requests = {
   Ping: {
@@ -29,47 +103,7 @@ export const requests = {
   NewSessionRequest: {
     from: ['client'],
     about: 'Opens a session and binds it to this socket. With a user_identity the session has a LiveKit room, unless room is false.',
-    body: z
-      .object({
-        user_identity: identity.optional().describe("The user's identity in the room; owns the session"),
-        user_name: text(256).optional().describe("The user's display name in the room"),
-        workspace_dir: text(4_096, 1)
-          .regex(/^(\/|[A-Za-z]:[\\/])/, 'must be an absolute path')
-          .optional()
-          .describe('An existing folder inside the allowed roots'),
-        room: z.boolean().default(true).describe('false: no LiveKit room'),
-        room_name: identity.optional().describe('Default: room-{session_id}'),
-        metadata: metadata.default({}),
-        required_services: z
-          .array(serviceId)
-          .max(32)
-          .optional()
-          .describe('Ids of the services that must be ready; absent: every service available now; []: none'),
-        join_timeout_s: z.number().min(1).max(600).optional().describe('Seconds the services have until all are ready; default 60'),
-        client_join_timeout_s: z
-          .number()
-          .min(1)
-          .max(3_600)
-          .optional()
-          .describe("Seconds the user has to join after Ready; default: as long as the room's empty timeout allows"),
-        ttl_hours: z.number().min(0.001).max(720).optional().describe('Hours the session may last; default 24'),
-        token_policy: z
-          .enum(['on_ready', 'immediate'])
-          .default('on_ready')
-          .describe('When the access token is given: with Ready, or in the answer at once'),
-      })
-      .refine((body) => body.user_identity !== undefined || body.workspace_dir !== undefined, {
-        message: 'at least one of user_identity and workspace_dir is needed',
-        path: ['user_identity'],
-      })
-      .refine((body) => (body.room && body.user_identity !== undefined) || !body.required_services?.length, {
-        message: 'a session without a room has no services',
-        path: ['required_services'],
-      })
-      .refine((body) => body.user_identity === undefined || !body.required_services?.includes(body.user_identity), {
-        message: 'a user may not be named like a service of the session: LiveKit would throw one of them out',
-        path: ['user_identity'],
-      }),
+    body: coherent(newSessionFields),
     reply: 'NewSessionResponse',
   },
   GetSessionRequest: {
@@ -90,11 +124,7 @@ export const requests = {
   RegisterServiceRequest: {
     from: ['service'],
     about: 'Offers a service on this socket. The same instance may come back on a new socket and name what it still holds.',
-    body: z.object({
-      service_id: serviceId,
-      instance_id: identity.optional().describe('The same value after a reconnect takes the old registration over'),
-      metadata: labels.default({}).describe('type, version, capabilities, language, ...'),
-      max_sessions: z.number().int().min(1).max(1_000_000).optional().describe('Sessions it serves at once; absent: no limit'),
+    body: registerServiceFields.extend({
       held: z
         .array(z.object({ session_id: sessionId, assignment_id: assignmentId }))
         .max(1_000)
@@ -108,8 +138,8 @@ export const requests = {
     about: 'Accepts or declines a JoinRoomRequest.',
     body: z.object({
       assignment_id: assignmentId,
-      accepted: z.boolean(),
-      reason: text(512).optional(),
+      accepted: z.boolean().describe('Whether it joins'),
+      reason: text(512).optional().describe('Why not'),
       retry_after_ms: z.number().int().min(0).max(600_000).optional().describe('Do not ask again before'),
     }),
   },
@@ -126,15 +156,48 @@ export const requests = {
       }),
     reply: 'ServiceReadyResponse',
   },
+  RefreshTokenRequest: {
+    from: ['client'],
+    about: "Asks for a new token for the session's user.",
+    body: z.object({ session_id: sessionId.optional().describe("The session; absent: this socket's") }),
+    reply: 'RefreshTokenResponse',
+  },
+  ServiceProgress: {
+    from: ['service'],
+    about: "How far a service has come; passed on to the session's client, and dropped where it cannot be.",
+    body: z.object({
+      assignment_id: assignmentId,
+      phase: text(64, 1).describe('What it does, in its own words'),
+      percent: z.number().min(0).max(100).optional().describe('How much of it is done'),
+      message: text(512).optional().describe('For a person to read'),
+    }),
+  },
+  ServiceStatus: {
+    from: ['service'],
+    about: 'Whether the service takes sessions; what it serves goes on.',
+    body: z.object({
+      status: z
+        .enum(availabilities)
+        .describe('available: it is offered sessions. full: it is not. draining: as DeregisterServiceRequest with drain'),
+    }),
+  },
+  DeregisterServiceRequest: {
+    from: ['service'],
+    about: 'Takes the registration back: with drain once it serves nothing any more, without at once.',
+    body: z.object({
+      drain: z.boolean().default(true).describe('true: once it serves nothing. false: at once, and what it serves goes to others'),
+    }),
+    reply: 'DeregisterServiceResponse',
+  },
   ServiceFailed: {
     from: ['service'],
     about: 'The service cannot serve the session.',
-    body: z.object({ assignment_id: assignmentId, error: text(512).optional() }),
+    body: z.object({ assignment_id: assignmentId, error: text(512).optional().describe('Why; told to the client') }),
   },
   ServiceLeft: {
     from: ['service'],
     about: "The service has left the session's room: the answer to LeaveRoomRequest, or news.",
-    body: z.object({ assignment_id: assignmentId, clean: z.boolean().default(true) }),
+    body: z.object({ assignment_id: assignmentId, clean: z.boolean().default(true).describe('false: it left in disorder') }),
   },
 } satisfies Record<string, RequestRow>;
 

@@ -6,9 +6,14 @@ export type Status = (typeof statuses)[number];
 export const serviceStatuses = ['Registered', 'Joining', 'Ready', 'Disconnected'] as const;
 export type ServiceStatus = (typeof serviceStatuses)[number];
 
+/** Whether a registered service takes sessions. */
+export const availabilities = ['available', 'full', 'draining'] as const;
+export type Availability = (typeof availabilities)[number];
+
 /** Why a session ended. */
 export const endReasons = [
   'client_ended',
+  'owner_deleted',
   'client_gone',
   'client_never_joined',
   'registration_timeout',

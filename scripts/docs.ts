@@ -1,5 +1,9 @@
 import { readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
+import { asyncapi } from '../protocol/asyncapi.ts';
+import { openapi } from '../protocol/openapi.ts';
+import { version } from '../src/version.ts';
+import { configReference } from './docs/config.ts';
 import { fillTables } from './docs/fields.ts';
 import { schemaFile } from './docs/schema.ts';
 
@@ -11,10 +15,15 @@ export interface Generated {
   make: (current: string) => string;
 }
 
+const jsonFile = (document: object) => `${JSON.stringify(document, null, 2)}\n`;
+
 /** Every generated file. `npm run docs` writes them, `npm run docs -- --check` compares them. */
 export const generated: readonly Generated[] = [
   { path: 'protocol/schema.json', make: schemaFile },
+  { path: 'protocol/openapi.json', make: () => jsonFile(openapi(version)) },
+  { path: 'protocol/asyncapi.json', make: () => jsonFile(asyncapi(version)) },
   { path: 'protocol/PROTOCOL.md', make: fillTables },
+  { path: 'CONFIG.md', make: configReference },
 ];
 
 const root = join(import.meta.dirname, '..');

@@ -1,8 +1,9 @@
 import { hostname } from 'node:os';
+import { parse, stringify } from 'smol-toml';
 import { z } from 'zod';
 
+const number = z.coerce.number({ error: (issue) => (issue.code === 'invalid_type' ? 'must be a number' : undefined) });
 const level = z.enum(['fatal', 'error', 'warn', 'info', 'debug', 'trace', 'silent']);
-const number = z.coerce.number({ error: 'must be a number' });
 const port = number.int().min(0).max(65_535);
 const seconds = (min: number, max: number) => number.min(min).max(max);
 const count = (min: number) => number.int().min(min);
@@ -15,7 +16,9 @@ const list = z.union([
       .filter(Boolean),
   ),
 ]);
-const url = z.url({ protocol: /^(wss?|https?)$/ });
+const url = z.url({ protocol: /^(wss?|https?)$/, error: 'must be a ws, wss, http or https URL' });
+const path = z.string().regex(/^\/[\w./-]*$/, 'must be a path that begins with /');
+const yes = z.union([z.boolean(), z.stringbool()]);
 
 /** Every setting, with its default and its sentence. A key's environment name and flag are made from its path. */
 export const configSchema = z.object({
@@ -26,6 +29,7 @@ export const configSchema = z.object({
       .default([])
       .describe('Origins of pages that may connect, besides loopback pages on a loopback gateway; by commas'),
     drain_s: seconds(0, 600).default(10).describe('Seconds a stop may take to end the sessions'),
+    workers: count(1).default(1).describe('Processes; more than one needs shared storage, without it one runs'),
     max_connections: count(1).default(50_000).describe('Sockets held at once'),
   }),
   auth: z.object({
@@ -45,6 +49,10 @@ export const configSchema = z.object({
       .describe('Rooms are created, or come into being when somebody joins; absent: create where a LiveKit is set or found'),
     lost_after_s: seconds(1, 86_400).default(60).describe('Seconds LiveKit may be out of reach before sessions end'),
   }),
+  storage: z.object({
+    storage_type: z.enum(['memory']).default('memory').describe('Where sessions live; memory: in this process, they end with it'),
+    connection_string: z.string().optional().describe('Where the storage is; memory needs none'),
+  }),
   gateway: z.object({
     name: z.string().min(1).max(128).optional().describe('Marks the rooms of this deployment; default: hostname:port'),
   }),
@@ -54,12 +62,21 @@ export const configSchema = z.object({
   microservices: z.object({
     registration_timeout: seconds(1, 3_600).default(30).describe('Seconds until a required service must have registered'),
     join_timeout: seconds(1, 3_600).default(60).describe('Seconds until every required service must be ready'),
+    allowed_networks: list
+      .default(['127.0.0.0/8', '::1'])
+      .describe(
+        'Networks and host names where HTTP services may be; by commas. The connected address counts; a listed name may be anywhere',
+      ),
+    join_path: path.default('/join').describe('Below its endpoint, where a service is asked to join'),
+    leave_path: path.default('/leave').describe('Where it is asked to leave'),
+    health_path: path.default('/health').describe('Where it is asked whether it is there'),
   }),
   session: z.object({
     ttl_hours: number.min(0.001).max(720).default(24).describe('Hours a session lasts that asks for no time of its own'),
   }),
   limits: z.object({
     frame_bytes: count(256).default(65_536).describe('Largest frame a peer may send'),
+    body_bytes: count(1_024).default(65_536).describe('Largest body of a REST request'),
     buffered_bytes: count(1_024).default(262_144).describe('Bytes that may wait for a peer before nothing more is read for it'),
     slow_reader_s: seconds(1, 600).default(10).describe('Seconds a peer may read nothing of what waits'),
     first_frame_s: seconds(1, 3_600).default(300).describe('Seconds until a socket must have sent an accepted frame'),
@@ -76,59 +93,122 @@ export const configSchema = z.object({
     level: level.default('info').describe('fatal, error, warn, info, debug, trace or silent'),
     format: z.enum(['json', 'pretty']).optional().describe('Default: pretty on a terminal, else json'),
   }),
+  vector: z.object({
+    log_enabled: yes.default(false).describe('Send the log to Vector'),
+    log_endpoint: z
+      .url({ protocol: /^https?$/ })
+      .optional()
+      .describe("Vector's address"),
+  }),
 });
 export type Config = z.output<typeof configSchema>;
 
 /** One setting: where it stands, what its environment variable and flag are called, and what it does. */
 export interface Setting {
-  path: [section: string, key: string];
+  section: string;
+  key: string;
   env: string;
   /** Further environment variables that set it, weaker than `env`. */
   aliases: readonly string[];
   flag: string;
   about: string;
+  schema: z.ZodType;
 }
 
 const aliases: Record<string, readonly string[]> = { 'logging.level': ['LOG_LEVEL', 'RUST_LOG'] };
+const secrets = new Set(['livekit.api_secret', 'storage.connection_string']);
 
 /** Every setting of the schema, in its order. */
-export const settings: readonly Setting[] = Object.entries(configSchema.shape).flatMap(([section, schema]) =>
-  Object.entries(schema.shape).map(([key, field]) => ({
-    path: [section, key] as [string, string],
+export const settings: readonly Setting[] = Object.entries(configSchema.shape).flatMap(([section, { shape }]) =>
+  Object.entries(shape).map(([key, schema]) => ({
+    section,
+    key,
     env: `${section}_${key}`.toUpperCase(),
     aliases: aliases[`${section}.${key}`] ?? [],
     flag: `--${section}-${key.replaceAll('_', '-')}`,
-    about: (field as z.ZodType).description ?? '',
+    about: (schema as z.ZodType).description ?? '',
+    schema: schema as z.ZodType,
   })),
 );
 
 /** The configuration cannot be used; the message is one line that says which setting and why. */
 export class ConfigError extends Error {}
 
+/** A configuration file that was read. */
+export interface ConfigFile {
+  /** As it was named. */
+  name: string;
+  /** TOML. */
+  text: string;
+}
+
 /**
- * Builds the configuration: defaults, then environment, then flags.
+ * Builds the configuration: defaults, then files in their order, then environment, then flags.
  * @param flags values by flag name without dashes in front, as in `server-port`
  * @throws ConfigError
  */
-export function loadConfig(env: NodeJS.ProcessEnv, flags: Record<string, string> = {}): Config {
-  const raw: Record<string, Record<string, string>> = {};
+export function loadConfig(env: NodeJS.ProcessEnv, flags: Record<string, string> = {}, files: readonly ConfigFile[] = []): Config {
+  const raw: Record<string, Record<string, unknown>> = Object.fromEntries(Object.keys(configSchema.shape).map((section) => [section, {}]));
   const origin = new Map<string, string>();
-  for (const section of Object.keys(configSchema.shape)) raw[section] = {};
-  for (const { path, env: name, aliases, flag } of settings) {
-    const [section, key] = path;
-    const fromEnv = [...[...aliases].reverse(), name].filter((candidate) => env[candidate]);
+  const set = (section: string, key: string, value: unknown, from: string) => {
+    raw[section] = { ...raw[section], [key]: value };
+    origin.set(`${section}.${key}`, from);
+  };
+  for (const file of files) for (const [section, key, value] of readToml(file)) set(section, key, value, file.name);
+  for (const { section, key, env: name, aliases, flag } of settings) {
+    // the strongest last
+    const named = [...[...aliases].reverse(), name].findLast((candidate) => env[candidate]);
+    if (named !== undefined) set(section, key, env[named], named);
     const flagged = flags[flag.slice(2)];
-    const source = flagged !== undefined ? flag : fromEnv.at(-1);
-    if (source === undefined) continue;
-    const value = flagged ?? env[source] ?? '';
-    (raw[section] as Record<string, string>)[key] = path.join('.') === 'logging.level' ? logLevel(value) : value;
-    origin.set(path.join('.'), source);
+    if (flagged !== undefined) set(section, key, flagged, flag);
   }
+  if (typeof raw.logging?.level === 'string') raw.logging.level = logLevel(raw.logging.level);
   const parsed = configSchema.safeParse(raw);
   if (parsed.success) return parsed.data;
   const [issue] = parsed.error.issues;
-  const path = issue?.path.slice(0, 2).join('.') ?? '';
-  throw new ConfigError(`${origin.get(path) ?? path} (${path}): ${issue?.message}`);
+  const where = issue?.path.slice(0, 2).join('.') ?? '';
+  throw new ConfigError(`${origin.get(where) ?? where} (${where}): ${issue?.message}`);
+}
+
+function* readToml({ name, text }: ConfigFile): Generator<[section: string, key: string, value: unknown]> {
+  let tables: Record<string, unknown>;
+  try {
+    tables = parse(text);
+  } catch (error) {
+    throw new ConfigError(`${name}: not TOML: ${error instanceof Error ? error.message.split('\n')[0] : ''}`);
+  }
+  for (const [section, table] of Object.entries(tables)) {
+    if (!Object.hasOwn(configSchema.shape, section)) throw unknown(name, section, Object.keys(configSchema.shape));
+    if (typeof table !== 'object' || table === null || Array.isArray(table)) throw new ConfigError(`${name} (${section}): must be a table`);
+    const known = settings.filter((setting) => setting.section === section).map(({ key }) => key);
+    for (const [key, value] of Object.entries(table)) {
+      if (!known.includes(key))
+        throw unknown(
+          name,
+          `${section}.${key}`,
+          known.map((other) => `${section}.${other}`),
+        );
+      yield [section, key, value];
+    }
+  }
+}
+
+function unknown(file: string, path: string, known: readonly string[]): ConfigError {
+  const nearest = [...known].sort((a, b) => distance(path, a) - distance(path, b))[0];
+  return new ConfigError(`${file} (${path}): there is no such setting; did you mean ${nearest}?`);
+}
+
+/** Levenshtein's edit distance, one row at a time. */
+function distance(a: string, b: string): number {
+  let row = Array.from({ length: b.length + 1 }, (_, i) => i);
+  for (let i = 1; i <= a.length; i++) {
+    const next = [i];
+    for (let j = 1; j <= b.length; j++) {
+      next[j] = Math.min((row[j] ?? 0) + 1, (next[j - 1] ?? 0) + 1, (row[j - 1] ?? 0) + (a[i - 1] === b[j - 1] ? 0 : 1));
+    }
+    row = next;
+  }
+  return row[b.length] ?? 0;
 }
 
 /** RUST_LOG may name modules (`info,my_crate=debug`): the first bare level counts. */
@@ -137,6 +217,34 @@ const logLevel = (text: string) =>
     .toLowerCase()
     .split(',')
     .find((part) => !part.includes('=')) ?? text;
+
+/** The configuration as TOML, its secrets masked. */
+export const printConfig = (config: Config): string =>
+  stringify(
+    Object.fromEntries(
+      Object.entries(config).map(([section, keys]) => [
+        section,
+        Object.fromEntries(
+          Object.entries(keys)
+            .filter(([, value]) => value !== undefined)
+            .map(([key, value]) => [key, secrets.has(`${section}.${key}`) ? '***' : value]),
+        ),
+      ]),
+    ),
+  );
+
+/** What is set but does not have the effect it asks for, or is dangerous; one line each. */
+export function warnings(config: Config): string[] {
+  const { server, auth, vector, livekit } = config;
+  return [
+    ...(server.workers > 1 ? [`server.workers=${server.workers}: more than one process needs shared storage; one runs`] : []),
+    ...(vector.log_enabled ? ['VECTOR_LOG_ENABLED: the log is written to standard output only; let Vector read it there'] : []),
+    ...(auth.mode === 'none' ? ['AUTH_MODE=none: whoever reaches this address may do everything'] : []),
+    ...(livekit.api_secret !== undefined && livekit.api_secret.length < 32
+      ? ['livekit.api_secret is shorter than 32 characters: good for development only']
+      : []),
+  ];
+}
 
 /** The mark of this deployment's rooms. `port`: as bound. */
 export const gatewayName = (config: Config, port: number) => config.gateway.name ?? `${hostname()}:${port}`;

@@ -8,12 +8,20 @@ import { Close } from '../protocol/close.ts';
 import { admission } from './admission.ts';
 import { systemClock } from './clock.ts';
 import { type Config, ConfigError, gatewayName } from './config.ts';
-import { type Readiness, routes } from './http/routes.ts';
+import { restApp } from './http/app.ts';
+import { documents } from './http/documents.ts';
+import { endpoints } from './http/endpoints.ts';
+import { webhook } from './http/webhook.ts';
+import { Leftovers } from './rooms/leftovers.ts';
 import { LiveKitRooms } from './rooms/livekit.ts';
 import { Reconciler } from './rooms/reconcile.ts';
 import type { Key } from './rooms/tokens.ts';
 import { Dispatcher } from './services/dispatcher.ts';
+import { guard } from './services/guard.ts';
+import { Outbound } from './services/outbound.ts';
+import { Probes } from './services/probes.ts';
 import { Sessions } from './sessions/manager.ts';
+import { Operations } from './sessions/operations.ts';
 import type { Clock, Rooms } from './sessions/ports.ts';
 import { handlers } from './socket/handlers.ts';
 import { LiveSessions } from './socket/live.ts';
@@ -30,7 +38,7 @@ export interface GatewayParts {
   /** Default: the machine's. */
   clock?: Clock;
   /** Default: rooms on `livekit`. */
-  rooms?: Rooms & { ping(): Promise<boolean> };
+  rooms?: Rooms;
 }
 
 export interface Gateway {
@@ -54,6 +62,7 @@ export async function startGateway({ config, livekit, log, clock = systemClock, 
     throw new ConfigError(`workspace.roots: ${error.message}`);
   });
 
+  const outbound = outboundOf(config);
   const server = createServer({ headersTimeout: 5_000, requestTimeout: 30_000, connectionsCheckingInterval: 1_000 });
   server.listen(config.server.port, config.server.host);
   await once(server, 'listening').catch((error: NodeJS.ErrnoException) => {
@@ -61,8 +70,8 @@ export async function startGateway({ config, livekit, log, clock = systemClock, 
   });
   const { port } = server.address() as AddressInfo;
 
-  const rooms =
-    givenRooms ?? new LiveKitRooms({ ...livekit, publicUrl: config.livekit.public_url, gatewayName: gatewayName(config, port) }, clock);
+  const name = gatewayName(config, port);
+  const rooms = givenRooms ?? new LiveKitRooms({ ...livekit, publicUrl: config.livekit.public_url, gatewayName: name }, clock);
   const store = memoryStore();
   const sessions = new Sessions({
     store,
@@ -73,6 +82,10 @@ export async function startGateway({ config, livekit, log, clock = systemClock, 
   });
   const dispatcher = new Dispatcher({ sessions, rooms, clock, log });
   const reconciler = new Reconciler({ sessions, rooms, clock, log, lostAfterMs: config.livekit.lost_after_s * 1_000 });
+  const leftovers = new Leftovers({ rooms, sessions, store, clock, log, gatewayName: name });
+  const { join_path: join, leave_path: leave, health_path: health } = config.microservices;
+  const paths = { join, leave, health };
+  const probes = new Probes({ dispatcher, outbound, paths, clock });
   const live = new LiveSessions();
   const running = new Set<string>();
   sessions.onCommit(({ session_id, status }) => {
@@ -81,6 +94,16 @@ export async function startGateway({ config, livekit, log, clock = systemClock, 
   });
   sessions.start(dispatcher);
 
+  const operations = new Operations({
+    sessions,
+    store,
+    rooms,
+    offers: dispatcher,
+    clock,
+    checkWorkspace,
+    draining: () => draining,
+    defaults: { joinTimeoutMs: config.microservices.join_timeout * 1_000, ttlMs: config.session.ttl_hours * 3_600_000 },
+  });
   const admit = admission({
     host: config.server.host,
     allowedOrigins: config.server.allowed_origins,
@@ -111,34 +134,57 @@ export async function startGateway({ config, livekit, log, clock = systemClock, 
       pongTimeoutMs: heartbeat.timeout_s * 1_000,
     },
     handlers: handlers({
+      operations,
       sessions,
       dispatcher,
       store,
       rooms,
       clock,
       live,
-      checkWorkspace,
-      draining: () => draining,
-      defaults: { joinTimeoutMs: config.microservices.join_timeout * 1_000, ttlMs: config.session.ttl_hours * 3_600_000 },
+      log,
       onBug: (err, peer) => {
-        log.error({ err, connectionId: peer.id, sessionId: peer.sessionId }, 'session could not be followed');
+        log.error({ err, connection_id: peer.id, session_id: peer.sessionId }, 'session could not be followed');
         peer.close(Close.Internal);
       },
     }),
   });
 
-  const readiness = async (): Promise<Readiness> => {
-    const reachable = await rooms.ping();
-    return {
-      ready: !draining && (reachable || livekit.mode === 'on_join'),
-      draining,
-      livekit: { mode: livekit.mode, url: rooms.url, reachable },
-      storage: { type: 'memory', reachable: true },
-      sockets: sockets.size,
-      live_sessions: live.size,
-    };
-  };
-  const answer = getRequestListener(routes({ sessions, clock, log, version, readiness }).fetch, { overrideGlobalObjects: false });
+  let lastWebhook: string | undefined;
+  const app = restApp({
+    clock,
+    log,
+    maxBodyBytes: limits.body_bytes,
+    endpoints: endpoints({
+      operations,
+      sessions,
+      store,
+      dispatcher,
+      outbound,
+      paths,
+      clock,
+      version,
+      readiness: async () => {
+        const reachable = await rooms.ping();
+        return {
+          ready: !draining && (reachable || livekit.mode === 'on_join'),
+          draining,
+          livekit: { mode: livekit.mode, url: rooms.url, reachable, webhooks: lastWebhook ?? 'none seen yet' },
+          storage: { type: config.storage.storage_type, reachable: true },
+          sockets: sockets.size,
+          live_sessions: live.size,
+        };
+      },
+    }),
+  });
+  webhook(app, {
+    ...livekit,
+    ring: (room) => {
+      lastWebhook = new Date(clock.now()).toISOString();
+      reconciler.ring(room);
+    },
+  });
+  documents(app, version);
+  const answer = getRequestListener(app.fetch, { overrideGlobalObjects: false });
   server.on('request', (request, response) => {
     const refusal = admit(request);
     if (refusal === undefined) return void answer(request, response);
@@ -166,12 +212,23 @@ export async function startGateway({ config, livekit, log, clock = systemClock, 
       await endAll(sessions, running, drainMs);
       await sockets.close();
       reconciler.close();
+      leftovers.close();
+      probes.close();
       dispatcher.close();
       sessions.close();
       server.closeAllConnections();
       await new Promise((closed) => server.close(closed));
+      await outbound.close();
     },
   };
+}
+
+function outboundOf(config: Config): Outbound {
+  try {
+    return new Outbound(guard(config.microservices.allowed_networks));
+  } catch (error) {
+    throw new ConfigError(`microservices.allowed_networks: ${error instanceof Error ? error.message : error}`);
+  }
 }
 
 /** What the deletion of the last rooms may take beyond the drain time. */

@@ -1,95 +1,94 @@
 #!/usr/bin/env node
+import { readFileSync } from 'node:fs';
 import { Command, CommanderError } from 'commander';
-import { ConfigError, loadConfig, settings } from './config.ts';
-import { startGateway } from './gateway.ts';
-import { makeLog } from './log.ts';
-import { findLiveKit } from './rooms/find.ts';
+import { type Config, ConfigError, type ConfigFile, loadConfig, printConfig, settings } from './config.ts';
+import { serve } from './serve.ts';
 import { version } from './version.ts';
 
 /** EX_CONFIG of sysexits.h. */
 const exitConfig = 78;
-/** Ctrl-C and a signal through npm come twice within 2 ms; a second one that is meant comes later. */
-const sameSignalMs = 1_000;
-/** Beyond the drain time: closing frames, and a LiveKit that was started here. */
-const stopMarginMs = 15_000;
 
 const camel = (flag: string) => flag.slice(2).replace(/-(\w)/g, (_, letter: string) => letter.toUpperCase());
+const collect = (value: string, before: string[]) => [...before, value];
 
-const program = new Command('session-gateway')
-  .description('A WebSocket-first session gateway for voice-AI and robot backends on LiveKit')
-  .version(version)
-  .exitOverride()
-  .configureOutput({ outputError: (text, write) => write(text.replace(/^error: /, 'session-gateway: ').replace('\n(', ' (')) });
-for (const { flag, env, aliases, about } of settings) program.option(`${flag} <value>`, `${about} [${[env, ...aliases].join(', ')}]`);
-
-try {
-  program.parse();
-} catch (error) {
-  if (!(error instanceof CommanderError)) throw error;
-  process.exit(error.exitCode === 0 ? 0 : exitConfig);
+/** A command that takes every setting as a flag. */
+function withSettings(command: Command): Command {
+  command.option('--config <file>', 'A TOML file; may be given more than once, later ones win', collect, []);
+  for (const { flag, env, aliases, about } of settings) command.option(`${flag} <value>`, `${about} [${[env, ...aliases].join(', ')}]`);
+  return command;
 }
 
-function fail(error: ConfigError): never {
-  process.stderr.write(`session-gateway: ${error.message}\n`);
-  process.exit(exitConfig);
-}
-
-async function serve(): Promise<void> {
-  const given = program.opts<Record<string, string>>();
+function configOf(given: Record<string, unknown>): Config {
   const flags = Object.fromEntries(
-    settings.flatMap(({ flag }) => (given[camel(flag)] === undefined ? [] : [[flag.slice(2), given[camel(flag)] ?? '']])),
+    settings.flatMap(({ flag }) => (given[camel(flag)] === undefined ? [] : [[flag.slice(2), String(given[camel(flag)])]])),
   );
-  const config = loadConfig(process.env, flags);
-  const pretty = config.logging.format === 'pretty' || (config.logging.format === undefined && process.stdout.isTTY);
-  const log = makeLog(config.logging.level, pretty ? await prettyStream() : undefined);
-  const { server_url, api_key, api_secret, mode } = config.livekit;
-  const livekit = await findLiveKit({ serverUrl: server_url, apiKey: api_key, apiSecret: api_secret, mode });
-  const gateway = await startGateway({ config, livekit, log }).catch(async (error) => {
-    await livekit.stop();
-    throw error;
-  });
-
-  const say = (line: string) => process.stdout.write(`${line}\n`);
-  const socketUrl = `${gateway.url.replace(/^http/, 'ws')}/ws`;
-  say(livekit.said);
-  say(`Socket:   ${socketUrl}`);
-  say(`REST:     ${gateway.url}`);
-  say(`Try:      websocat ${socketUrl}   then paste   {"type":"NewSessionRequest","id":"1","user_identity":"ada"}`);
-  if (config.auth.mode === 'none') log.warn('AUTH_MODE=none: whoever reaches this address may do everything');
-
-  let stopping = 0;
-  const stop = (signal: string) => {
-    if (stopping > 0) {
-      if (Date.now() - stopping >= sameSignalMs) process.exit(1);
-      return;
-    }
-    stopping = Date.now();
-    log.info({ signal }, 'stopping');
-    setTimeout(() => process.exit(1), config.server.drain_s * 1_000 + stopMarginMs).unref();
-    void gateway
-      .close()
-      .then(() => livekit.stop())
-      .then(
-        () => log.info('stopped'),
-        (err) => log.error({ err }, 'stop failed'),
-      )
-      .finally(() => process.exit(0));
-  };
-  process.on('SIGTERM', stop);
-  process.on('SIGINT', stop);
+  return loadConfig(process.env, flags, (given.config as string[]).map(readConfig));
 }
 
-/** Readable lines where a person looks on. The package is for development: without it the lines stay JSON. */
-async function prettyStream() {
+function readConfig(name: string): ConfigFile {
   try {
-    const { default: pretty } = await import('pino-pretty');
-    return pretty({ colorize: process.stdout.isTTY, ignore: 'pid,hostname', sync: true });
-  } catch {
-    return undefined;
+    return { name, text: readFileSync(name, 'utf8') };
+  } catch (error) {
+    throw new ConfigError(`--config ${name}: cannot be read (${(error as NodeJS.ErrnoException).code})`);
   }
 }
 
-serve().catch((error) => {
-  if (error instanceof ConfigError) fail(error);
-  throw error;
+const say = (text: string): void => void process.stdout.write(`${text}\n`);
+
+/** Asks a running gateway and prints its list, a line each. */
+async function list(what: 'microservices' | 'sessions', columns: readonly string[], { url }: { url: string }): Promise<void> {
+  const response = await fetch(`${url}/api/v1/${what}`).catch((error: Error) => {
+    throw new ConfigError(`--url ${url}: no gateway answers there (${(error.cause as { code?: string })?.code ?? error.message})`);
+  });
+  const body = (await response.json()) as { items?: Record<string, unknown>[]; message?: string };
+  if (!body.items) throw new ConfigError(`--url ${url}: ${body.message}`);
+  const rows = [columns, ...body.items.map((item) => columns.map((column) => String(item[column] ?? '-')))];
+  const widths = columns.map((_, i) => Math.max(...rows.map((row) => (row[i] ?? '').length)));
+  for (const row of rows)
+    say(
+      row
+        .map((cell, i) => cell.padEnd(widths[i] ?? 0))
+        .join('  ')
+        .trimEnd(),
+    );
+}
+
+const program = new Command('session-gateway')
+  .description('A WebSocket-first session gateway for voice-AI and robot backends on LiveKit')
+  .version(version);
+withSettings(program.command('serve', { isDefault: true }).description('Run the gateway (what it does without a command)')).action(
+  (given) => serve(configOf(given)),
+);
+const config = program.command('config').description('Look at the configuration');
+withSettings(config.command('print').description('Print what holds, as TOML, secrets masked')).action((given) =>
+  say(printConfig(configOf(given)).trimEnd()),
+);
+withSettings(config.command('check').description('Say whether it can be used')).action((given) => {
+  configOf(given);
+  say('the configuration is good');
 });
+const url = ['--url <url>', 'Of the running gateway', 'http://127.0.0.1:8080'] as const;
+program
+  .command('services')
+  .description('List the registered services of a running gateway')
+  .option(...url)
+  .action((given) => list('microservices', ['service_id', 'status', 'availability', 'sessions', 'endpoint'], given));
+program
+  .command('sessions')
+  .description('List the newest sessions of a running gateway')
+  .option(...url)
+  .action((given) => list('sessions', ['session_id', 'status', 'user_identity', 'room_name', 'created_at', 'end_reason'], given));
+
+for (const command of [program, ...program.commands, ...config.commands]) {
+  command
+    .exitOverride()
+    .configureOutput({ outputError: (text, write) => write(text.replace(/^error: /, 'session-gateway: ').replace('\n(', ' (')) });
+}
+try {
+  await program.parseAsync();
+} catch (error) {
+  if (error instanceof CommanderError) process.exit(error.exitCode === 0 ? 0 : exitConfig);
+  if (!(error instanceof ConfigError)) throw error;
+  process.stderr.write(`session-gateway: ${error.message}\n`);
+  process.exit(exitConfig);
+}

@@ -1,5 +1,5 @@
 import { expect, test } from 'vitest';
-import { ConfigError, loadConfig, settings } from '../src/config.ts';
+import { ConfigError, loadConfig, printConfig, settings, warnings } from '../src/config.ts';
 
 test('defaults need nothing', () => {
   expect(loadConfig({})).toMatchObject({
@@ -60,5 +60,78 @@ test.each([
 test('every setting has its own names and a sentence', () => {
   const names = settings.flatMap(({ env, aliases, flag }) => [env, ...aliases, flag]);
   expect(new Set(names).size).toBe(names.length);
-  for (const { path, about } of settings) expect(about, path.join('.')).not.toBe('');
+  for (const { section, key, about } of settings) expect(about, `${section}.${key}`).not.toBe('');
+});
+
+const development = `
+[server]
+host = "0.0.0.0"
+port = 8080
+workers = 4
+
+[livekit]
+server_url = "http://localhost:7880"
+api_key = "devkey"
+api_secret = "secret"
+
+[storage]
+storage_type = "memory"
+
+[microservices]
+registration_timeout = 30
+join_timeout = 60
+
+[logging]
+level = "debug"
+format = "json"
+`;
+const file = (text: string, name = 'config/development.toml') => ({ name, text });
+
+test("the documents' development.toml works as written, and says what has no effect", () => {
+  const config = loadConfig({}, {}, [file(development)]);
+  expect(config).toMatchObject({
+    server: { host: '0.0.0.0', port: 8080, workers: 4 },
+    livekit: { server_url: 'http://localhost:7880', api_key: 'devkey', api_secret: 'secret' },
+    logging: { level: 'debug', format: 'json' },
+  });
+  expect(warnings(config)).toEqual([expect.stringContaining('server.workers=4'), expect.stringContaining('api_secret')]);
+});
+
+test("the documents' environment works as written, and says what has no effect", () => {
+  const config = loadConfig({
+    VECTOR_LOG_ENABLED: 'true',
+    VECTOR_LOG_ENDPOINT: 'http://localhost:8686',
+    LIVEKIT_API_SECRET: 'x'.repeat(40),
+  });
+  expect(config.vector).toEqual({ log_enabled: true, log_endpoint: 'http://localhost:8686' });
+  expect(warnings(config)).toEqual([expect.stringContaining('VECTOR_LOG_ENABLED')]);
+});
+
+test('a later file beats an earlier one, the environment both, a flag all', () => {
+  const files = [file('server.port = 1\nserver.host = "::1"'), file('[server]\nport = 2', 'later.toml')];
+  expect(loadConfig({}, {}, files).server).toMatchObject({ port: 2, host: '::1' });
+  expect(loadConfig({ SERVER_PORT: '3' }, {}, files).server.port).toBe(3);
+  expect(loadConfig({ SERVER_PORT: '3' }, { 'server-port': '4' }, files).server.port).toBe(4);
+});
+
+test.each([
+  ['[servr]\nport = 1', 'config/development.toml (servr): there is no such setting; did you mean server?'],
+  ['[server]\nprot = 1', 'config/development.toml (server.prot): there is no such setting; did you mean server.port?'],
+  ['[server]\nport = "many"', 'config/development.toml (server.port): must be a number'],
+  ['server = 3', 'config/development.toml (server): must be a table'],
+  ['[server', 'config/development.toml: not TOML: '],
+  ['[storage]\nstorage_type = "floppy"', 'config/development.toml (storage.storage_type): '],
+])('the file %j is refused by one line', (text, message) => {
+  expect(() => loadConfig({}, {}, [file(text)])).toThrow(message);
+});
+
+test('a printed configuration can be read again, but for its secrets', () => {
+  const config = loadConfig({
+    LIVEKIT_API_SECRET: 'a-secret',
+    SERVER_PORT: '9',
+    SERVER_ALLOWED_ORIGINS: 'https://a.example,https://b.example',
+  });
+  const printed = printConfig(config);
+  expect(printed).not.toContain('a-secret');
+  expect(loadConfig({}, {}, [file(printed)])).toEqual({ ...config, livekit: { ...config.livekit, api_secret: '***' } });
 });

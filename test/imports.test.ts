@@ -15,7 +15,7 @@ const mayImport: Record<string, readonly string[]> = {
   'src/services': ['protocol', 'src/sessions'],
 
   'src/socket': ['protocol', 'src/sessions', 'src/services', 'src/admission.ts', 'src/workspace.ts'],
-  'src/http': ['protocol', 'src/sessions'],
+  'src/http': ['protocol', 'src/sessions', 'src/services'],
 
   'src/admission.ts': [],
   'src/clock.ts': ['src/sessions'],
@@ -25,7 +25,7 @@ const mayImport: Record<string, readonly string[]> = {
   'src/workspace.ts': ['src/sessions'],
 };
 /** They put the parts together, and may import everything. */
-const composers = ['src/gateway.ts', 'src/main.ts'];
+const composers = ['src/gateway.ts', 'src/serve.ts', 'src/main.ts'];
 /** A client uses these at run time, so they bring nothing along. */
 const standalone = ['protocol/errors.ts', 'protocol/close.ts'];
 

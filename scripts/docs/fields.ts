@@ -1,5 +1,5 @@
+import { allMessages, bodySchema, type JsonSchema, type Message } from '../../protocol/frames.ts';
 import { endReasons, serviceStatuses, statuses } from '../../protocol/states.ts';
-import { allMessages, bodySchema, type JsonSchema, type Message } from './messages.ts';
 
 /** Lists that stand in PROTOCOL.md once, by what a field that holds one of them is called. */
 const named: [word: string, values: readonly string[]][] = [
@@ -67,7 +67,7 @@ function rows(message: Message, object: JsonSchema, prefix = ''): string[][] {
   });
 }
 
-const line = (cells: string[]) => `| ${cells.map((cell) => cell.replaceAll('|', '\\|')).join(' | ')} |`;
+export const line = (cells: string[]) => `| ${cells.map((cell) => cell.replaceAll('|', '\\|')).join(' | ')} |`;
 
 /** The table of a message's fields, those inside of objects and lists by their path. */
 export function fieldTable(message: Message): string {
@@ -77,17 +77,17 @@ export function fieldTable(message: Message): string {
 }
 
 /**
- * Fills each `<!-- fields:TypeName -->` ... `<!-- /fields -->` with the table of that message.
+ * Fills each `<!-- fields:Name -->` ... `<!-- /fields -->` with the table of that message.
  * @throws Error a marker names no message, or has no end
  */
 export function fillTables(markdown: string): string {
   const opened = markdown.match(/<!-- fields:/g)?.length ?? 0;
   let filled = 0;
-  const text = markdown.replace(/<!-- fields:(\w+) -->\n(?:(?!<!-- fields:)[\s\S])*?<!-- \/fields -->/g, (_, type: string) => {
-    const message = allMessages.find((candidate) => candidate.type === type);
-    if (!message) throw new Error(`<!-- fields:${type} -->: there is no such message`);
+  const text = markdown.replace(/<!-- fields:(\w+) -->\n(?:(?!<!-- fields:)[\s\S])*?<!-- \/fields -->/g, (_, name: string) => {
+    const message = allMessages.find((candidate) => candidate.name === name);
+    if (!message) throw new Error(`<!-- fields:${name} -->: there is no such message`);
     filled += 1;
-    return `<!-- fields:${type} -->\n${fieldTable(message)}\n<!-- /fields -->`;
+    return `<!-- fields:${name} -->\n${fieldTable(message)}\n<!-- /fields -->`;
   });
   if (filled !== opened) throw new Error('a <!-- fields:... --> marker has no <!-- /fields -->');
   return text;

@@ -25,6 +25,8 @@ export interface Wanted {
   apiKey?: string | undefined;
   apiSecret?: string | undefined;
   mode?: 'create' | 'on_join' | undefined;
+  /** Where a server that is started here sends its webhooks. */
+  webhookUrl?: string | undefined;
 }
 
 /** The first of $LIVEKIT_SERVER_BIN, `livekit-server` on PATH, `.tools/livekit-server` that can be run. */
@@ -59,7 +61,7 @@ export async function findLiveKit(wanted: Wanted): Promise<Found> {
   }
   const binary = findLiveKitBinary();
   if (binary) {
-    const started = await startLiveKit(binary);
+    const started = await startLiveKit(binary, wanted.webhookUrl);
     if (started) return { ...key, mode: 'create', ...started, said: `LiveKit: started ${binary} at ${started.serverUrl}` };
   }
   return {
@@ -81,7 +83,10 @@ async function answers(url: string, key: Key): Promise<boolean> {
   );
 }
 
-async function startLiveKit(binary: string): Promise<{ serverUrl: string; stop(): Promise<void> } | undefined> {
+async function startLiveKit(
+  binary: string,
+  webhookUrl: string | undefined,
+): Promise<{ serverUrl: string; stop(): Promise<void> } | undefined> {
   // the dev port, so that a server left behind by a killed gateway is found again
   const port = (await freePort(devPort)) ?? (await freePort(0));
   const udp = await freePort(0);
@@ -100,6 +105,7 @@ async function startLiveKit(binary: string): Promise<{ serverUrl: string; stop()
     },
     keys: { [devKey.apiKey]: devKey.apiSecret },
     logging: { level: 'error' },
+    ...(webhookUrl && { webhook: { api_key: devKey.apiKey, urls: [webhookUrl] } }),
   };
   // its own group: Ctrl-C in the terminal must not end it before the gateway has deleted its rooms
   const child = spawn(binary, ['--config-body', JSON.stringify(config)], { stdio: 'ignore', detached: true });

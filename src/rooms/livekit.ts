@@ -1,7 +1,8 @@
 import { type ParticipantInfo, ParticipantInfo_State, RoomServiceClient, ServerError } from 'livekit-server-sdk';
+import { clip } from '../../protocol/fields.ts';
 import { type Clock, type Reach, RoomNameTaken, type Rooms, RoomsError } from '../sessions/ports.ts';
-import type { Participant, Room } from '../sessions/record.ts';
-import { joinToken, type Key } from './tokens.ts';
+import type { Participant, Room, Session } from '../sessions/record.ts';
+import { joinToken, type Key, managerToken } from './tokens.ts';
 
 /** Shorter than the 10 s a session has for its room, so that a call that hangs still says so in time. */
 const requestTimeoutS = 8;
@@ -73,7 +74,7 @@ export class LiveKitRooms implements Rooms {
     );
   }
 
-  async remove(room: Room): Promise<void> {
+  async remove(room: Pick<Room, 'name'>): Promise<void> {
     try {
       await this.#call(() => this.#client.deleteRoom(room.name));
     } catch (error) {
@@ -87,7 +88,10 @@ export class LiveKitRooms implements Rooms {
   async participants(room: Room): Promise<Participant[] | undefined> {
     try {
       const found = await this.#call(() => this.#client.listParticipants(room.name));
-      const present = found.filter((p) => p.state === ParticipantInfo_State.JOINED || p.state === ParticipantInfo_State.ACTIVE);
+      // a hidden one, such as a manager, is nobody to the others in the room
+      const present = found.filter(
+        (p) => (p.state === ParticipantInfo_State.JOINED || p.state === ParticipantInfo_State.ACTIVE) && !p.permission?.hidden,
+      );
       if (present.length > 0) return present.map(participant);
     } catch (error) {
       if (isNotFound(error)) return undefined;
@@ -98,7 +102,6 @@ export class LiveKitRooms implements Rooms {
     return rooms.length > 0 ? [] : undefined;
   }
 
-  /** Whether LiveKit answers now. */
   async ping(): Promise<boolean> {
     return this.#call(() => this.#client.listRooms(['-'])).then(
       () => true,
@@ -106,17 +109,21 @@ export class LiveKitRooms implements Rooms {
     );
   }
 
-  clientToken(session: Parameters<Rooms['clientToken']>[0]): Promise<string> {
-    return joinToken(
-      this.#config,
-      session,
-      { identity: session.user_identity ?? session.session_id, name: session.user_name },
-      this.#clock.now(),
-    );
+  clientToken(session: Session): Promise<string> {
+    const { user_identity, session_id, user_name: name, user_metadata: metadata, user_attributes: attributes } = session;
+    return joinToken(this.#config, session, { identity: user_identity ?? session_id, name, metadata, attributes }, this.#clock.now());
   }
 
-  serviceToken(session: Parameters<Rooms['serviceToken']>[0], serviceId: string): Promise<string> {
+  serviceToken(session: Session, serviceId: string): Promise<string> {
     return joinToken(this.#config, session, { identity: serviceId, kind: 'agent' }, this.#clock.now());
+  }
+
+  managerToken(session: Session): Promise<string> {
+    return managerToken(this.#config, session);
+  }
+
+  async list(): Promise<{ name: string; metadata: string }[]> {
+    return this.#call(() => this.#client.listRooms());
   }
 
   async #call<T>(call: () => Promise<T>): Promise<T> {
@@ -142,9 +149,12 @@ const isRefused = (error: unknown) =>
   error instanceof TypeError && /ECONNREFUSED|ENOTFOUND/.test(String((error.cause as { code?: string })?.code));
 
 function describe(error: unknown, url: string): string {
-  if (error instanceof ServerError) return `LiveKit answered ${error.status}: ${error.message}`.slice(0, 300);
+  if (error instanceof ServerError) {
+    const hint = error.status === 401 || error.status === 403 ? ' (check LIVEKIT_API_KEY and LIVEKIT_API_SECRET)' : '';
+    return clip(`LiveKit answered ${error.status}${hint}: ${error.message}`, 300);
+  }
   const cause = error instanceof Error ? ((error.cause as { code?: string } | undefined)?.code ?? error.name) : 'unknown';
-  return `LiveKit at ${new URL(url).host} cannot be reached (${cause})`;
+  return `LiveKit at ${new URL(url).host} cannot be reached (${cause}): check that it runs, and LIVEKIT_SERVER_URL`;
 }
 
 /** ParticipantInfo.Kind of LiveKit's protocol, which the SDK does not export. */

@@ -12,6 +12,8 @@ interface Watched {
   session: Session;
   nextAt: number;
   looking: boolean;
+  /** The bell rang during a look. */
+  rung: boolean;
 }
 
 interface ReconcilerParts {
@@ -29,6 +31,7 @@ interface ReconcilerParts {
  */
 export class Reconciler {
   readonly #watched = new Map<string, Watched>();
+  readonly #byRoom = new Map<string, string>();
   readonly #parts: ReconcilerParts;
   readonly #stop: () => void;
   #calls = 0;
@@ -43,6 +46,16 @@ export class Reconciler {
     this.#stop();
   }
 
+  /** Something happened in this room: it is looked at now, or once more after a look under way. */
+  ring(room: string): void {
+    const id = this.#byRoom.get(room);
+    const watched = id === undefined ? undefined : this.#watched.get(id);
+    if (!watched) return;
+    watched.nextAt = 0;
+    if (watched.looking) watched.rung = true;
+    else if (this.#calls < maxCalls) void this.#look(watched);
+  }
+
   /** How many rooms it looks at. */
   get size(): number {
     return this.#watched.size;
@@ -51,13 +64,15 @@ export class Reconciler {
   #watch(session: Session): void {
     const id = session.session_id;
     if (session.room?.state !== 'open' || isEnded(session)) {
-      this.#watched.delete(id);
+      if (this.#watched.delete(id) && session.room && this.#byRoom.get(session.room.name) === id) this.#byRoom.delete(session.room.name);
       return;
     }
     const nextAt = this.#parts.clock.now() + everyMs(session);
     const watched = this.#watched.get(id);
-    if (!watched) this.#watched.set(id, { session, nextAt, looking: false });
-    else {
+    if (!watched) {
+      this.#watched.set(id, { session, nextAt, looking: false, rung: false });
+      this.#byRoom.set(session.room.name, id);
+    } else {
       watched.session = session;
       watched.nextAt = Math.min(watched.nextAt, nextAt);
     }
@@ -68,12 +83,12 @@ export class Reconciler {
     for (const watched of this.#watched.values()) {
       if (watched.nextAt > now || watched.looking) continue;
       if (this.#calls >= maxCalls) return;
-      void this.reconcile(watched);
+      void this.#look(watched);
     }
   }
 
   /** Looks at one room and tells its session what is there. An unreachable LiveKit says nothing about the room. */
-  async reconcile(watched: Watched): Promise<void> {
+  async #look(watched: Watched): Promise<void> {
     const { sessions, rooms, clock, log, lostAfterMs } = this.#parts;
     const { session } = watched;
     if (!session.room) return;
@@ -83,14 +98,15 @@ export class Reconciler {
       const participants = await rooms.participants(session.room);
       await sessions.tell(session.session_id, participants ? { type: 'RoomSeen', participants } : { type: 'RoomGone' });
     } catch (err) {
-      if (!(err instanceof RoomsError)) log.error({ err, sessionId: session.session_id }, 'room look failed');
+      if (!(err instanceof RoomsError)) log.error({ err, session_id: session.session_id }, 'room look failed');
       const { ever, downSince } = rooms.reach;
       if (ever && downSince !== undefined && clock.now() - downSince >= lostAfterMs)
         await sessions.tell(session.session_id, { type: 'LiveKitLost' });
     } finally {
       this.#calls -= 1;
       watched.looking = false;
-      watched.nextAt = clock.now() + everyMs(watched.session);
+      watched.nextAt = watched.rung ? 0 : clock.now() + everyMs(watched.session);
+      watched.rung = false;
     }
   }
 }

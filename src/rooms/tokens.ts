@@ -16,6 +16,8 @@ export const tokenTtl = (session: Session, now: number) =>
 interface Bearer {
   identity: string;
   name?: string | undefined;
+  metadata?: string | undefined;
+  attributes?: Record<string, string> | undefined;
   /** An agent does not keep a room open. */
   kind?: 'agent';
 }
@@ -28,9 +30,30 @@ export function joinToken(key: Key, session: Session, bearer: Bearer, now: numbe
     identity: bearer.identity,
     ttl: tokenTtl(session, now),
     ...(bearer.name !== undefined && { name: bearer.name }),
+    ...(bearer.metadata !== undefined && { metadata: bearer.metadata }),
+    ...(bearer.attributes !== undefined && { attributes: bearer.attributes }),
   });
   token.addGrant({ roomJoin: true, room: session.room.name, canPublish: true, canSubscribe: true, canPublishData: true });
   // not the `agent` grant: that one opens LiveKit's worker socket
   if (bearer.kind) token.kind = bearer.kind;
+  return token.toJwt();
+}
+
+const managerTtlSeconds = 24 * 3_600;
+
+/** Signs a token that administers a room without being seen, heard or counted in it. */
+export function managerToken(key: Key, session: Session): Promise<string> {
+  if (!session.room) throw new Error('a session without a room has no tokens');
+  const token = new AccessToken(key.apiKey, key.apiSecret, { identity: `session-manager-${session.session_id}`, ttl: managerTtlSeconds });
+  token.addGrant({
+    roomJoin: true,
+    roomAdmin: true,
+    room: session.room.name,
+    hidden: true,
+    canPublish: false,
+    canSubscribe: false,
+    canPublishData: false,
+  });
+  token.kind = 'agent';
   return token.toJwt();
 }

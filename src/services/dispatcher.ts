@@ -1,10 +1,15 @@
 import type { Logger } from 'pino';
 import { v7 as uuid } from 'uuid';
-import type { Request } from '../../protocol/requests.ts';
+import type { Wanted } from '../../protocol/fields.ts';
+import type { Availability } from '../../protocol/states.ts';
+import { GatewayError } from '../sessions/errors.ts';
+import type { Offer } from '../sessions/machine.ts';
 import type { Sessions } from '../sessions/manager.ts';
 import type { Clock, Offers, Rooms } from '../sessions/ports.ts';
-import type { Assignment, Leaving, Session } from '../sessions/record.ts';
-import { type Instance, Registry, type ServicePeer } from './registry.ts';
+import { type Assignment, assignments, isPending, type Leaving, type Session } from '../sessions/record.ts';
+import type { Link } from './links.ts';
+import { hasFreeSlot, type Instance, Registry, type Wish } from './registry.ts';
+import { WaitingList } from './waiting.ts';
 
 const sweepMs = 10_000;
 const leaveMs = 3_000;
@@ -16,22 +21,23 @@ interface DispatcherParts {
   log: Logger;
 }
 
+const choosiness = (want: Wanted) => (typeof want === 'string' ? Number.MAX_SAFE_INTEGER : Object.keys(want).length);
+
 /**
- * Brings sessions and services together: keeps the waiting list, takes slots, sends offers over the services' sockets,
+ * Brings sessions and services together: finds services for what waits, takes their slots, sends offers over their links,
  * and tells sessions what became of their services. `close` stops its sweep.
  */
 export class Dispatcher implements Offers {
   readonly registry: Registry;
   readonly #parts: DispatcherParts;
-  /** Sessions with a pending requirement, by the service id they wait for. */
-  readonly #waiting = new Map<string, Set<string>>();
+  readonly #waiting = new WaitingList();
   readonly #stop: () => void;
 
   constructor(parts: DispatcherParts) {
     this.#parts = parts;
     this.registry = new Registry(parts.clock.now());
     this.#stop = parts.clock.every(sweepMs, () => this.registry.sweep(parts.clock.now()));
-    parts.sessions.onCommit((session) => this.#list(session));
+    parts.sessions.onCommit((session) => this.#waiting.update(session));
   }
 
   close(): void {
@@ -40,51 +46,57 @@ export class Dispatcher implements Offers {
 
   /** How many sessions wait for some service. */
   get waiting(): number {
-    let count = 0;
-    for (const ids of this.#waiting.values()) count += ids.size;
-    return count;
+    return this.#waiting.size;
   }
 
   available(): string[] {
-    return [...this.registry.all()].filter((i) => i.peer && i.slots.size < i.maxSessions).map((i) => i.service_id);
+    return [...this.registry.all()].filter(hasFreeSlot).map((i) => i.service_id);
   }
 
   async dispatch(session: Session): Promise<void> {
-    const now = this.#parts.clock.now();
-    const offers: Pick<Assignment, 'assignment_id' | 'service_id' | 'incarnation'>[] = [];
+    const offers: Offer[] = [];
     const busy: string[] = [];
-    for (const requirement of session.requirements) {
-      if (requirement.assignment || (requirement.retry_at ?? 0) > now) continue;
-      const instance = this.registry.get(requirement.service_id);
-      if (!instance?.peer) continue;
-      const assignment_id = uuid();
-      if (this.registry.take(instance, assignment_id, session.session_id)) {
-        offers.push({ assignment_id, service_id: instance.service_id, incarnation: instance.incarnation });
-      } else busy.push(instance.service_id);
-    }
-    if (offers.length > 0 || busy.some((id) => session.requirements.some((r) => r.service_id === id && !r.known))) {
-      try {
-        await this.#parts.sessions.apply(session.session_id, { type: 'Dispatched', offers, busy });
-      } catch (error) {
-        for (const offer of offers) this.release(session.session_id, offer);
-        throw error;
+    // LiveKit throws out the first holder of an identity: neither the user's nor one already there
+    const taken = new Set([session.user_identity, ...[...assignments(session), ...session.leaving].map((a) => a.service_id)]);
+    // the choosiest first, so that nobody takes the one service another can have
+    const pending = [...session.requirements.entries()].filter(([, requirement]) => isPending(requirement));
+    for (const [place, requirement] of pending.sort(([, a], [, b]) => choosiness(b.want) - choosiness(a.want))) {
+      const fits = ({ service_id }: Instance) => !taken.has(service_id) && requirement.rests[service_id]?.until === undefined;
+      const instance = this.registry.find(requirement.want, fits);
+      if (!instance) {
+        if (!requirement.known && this.registry.get(requirement.key)?.link) busy.push(requirement.key);
+        continue;
       }
+      const assignment_id = uuid();
+      instance.slots.set(assignment_id, session.session_id);
+      instance.offeredAt = this.#parts.clock.now();
+      taken.add(instance.service_id);
+      offers.push({ requirement: place, assignment_id, service_id: instance.service_id, incarnation: instance.incarnation });
+    }
+    if (offers.length === 0 && busy.length === 0) return;
+    try {
+      await this.#parts.sessions.apply(session.session_id, { type: 'Dispatched', offers, busy });
+    } catch (error) {
+      for (const offer of offers) this.release(session.session_id, offer);
+      throw error;
     }
   }
 
   async offer(session: Session, assignment: Assignment): Promise<void> {
-    const { rooms, clock, sessions } = this.#parts;
+    const { rooms, clock, sessions, log } = this.#parts;
     if (!session.room) return;
-    const access_token = await rooms.serviceToken(session, assignment.service_id);
-    const requirement = session.requirements.find((r) => r.service_id === assignment.service_id);
-    const mustBeReadyBy = requirement?.replace_by ?? session.deadlines.join ?? clock.now();
-    const sent = this.#peerOf(assignment)?.send({
+    const { assignment_id, service_id } = assignment;
+    const access_token = await rooms.serviceToken(session, service_id);
+    const requirement = session.requirements.find((r) => r.assignment?.assignment_id === assignment_id);
+    const mustBeReadyBy = requirement?.replace_by ?? session.deadlines.join ?? clock.now() + session.join_timeout_ms;
+    const link = this.#linkOf(assignment);
+    const delivery = await link?.offer({
       type: 'JoinRoomRequest',
-      assignment_id: assignment.assignment_id,
+      assignment_id,
       attempt: assignment.attempt,
       session_id: session.session_id,
       room_name: session.room.name,
-      service_identity: assignment.service_id,
+      service_identity: service_id,
       livekit_url: session.room.livekit_url,
       access_token,
       metadata: session.metadata as Record<string, string | string[]>,
@@ -92,74 +104,142 @@ export class Dispatcher implements Offers {
       deadline_ms: Math.max(0, mustBeReadyBy - clock.now()),
       resuming: assignment.resuming,
     });
-    if (!sent) {
-      const { assignment_id } = assignment;
-      await sessions.tell(session.session_id, { type: 'Declined', assignment_id, error: 'the offer could not be sent' });
+    if (delivery?.outcome === 'sent') return;
+    if (delivery?.outcome === 'accepted') {
+      await sessions.apply(session.session_id, { type: 'Accepted', assignment_id }).catch(() => this.#tellToLeave(link, assignment_id));
+      return;
     }
+    const error = delivery?.error ?? 'the service is disconnected';
+    log.warn(
+      { session_id: session.session_id, service_id, error },
+      'service did not take the session: check that it runs and that its endpoint is right',
+    );
+    const retry = delivery?.retry_after_ms === undefined ? {} : { retry_after_ms: delivery.retry_after_ms };
+    await sessions.tell(session.session_id, { type: 'Declined', assignment_id, error, unsure: delivery?.unsure ?? false, ...retry });
   }
 
-  leave(_sessionId: string, assignment: Leaving, reason: string): void {
-    this.#peerOf(assignment)?.send({ type: 'LeaveRoomRequest', assignment_id: assignment.assignment_id, reason, deadline_ms: leaveMs });
+  leave(sessionId: string, assignment: Leaving, reason: string): void {
+    const link = this.#linkOf(assignment);
+    link?.leave({ type: 'LeaveRoomRequest', assignment_id: assignment.assignment_id, reason, deadline_ms: leaveMs });
+    // nobody will say ServiceLeft
+    if (!link?.saysLeft)
+      void this.#parts.sessions.tell(sessionId, { type: 'ServiceLeft', assignment_id: assignment.assignment_id, clean: true });
   }
 
   release(_sessionId: string, assignment: Leaving): void {
     const instance = this.registry.get(assignment.service_id);
-    if (instance?.slots.delete(assignment.assignment_id)) this.#offerWaiting(instance.service_id);
+    if (!instance?.slots.delete(assignment.assignment_id)) return;
+    if (instance.availability === 'draining' && instance.slots.size === 0) this.#deregister(instance);
+    else void this.offerWaiting(instance);
   }
 
   /**
-   * Registers a service and settles what it held before its socket broke.
+   * Registers a service and settles what it held before its connection broke.
    * @returns the registration, what it may go on with, and what is over
    * @throws GatewayError SERVICE_ID_EXISTS
    */
-  async register(wish: Request<'RegisterServiceRequest'>, peer: ServicePeer) {
-    const { sessions, log } = this.#parts;
-    const { instance, old } = this.registry.register(wish, peer);
-    log.info({ serviceId: instance.service_id, incarnation: instance.incarnation, again: old !== undefined }, 'service registered');
+  async register(wish: Wish, link: Link, held: readonly { session_id: string; assignment_id: string }[] = [], own?: Instance) {
+    const { sessions, log, clock } = this.#parts;
+    let registered: ReturnType<Registry['register']>;
+    try {
+      registered = this.registry.register(wish, link, (old) => old === own, clock.now());
+    } catch (error) {
+      log.warn(
+        { service_id: wish.service_id },
+        'service id is held by another live instance: give each its own id, or the same instance_id after a restart',
+      );
+      throw error;
+    }
+    const { instance, old } = registered;
+    const before = [...(old?.slots ?? [])];
+    // what the old registration held is decided here: its socket speaks for nothing any more
+    old?.slots.clear();
+    log.info(
+      { service_id: instance.service_id, endpoint: instance.endpoint, incarnation: instance.incarnation, again: old !== undefined },
+      'service registered',
+    );
     const keep: string[] = [];
     const release: string[] = [];
-    for (const { session_id, assignment_id } of wish.held) {
+    // over HTTP nothing broke: an instance that says again where it is goes on
+    const again = wish.endpoint !== undefined && wish.endpoint === old?.endpoint && wish.instance_id === old.instance_id;
+    const holds = again ? before.map(([assignment_id, session_id]) => ({ session_id, assignment_id })) : held;
+    // the slots first: what the service says it holds, it holds, and nobody else may take
+    for (const { session_id, assignment_id } of holds) instance.slots.set(assignment_id, session_id);
+    for (const { session_id, assignment_id } of holds) {
       try {
-        // the slot first: what the service says it holds, it holds
-        instance.slots.set(assignment_id, session_id);
-        await sessions.apply(session_id, {
-          type: 'ServiceBack',
-          assignment_id,
-          service_id: instance.service_id,
-          incarnation: instance.incarnation,
-        });
+        const { service_id, incarnation } = instance;
+        await sessions.apply(session_id, { type: 'ServiceBack', assignment_id, service_id, incarnation });
         keep.push(assignment_id);
       } catch {
         instance.slots.delete(assignment_id);
         release.push(assignment_id);
       }
     }
-    for (const [assignment_id, session_id] of old?.slots ?? []) {
-      if (!keep.includes(assignment_id))
-        await sessions.tell(session_id, { type: 'ServiceFailed', assignment_id, error: 'the service registered again without it' });
+    for (const [assignment_id, session_id] of before) {
+      if (keep.includes(assignment_id)) continue;
+      await sessions.tell(session_id, { type: 'ServiceFailed', assignment_id, error: 'the service registered again without it' });
     }
     return { instance, keep, release };
   }
 
-  /** Offers a service that has a free slot to those who wait for its id. */
-  #offerWaiting(serviceId: string): void {
-    for (const id of this.#waiting.get(serviceId) ?? []) void this.#dispatchAgain(id);
+  /** Offers a service to those who wait for what it is, the longest waiting first. Cannot reject. */
+  async offerWaiting(instance: Instance): Promise<void> {
+    for (const sessionId of this.#waiting.for(instance)) {
+      if (!hasFreeSlot(instance)) return;
+      try {
+        await this.dispatch(await this.#parts.sessions.get(sessionId));
+      } catch (err) {
+        this.#parts.log.warn({ err, session_id: sessionId }, 'waiting session could not be offered');
+      }
+    }
   }
 
-  /** Called once a service's RegisterServiceResponse is on its way, so that no offer comes before it. */
-  registered(instance: Instance): void {
-    this.#offerWaiting(instance.service_id);
+  setAvailability(instance: Instance, availability: Availability): void {
+    instance.availability = availability;
+    if (availability === 'available') void this.offerWaiting(instance);
+    else if (availability === 'draining' && instance.slots.size === 0) this.#deregister(instance);
   }
 
-  /** The service's socket has gone: each session it served is told. */
+  /** Takes a registration back: at once, or once it serves nothing any more. */
+  deregister(instance: Instance, drain: boolean): void {
+    if (drain) return this.setAvailability(instance, 'draining');
+    this.#deregister(instance);
+    const reason = 'the service was deregistered';
+    // another takes its place
+    for (const assignment_id of instance.slots.keys()) this.#tellToLeave(instance.link, assignment_id, reason);
+    this.#tellSessions(instance, (assignment_id) => ({ type: 'ServiceFailed', assignment_id, error: reason }));
+  }
+
+  /** The service is out of reach: each session it served is told. */
   disconnected(instance: Instance): void {
     // a newer registration has taken its place, and what it held with it
-    if (this.registry.get(instance.service_id) !== instance) return;
+    if (!this.isCurrent(instance)) return;
     this.registry.disconnect(instance, this.#parts.clock.now());
-    this.#parts.log.info({ serviceId: instance.service_id, sessions: instance.slots.size }, 'service disconnected');
-    for (const [assignment_id, session_id] of instance.slots) {
-      void this.#parts.sessions.tell(session_id, { type: 'ServiceGone', assignment_id, incarnation: instance.incarnation });
-    }
+    this.#parts.log.warn({ service_id: instance.service_id, sessions: instance.slots.size }, 'service disconnected');
+    const { incarnation } = instance;
+    this.#tellSessions(instance, (assignment_id) => ({ type: 'ServiceGone', assignment_id, incarnation }));
+  }
+
+  /** The service answers again, as it was. */
+  reconnected(instance: Instance, link: Link): void {
+    instance.link = link;
+    instance.forgetAt = Number.POSITIVE_INFINITY;
+    this.#parts.log.info({ service_id: instance.service_id }, 'service answers again');
+    const { service_id, incarnation } = instance;
+    this.#tellSessions(instance, (assignment_id) => ({ type: 'ServiceBack', assignment_id, service_id, incarnation }));
+    void this.offerWaiting(instance);
+  }
+
+  /** @throws GatewayError SERVICE_NOT_FOUND */
+  get(service_id: string): Instance {
+    const instance = this.registry.get(service_id);
+    if (!instance) throw new GatewayError('SERVICE_NOT_FOUND', `No service is registered as ${service_id}`);
+    return instance;
+  }
+
+  /** Whether no newer registration has taken its place. */
+  isCurrent(instance: Instance): boolean {
+    return this.registry.get(instance.service_id) === instance;
   }
 
   /** The session in which this registration holds the assignment. */
@@ -167,28 +247,21 @@ export class Dispatcher implements Offers {
     return instance.slots.get(assignment_id);
   }
 
-  async #dispatchAgain(sessionId: string): Promise<void> {
-    try {
-      await this.dispatch(await this.#parts.sessions.get(sessionId));
-    } catch (err) {
-      this.#parts.log.warn({ err, sessionId }, 'waiting session could not be offered');
-    }
+  #tellSessions(instance: Instance, input: (assignment_id: string) => Parameters<Sessions['tell']>[1]): void {
+    for (const [assignment_id, session_id] of instance.slots) void this.#parts.sessions.tell(session_id, input(assignment_id));
   }
 
-  #peerOf({ service_id, incarnation }: Pick<Leaving, 'service_id' | 'incarnation'>): ServicePeer | undefined {
+  #deregister(instance: Instance): void {
+    this.registry.remove(instance);
+    this.#parts.log.info({ service_id: instance.service_id }, 'service deregistered');
+  }
+
+  #tellToLeave(link: Link | undefined, assignment_id: string, reason = 'the offer is over'): void {
+    link?.leave({ type: 'LeaveRoomRequest', assignment_id, reason, deadline_ms: 0 });
+  }
+
+  #linkOf({ service_id, incarnation }: Pick<Leaving, 'service_id' | 'incarnation'>): Link | undefined {
     const instance = this.registry.get(service_id);
-    return instance?.incarnation === incarnation ? instance.peer : undefined;
-  }
-
-  /** Keeps the waiting list as the records say. */
-  #list(session: Session): void {
-    const open = session.status === 'WaitingForServices' || session.status === 'Ready' || session.status === 'Active';
-    for (const { service_id, assignment } of session.requirements) {
-      const ids = this.#waiting.get(service_id);
-      if (open && !assignment) {
-        if (ids) ids.add(session.session_id);
-        else this.#waiting.set(service_id, new Set([session.session_id]));
-      } else if (ids?.delete(session.session_id) && ids.size === 0) this.#waiting.delete(service_id);
-    }
+    return instance?.incarnation === incarnation ? instance.link : undefined;
   }
 }

@@ -1,12 +1,7 @@
-import type { Command } from '../../protocol/events.ts';
-import type { Request } from '../../protocol/requests.ts';
+import type { Wanted } from '../../protocol/fields.ts';
+import type { Availability } from '../../protocol/states.ts';
 import { GatewayError } from '../sessions/errors.ts';
-
-/** Where a service is reached; a socket, as the registry sees it. */
-export interface ServicePeer {
-  /** Queues a command; false: it cannot be sent any more. */
-  send(command: Command): boolean;
-}
+import type { Link } from './links.ts';
 
 /** One registration of a service. */
 export interface Instance {
@@ -14,17 +9,40 @@ export interface Instance {
   instance_id: string | undefined;
   /** Grows with each registration, over all services. */
   incarnation: number;
+  endpoint: string | undefined;
   metadata: Record<string, string>;
   maxSessions: number;
-  /** Absent: disconnected. */
-  peer: ServicePeer | undefined;
+  registeredAt: number;
+  availability: Availability;
+  /** How it is reached; absent: disconnected. */
+  link: Link | undefined;
   /** Slots taken: assignment id to session id. */
   slots: Map<string, string>;
+  /** When it was last offered something: among equals the longest idle is asked first. */
+  offeredAt: number;
+  /** Probes in a row that found nobody. */
+  failedProbes: number;
   /** Disconnected: when it is forgotten, epoch ms. */
   forgetAt: number;
 }
 
+/** What a service says of itself when it registers. */
+export interface Wish {
+  service_id: string;
+  instance_id?: string | undefined;
+  endpoint?: string | undefined;
+  metadata: Record<string, string>;
+  max_sessions?: number | undefined;
+}
+
 const forgetMs = 300_000;
+
+/** Whether it would take one more session. */
+export const hasFreeSlot = (instance: Instance) =>
+  instance.link !== undefined && instance.availability === 'available' && instance.slots.size < instance.maxSessions;
+
+export const matches = (instance: Instance, want: Wanted) =>
+  typeof want === 'string' ? instance.service_id === want : Object.entries(want).every(([key, value]) => instance.metadata[key] === value);
 
 /** The services this node knows, by id: one registration each. */
 export class Registry {
@@ -45,46 +63,61 @@ export class Registry {
   }
 
   /**
-   * Puts a service on a peer. The same instance, or any after the old one's socket has gone, takes the old registration's place.
+   * Puts a service on a link. The same instance, or any after the old one was disconnected, takes the old registration's place.
    * @returns the registration, and the one it replaced
    * @throws GatewayError SERVICE_ID_EXISTS
    */
-  register(
-    wish: Pick<Request<'RegisterServiceRequest'>, 'service_id' | 'instance_id' | 'metadata' | 'max_sessions'>,
-    peer: ServicePeer,
-  ): { instance: Instance; old: Instance | undefined } {
+  register(wish: Wish, link: Link, mayReplace: (old: Instance) => boolean, now: number): { instance: Instance; old: Instance | undefined } {
     const old = this.#byId.get(wish.service_id);
     const sameInstance = wish.instance_id !== undefined && wish.instance_id === old?.instance_id;
-    if (old?.peer && old.peer !== peer && !sameInstance) throw new GatewayError('SERVICE_ID_EXISTS', 'Service ID already exists');
+    if (old?.link && !sameInstance && !mayReplace(old)) throw new GatewayError('SERVICE_ID_EXISTS', 'Service ID already exists');
     const instance: Instance = {
       service_id: wish.service_id,
       instance_id: wish.instance_id,
       incarnation: ++this.#incarnations,
+      endpoint: wish.endpoint,
       metadata: wish.metadata,
       maxSessions: wish.max_sessions ?? Number.POSITIVE_INFINITY,
-      peer,
+      registeredAt: now,
+      availability: 'available',
+      link,
       slots: new Map(),
+      offeredAt: 0,
+      failedProbes: 0,
       forgetAt: Number.POSITIVE_INFINITY,
     };
     this.#byId.set(wish.service_id, instance);
     return { instance, old };
   }
 
-  /** The service's socket has gone. It stays known for five minutes. */
+  /** The service is out of reach. It stays known for five minutes. */
   disconnect(instance: Instance, now: number): void {
-    instance.peer = undefined;
+    instance.link = undefined;
     instance.forgetAt = now + forgetMs;
+  }
+
+  remove(instance: Instance): void {
+    if (this.#byId.get(instance.service_id) === instance) this.#byId.delete(instance.service_id);
   }
 
   /** Drops registrations whose time is over. */
   sweep(now: number): void {
-    for (const [id, instance] of this.#byId) if (now >= instance.forgetAt) this.#byId.delete(id);
+    for (const instance of this.#byId.values()) if (now >= instance.forgetAt) this.remove(instance);
   }
 
-  /** Takes a slot if one is free. */
-  take(instance: Instance, assignment_id: string, session_id: string): boolean {
-    if (!instance.peer || instance.slots.size >= instance.maxSessions) return false;
-    instance.slots.set(assignment_id, session_id);
-    return true;
+  /** The least loaded service that fits and has a free slot; among equals the longest idle. */
+  find(want: Wanted, fits: (instance: Instance) => boolean): Instance | undefined {
+    const known = typeof want === 'string' ? this.#byId.get(want) : undefined;
+    const candidates = typeof want === 'string' ? (known ? [known] : []) : this.#byId.values();
+    let best: Instance | undefined;
+    for (const instance of candidates) {
+      if (!matches(instance, want) || !hasFreeSlot(instance) || !fits(instance)) continue;
+      const lighter =
+        best === undefined ||
+        instance.slots.size < best.slots.size ||
+        (instance.slots.size === best.slots.size && instance.offeredAt < best.offeredAt);
+      if (lighter) best = instance;
+    }
+    return best;
   }
 }

@@ -1,4 +1,4 @@
-import type { Metadata } from '../../protocol/fields.ts';
+import type { Metadata, Wanted } from '../../protocol/fields.ts';
 import { Draft } from './draft.ts';
 import type { Decision } from './machine.ts';
 import { type Requirement, roomClaim, type Session } from './record.ts';
@@ -9,16 +9,24 @@ const emptyTimeoutS = 300;
 /** The user's own time to come back, and what LiveKit adds to it as a net. */
 const departureTimeoutS = 50;
 
-/** A checked wish for a session; `required` are the ids already resolved. */
+/** A checked wish for a session; `required` and `optional` without doubles. */
 export interface Spec {
   session_id: string;
   user_identity: string | undefined;
   user_name: string | undefined;
+  /** What LiveKit shows of the user besides. */
+  user?: { metadata?: string | undefined; attributes?: Record<string, string> | undefined } | undefined;
   workspace_dir: string | undefined;
   room: boolean;
   room_name: string | undefined;
   metadata: Metadata;
-  required: readonly string[];
+  required: readonly Wanted[];
+  optional: readonly Wanted[];
+  on_join_timeout: Session['on_join_timeout'];
+  on_service_loss: Session['on_service_loss'];
+  idempotency: Session['idempotency'];
+  /** Whether a client's socket holds it. */
+  link: Session['link'];
   token_policy: 'on_ready' | 'immediate';
   join_timeout_ms: number;
   client_join_timeout_s: number | undefined;
@@ -37,20 +45,27 @@ export function create(spec: Spec, now: number): Extract<Decision, { ok: true }>
     seq: 0,
     status: 'Creating',
     health: 'ok',
-    link: 'attached',
+    link: spec.link,
     ...(spec.user_identity !== undefined && { owner_id: spec.user_identity, user_identity: spec.user_identity }),
     ...(spec.user_name !== undefined && { user_name: spec.user_name }),
+    ...(spec.user?.metadata !== undefined && { user_metadata: spec.user.metadata }),
+    ...(spec.user?.attributes !== undefined && { user_attributes: spec.user.attributes }),
     ...(spec.workspace_dir !== undefined && { workspace_dir: spec.workspace_dir }),
     metadata: spec.metadata,
     token_policy: spec.token_policy,
+    on_join_timeout: spec.on_join_timeout,
+    on_service_loss: spec.on_service_loss,
     join_timeout_ms: spec.join_timeout_ms,
     ...(spec.client_join_timeout_s !== undefined && { client_join_timeout_ms: spec.client_join_timeout_s * 1_000 }),
-    requirements: spec.room ? spec.required.map(requirement) : [],
+    requirements: spec.room
+      ? [...spec.required.map((want) => requirement(want, true)), ...spec.optional.map((want) => requirement(want, false))]
+      : [],
     leaving: [],
     participants: [],
     deadlines: { expiry: expires_at },
     expiry_reason: limitMs < spec.ttl_ms ? 'duration_limit' : 'ttl',
-    claims: [],
+    claims: spec.idempotency ? [spec.idempotency.claim] : [],
+    ...(spec.idempotency && { idempotency: spec.idempotency }),
     timings: {},
     created_at: now,
     updated_at: now,
@@ -69,7 +84,7 @@ export function create(spec: Spec, now: number): Extract<Decision, { ok: true }>
       user_seen: false,
       delete_attempts: 0,
     };
-    if (session.room.chosen) session.claims = [roomClaim(name)];
+    if (session.room.chosen) session.claims.push(roomClaim(name));
     session.deadlines.create = now + createMs;
   }
   const d = new Draft(session, now);
@@ -79,4 +94,20 @@ export function create(spec: Spec, now: number): Extract<Decision, { ok: true }>
   return { ok: true, changed: true, session: d.s, events: d.events, effects: d.effects };
 }
 
-const requirement = (service_id: string): Requirement => ({ service_id, attempt: 0, failures: 0, replacements: 0, known: false });
+const requirement = (want: Wanted, required: boolean): Requirement => ({
+  key: keyOf(want),
+  want,
+  required,
+  attempt: 0,
+  replacements: 0,
+  known: typeof want !== 'string',
+  rests: {},
+});
+
+/** How a wish for a service is written in lists: the id, or type=ASR,language=zh-CN. */
+export const keyOf = (want: Wanted) =>
+  typeof want === 'string'
+    ? want
+    : Object.entries(want)
+        .map(([key, value]) => `${key}=${value}`)
+        .join(',');

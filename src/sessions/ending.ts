@@ -1,6 +1,6 @@
 import type { EndReason } from '../../protocol/states.ts';
 import type { Draft } from './draft.ts';
-import { assignments, isEnded, type Session } from './record.ts';
+import { assignments, isEnded, missing, type Session } from './record.ts';
 
 const leaveMs = 3_000;
 const endMs = 10_000;
@@ -20,7 +20,7 @@ export function terminate(
   const { s, now } = d;
   if (isEnded(s)) return;
   const wasCreating = s.status === 'Creating';
-  s.ended = { reason, by, at: now, ...(error && { error }) };
+  s.ended = { reason, by, at: now, missing: missing(s), ...(error && { error }) };
   d.moveTo('Terminating', reason);
   s.deadlines = { leave: now + leaveMs, end: now + endMs };
   for (const { assignment_id, service_id, incarnation, suspect } of assignments(s)) {
@@ -29,13 +29,15 @@ export function terminate(
     if (suspect?.cause === 'socket') d.effects.push({ do: 'release', assignment });
     else s.leaving.push(assignment);
   }
+  // an ended session's key may be used for the next
+  if (s.idempotency) s.claims = s.claims.filter((claim) => claim !== s.idempotency?.claim);
   for (const assignment of s.leaving) d.effects.push({ do: 'leave', assignment, reason });
   for (const requirement of s.requirements) {
-    delete requirement.retry_at;
     delete requirement.replace_by;
+    requirement.rests = {};
     if (!requirement.assignment) continue;
     d.emit('ServiceStatusChanged', {
-      service_id: requirement.service_id,
+      service_id: requirement.assignment.service_id,
       assignment_id: requirement.assignment.assignment_id,
       status: 'Disconnected',
       attempt: requirement.attempt,

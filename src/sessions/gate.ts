@@ -1,7 +1,8 @@
+import { clip } from '../../protocol/fields.ts';
 import type { ServiceStatus } from '../../protocol/states.ts';
 import type { Draft } from './draft.ts';
 import { terminate } from './ending.ts';
-import { type Assignment, isServing, type Participant, type Requirement, userIsIn } from './record.ts';
+import { type Assignment, allServe, isEnded, isServing, missing, type Participant, type Requirement, userIsIn } from './record.ts';
 
 const offerMs = 10_000;
 const suspectMs = 5_000;
@@ -14,11 +15,11 @@ const maxBackoffMs = 10_000;
 /** Tells how a requirement's service stands now. */
 export function tell(d: Draft, requirement: Requirement, status: ServiceStatus, error?: string, assignment = requirement.assignment): void {
   d.emit('ServiceStatusChanged', {
-    service_id: requirement.service_id,
+    service_id: assignment?.service_id ?? requirement.key,
     ...(assignment && { assignment_id: assignment.assignment_id }),
     status,
     attempt: requirement.attempt,
-    ...(error !== undefined && { error: error.slice(0, 512) }),
+    ...(error !== undefined && { error: clip(error, 512) }),
     elapsed_ms: d.elapsed(),
   });
 }
@@ -28,26 +29,30 @@ export function roomIsThere(d: Draft, registrationTimeoutMs: number): void {
   const { s, now } = d;
   s.timings.room_ms = d.elapsed();
   delete s.deadlines.create;
-  if (s.requirements.length === 0) return openGate(d);
+  if (s.requirements.length > 0) d.effects.push({ do: 'dispatch' });
+  if (allServe(s)) return openGate(d);
   s.deadlines.registration = now + registrationTimeoutMs;
   s.deadlines.join = now + s.join_timeout_ms;
   d.moveTo('WaitingForServices');
-  d.effects.push({ do: 'dispatch' });
 }
 
-export function offered(d: Draft, requirement: Requirement, assignment: Pick<Assignment, 'assignment_id' | 'incarnation'>): void {
+export function offered(
+  d: Draft,
+  requirement: Requirement,
+  assignment: Pick<Assignment, 'assignment_id' | 'service_id' | 'incarnation'>,
+): void {
   requirement.attempt += 1;
   requirement.known = true;
-  delete requirement.retry_at;
   requirement.assignment = {
     assignment_id: assignment.assignment_id,
     incarnation: assignment.incarnation,
-    service_id: requirement.service_id,
+    service_id: assignment.service_id,
     attempt: requirement.attempt,
     status: 'Offered',
     resuming: requirement.replacements > 0,
     joined: false,
     offer_by: d.now + offerMs,
+    ready_by: d.now + d.s.join_timeout_ms,
   };
   tell(d, requirement, 'Joining');
   d.effects.push({ do: 'offer', assignment: requirement.assignment });
@@ -63,7 +68,10 @@ export function ready(d: Draft, requirement: Requirement, assignment: Assignment
   if (assignment.status === 'Ready') return;
   assignment.status = 'Ready';
   delete assignment.offer_by;
-  requirement.failures = 0;
+  delete assignment.ready_by;
+  const { [assignment.service_id]: _, ...others } = requirement.rests;
+  requirement.rests = others;
+  delete requirement.error;
   delete requirement.replace_by;
   tell(d, requirement, 'Ready');
   openGate(d);
@@ -83,40 +91,78 @@ export function returned(d: Draft, assignment: Assignment, incarnation: number):
 }
 
 /**
- * Ends a requirement's assignment that did not work out; the requirement waits for a service again.
- * A service lost after the session was Ready leaves it degraded, and its replacement has a join timeout of its own.
+ * Ends a requirement's assignment that did not work out. The next candidate is looked for at once; this service is left alone for a while.
+ * What the loss means to a session that was Ready, its `on_service_loss` says.
  */
 export function failed(d: Draft, requirement: Requirement, error: string, retryAfterMs?: number): void {
   const { s, now } = d;
   const { assignment } = requirement;
   if (!assignment) return;
   delete requirement.assignment;
-  d.effects.push({ do: 'leave', assignment, reason: error }, { do: 'release', assignment });
+  d.effects.push({ do: 'release', assignment }, { do: 'dispatch' });
+  requirement.error = clip(error, 512);
   tell(d, requirement, 'Disconnected', error, assignment);
-  const wasServing = assignment.status === 'Ready';
-  requirement.failures = wasServing ? 0 : requirement.failures + 1;
-  const backoffMs = wasServing ? 0 : Math.min(1_000 * 2 ** (requirement.failures - 1), maxBackoffMs);
-  requirement.retry_at = now + (retryAfterMs ?? backoffMs);
-  if (requirement.retry_at <= now) d.effects.push({ do: 'dispatch' });
-  if (!wasServing || (s.status !== 'Ready' && s.status !== 'Active')) return;
-  requirement.replacements += 1;
-  if (requirement.replacements > maxReplacements) return terminate(d, 'service_lost');
-  requirement.replace_by = now + s.join_timeout_ms;
-  s.health = 'degraded';
-  d.emit('SessionDegraded', { missing: missing(d) });
+  // one that served a running session is the first to be asked again; how often, `maxReplacements` says
+  const lostInUse = assignment.status === 'Ready' && (s.status === 'Ready' || s.status === 'Active');
+  const failures = (requirement.rests[assignment.service_id]?.failures ?? 0) + 1;
+  const ownPauseMs = lostInUse && requirement.required ? 0 : Math.min(1_000 * 2 ** (failures - 1), maxBackoffMs);
+  // a service that asks for no pause at all gets one
+  const pauseMs = Math.max(retryAfterMs ?? 0, ownPauseMs);
+  requirement.rests = { ...requirement.rests, [assignment.service_id]: { failures, ...(pauseMs > 0 && { until: now + pauseMs }) } };
+  if (lostInUse && requirement.required) lost(d, requirement);
 }
 
-const missing = (d: Draft) => d.s.requirements.filter((r) => !isServing(r)).map((r) => r.service_id);
+/** As `failed`, of a service that does not know it yet: it is told to leave, where it can be. */
+export function dropped(d: Draft, requirement: Requirement, error: string, retryAfterMs?: number): void {
+  if (requirement.assignment) d.effects.push({ do: 'leave', assignment: requirement.assignment, reason: error });
+  failed(d, requirement, error, retryAfterMs);
+}
 
-/** Opens the readiness gate when every requirement is served, or tells a degraded session that it is whole again. */
-export function openGate(d: Draft): void {
+function lost(d: Draft, requirement: Requirement): void {
   const { s, now } = d;
-  if (!s.requirements.every(isServing)) return;
+  if (s.on_service_loss === 'terminate') return terminate(d, 'service_lost');
+  requirement.replacements += 1;
+  if (s.on_service_loss === 'degrade') requirement.given_up = true;
+  else if (requirement.replacements > maxReplacements) return notReplaced(d, requirement);
+  else requirement.replace_by = now + s.join_timeout_ms;
+  degrade(d);
+}
+
+/** Nobody took a lost service's place: the session goes on without it, or ends, as it wished for its start. */
+export function notReplaced(d: Draft, requirement: Requirement): void {
+  delete requirement.replace_by;
+  if (d.s.on_join_timeout === 'fail') return terminate(d, 'service_lost');
+  if (requirement.replacements > maxReplacements) requirement.given_up = true;
+  if (d.s.health === 'ok') degrade(d);
+}
+
+function degrade(d: Draft): void {
+  d.s.health = 'degraded';
+  d.emit('SessionDegraded', { missing: missing(d.s) });
+}
+
+/** The time to join is over and services are missing. */
+export function joinTimeIsOver(d: Draft): void {
+  const { s } = d;
+  if (s.on_join_timeout === 'fail' || !s.requirements.some((r) => r.required && isServing(r))) return terminate(d, 'join_timeout');
+  becomeReady(d);
+  if (!isEnded(s)) degrade(d);
+}
+
+/** Opens the readiness gate when every required service serves, or tells a degraded session that it is whole again. */
+export function openGate(d: Draft): void {
+  const { s } = d;
+  if (!allServe(s)) return;
   if (s.health === 'degraded') {
     s.health = 'ok';
     d.emit('SessionRestored', { missing: [] });
   }
-  if ((s.status !== 'Creating' && s.status !== 'WaitingForServices') || !s.room) return;
+  if (s.status === 'Creating' || s.status === 'WaitingForServices') becomeReady(d);
+}
+
+function becomeReady(d: Draft): void {
+  const { s, now } = d;
+  if (!s.room) return;
   delete s.deadlines.registration;
   delete s.deadlines.join;
   s.timings.services_ms = d.elapsed();

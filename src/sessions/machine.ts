@@ -4,7 +4,22 @@ import type { EndReason } from '../../protocol/states.ts';
 import { Draft, type Effect } from './draft.ts';
 import { advance, deleteRoom, hurry, roomDeleted, terminate } from './ending.ts';
 import * as gate from './gate.ts';
-import { type Assignment, isEnded, type Participant, type Requirement, roomClaim, type Session, userIsIn } from './record.ts';
+import {
+  type Assignment,
+  assignments,
+  isEnded,
+  isPending,
+  type Participant,
+  type Requirement,
+  roomClaim,
+  type Session,
+  userIsIn,
+} from './record.ts';
+
+/** A service that would take the requirement at this place; its slot is taken. */
+export interface Offer extends Pick<Assignment, 'assignment_id' | 'service_id' | 'incarnation'> {
+  requirement: number;
+}
 
 /** Everything that can happen to a session. */
 export type Input =
@@ -14,14 +29,15 @@ export type Input =
   | { type: 'RoomFailed'; code: 'LIVEKIT_ERROR' | 'ROOM_NAME_IN_USE'; message: string; made: boolean }
   | { type: 'RoomDeleted' }
   | { type: 'RoomDeleteFailed' }
-  /** What the dispatcher found: services that take a requirement, and ids that are registered but have no free slot. */
-  | { type: 'Dispatched'; offers: Pick<Assignment, 'assignment_id' | 'service_id' | 'incarnation'>[]; busy: string[] }
+  /** What the dispatcher found: services that take a requirement, named by its place, and ids that are registered but have no free slot. */
+  | { type: 'Dispatched'; offers: Offer[]; busy: string[] }
   | { type: 'Accepted'; assignment_id: string }
-  | { type: 'Declined'; assignment_id: string; error: string; retry_after_ms?: number }
+  /** `unsure`: it may have taken the offer all the same. */
+  | { type: 'Declined'; assignment_id: string; error: string; unsure?: boolean; retry_after_ms?: number }
   /** `incarnation` absent: said by somebody else in the service's name, which is taken where nobody authenticates. */
   | { type: 'ServiceReady'; service_id: string; assignment_id?: string; incarnation?: number }
   | { type: 'ServiceFailed'; assignment_id: string; error: string }
-  | { type: 'ServiceLeft'; assignment_id: string }
+  | { type: 'ServiceLeft'; assignment_id: string; clean: boolean }
   /** The service's socket went without a word. */
   | { type: 'ServiceGone'; assignment_id: string; incarnation: number }
   /** The service registered again and still holds this. */
@@ -30,6 +46,8 @@ export type Input =
   | { type: 'RoomGone' }
   /** LiveKit has been out of reach for too long. */
   | { type: 'LiveKitLost' }
+  /** A client's socket holds it from now on. */
+  | { type: 'Attached' }
   | { type: 'End'; reason: EndReason; by: 'client' | 'gateway' }
   /** An end under way waits for no service any longer. */
   | { type: 'Hurry' }
@@ -120,8 +138,9 @@ const rules: { [T in Input['type']]: Rule<T> } = {
     let news = false;
     const open = d.s.status === 'WaitingForServices' || d.s.status === 'Ready' || d.s.status === 'Active';
     for (const offer of offers) {
-      const requirement = d.s.requirements.find((r) => r.service_id === offer.service_id);
-      if (open && requirement && !requirement.assignment) gate.offered(d, requirement, offer);
+      const requirement = d.s.requirements[offer.requirement];
+      const twin = assignments(d.s).some((a) => a.service_id === offer.service_id);
+      if (open && requirement && isPending(requirement) && !twin) gate.offered(d, requirement, offer);
       else {
         d.effects.push({ do: 'release', assignment: offer });
         continue;
@@ -129,7 +148,7 @@ const rules: { [T in Input['type']]: Rule<T> } = {
       news = true;
     }
     for (const requirement of d.s.requirements) {
-      if (!open || requirement.known || !busy.includes(requirement.service_id)) continue;
+      if (!open || requirement.known || !busy.includes(requirement.key)) continue;
       requirement.known = true;
       news = true;
     }
@@ -143,16 +162,16 @@ const rules: { [T in Input['type']]: Rule<T> } = {
     gate.accepted(held.assignment);
   },
 
-  Declined(d, { assignment_id, error, retry_after_ms }) {
+  Declined(d, { assignment_id, error, unsure, retry_after_ms }) {
     const held = holderOf(d, assignment_id);
     if (held?.assignment.status !== 'Offered') return nothing;
-    gate.failed(d, held.requirement, error, retry_after_ms);
+    (unsure ? gate.dropped : gate.failed)(d, held.requirement, error, retry_after_ms);
   },
 
   ServiceReady(d, { service_id, assignment_id, incarnation }) {
     if (isEnded(d.s)) return new Refused('ILLEGAL_STATE', `the session is ${d.s.status} (${d.s.ended?.reason})`);
     const requirement = d.s.requirements.find((r) =>
-      assignment_id === undefined ? r.service_id === service_id : r.assignment?.assignment_id === assignment_id,
+      assignment_id === undefined ? r.assignment?.service_id === service_id : r.assignment?.assignment_id === assignment_id,
     );
     const assignment = requirement?.assignment;
     if (!assignment || assignment.service_id !== service_id) return notHeld;
@@ -167,12 +186,12 @@ const rules: { [T in Input['type']]: Rule<T> } = {
     gate.failed(d, held.requirement, error);
   },
 
-  ServiceLeft(d, { assignment_id }) {
+  ServiceLeft(d, { assignment_id, clean }) {
     if (left(d, assignment_id)) return;
     const held = holderOf(d, assignment_id);
     // the answer to a LeaveRoomRequest for something long over
     if (!held) return nothing;
-    gate.failed(d, held.requirement, 'the service left');
+    gate.failed(d, held.requirement, clean ? 'the service left' : 'the service left in disorder');
   },
 
   ServiceGone(d, { assignment_id, incarnation }) {
@@ -216,6 +235,12 @@ const rules: { [T in Input['type']]: Rule<T> } = {
     terminate(d, 'livekit_error');
   },
 
+  Attached(d) {
+    if (isEnded(d.s)) return new Refused('ILLEGAL_STATE', `the session is ${d.s.status}`);
+    if (d.s.link === 'attached') return nothing;
+    d.s.link = 'attached';
+  },
+
   End(d, { reason, by }) {
     if (isEnded(d.s)) return nothing;
     terminate(d, reason, by);
@@ -256,23 +281,36 @@ const rules: { [T in Input['type']]: Rule<T> } = {
     for (const requirement of s.requirements) {
       const { assignment } = requirement;
       if (passed(assignment?.offer_by)) {
-        gate.failed(d, requirement, 'the service did not answer the offer');
+        gate.dropped(d, requirement, 'the service did not answer the offer');
+        news = true;
+      } else if (passed(assignment?.ready_by) && !passed(s.deadlines.join)) {
+        gate.dropped(d, requirement, 'the service was not ready in time');
         news = true;
       } else if (passed(assignment?.suspect?.until)) {
-        gate.failed(d, requirement, assignment?.suspect?.cause === 'room' ? 'the service left the room' : 'the service is gone');
+        gate.dropped(d, requirement, assignment?.suspect?.cause === 'room' ? 'the service left the room' : 'the service is gone');
         news = true;
-      } else if (!assignment && passed(requirement.retry_at)) {
-        delete requirement.retry_at;
+      } else if (isPending(requirement) && rested(requirement, now)) {
         d.effects.push({ do: 'dispatch' });
         news = true;
       }
     }
-    if (passed(s.deadlines.registration) && s.requirements.every((r) => r.known)) {
+    const mayMiss = s.on_join_timeout === 'degrade' || s.requirements.every((r) => r.known || !r.required);
+    if (passed(s.deadlines.registration) && mayMiss) {
       delete s.deadlines.registration;
       news = true;
     }
     const reason = whyOver(s, passed);
-    if (reason) {
+    if (reason === undefined) {
+      if (passed(s.deadlines.join)) {
+        gate.joinTimeIsOver(d);
+        news = true;
+      }
+      for (const requirement of s.requirements) {
+        if (!passed(requirement.replace_by) || isEnded(s)) continue;
+        gate.notReplaced(d, requirement);
+        news = true;
+      }
+    } else {
       terminate(
         d,
         reason,
@@ -290,11 +328,20 @@ function whyOver(s: Session, passed: (at: number | undefined) => boolean): EndRe
   if (passed(s.deadlines.expiry)) return s.expiry_reason;
   if (passed(s.deadlines.create)) return 'livekit_error';
   if (passed(s.deadlines.registration)) return 'registration_timeout';
-  if (passed(s.deadlines.join)) return 'join_timeout';
-  if (s.requirements.some((r) => passed(r.replace_by))) return 'service_lost';
   if (passed(s.deadlines.client_join)) return 'client_never_joined';
   if (passed(s.deadlines.rejoin)) return 'client_gone';
   return undefined;
+}
+
+/** Ends the rests that are over. @returns whether there were any */
+function rested(requirement: Requirement, now: number): boolean {
+  let news = false;
+  for (const [id, { failures, until }] of Object.entries(requirement.rests)) {
+    if (until === undefined || until > now) continue;
+    requirement.rests = { ...requirement.rests, [id]: { failures } };
+    news = true;
+  }
+  return news;
 }
 
 /** Takes an assignment off the list of those that are leaving. */

@@ -1,5 +1,6 @@
 import type { Logger } from 'pino';
 import type { LogEvent } from '../../protocol/events.ts';
+import type { EndReason } from '../../protocol/states.ts';
 import { create, type Spec } from './create.ts';
 import type { Effect } from './draft.ts';
 import { GatewayError } from './errors.ts';
@@ -10,6 +11,15 @@ import type { Session } from './record.ts';
 const maxConflicts = 50;
 const sweepMs = 200;
 const sweepBatch = 1_000;
+
+/** What to do about an end that nobody wanted. */
+const hints: Partial<Record<EndReason, string>> = {
+  registration_timeout: 'a required service never registered: check its id, that it runs, and that it reaches the gateway',
+  join_timeout: 'the services were not all ready in time: check the log lines of those missing, or raise microservices.join_timeout',
+  client_never_joined: 'the user never joined: check that the client reaches livekit_url (LIVEKIT_PUBLIC_URL) and uses its token',
+  service_lost: 'a service was lost and nobody took its place: run a second instance, or set on_service_loss',
+  livekit_error: 'LiveKit failed: check LIVEKIT_SERVER_URL, LIVEKIT_API_KEY and LIVEKIT_API_SECRET',
+};
 
 export interface SessionsParts {
   store: SessionStore;
@@ -52,23 +62,24 @@ export class Sessions {
   /**
    * Writes a new session and starts to make its room.
    * @throws GatewayError ROOM_NAME_IN_USE
+   * @throws ClaimTaken its idempotency key belongs to a live session
    */
   async create(spec: Spec): Promise<Session> {
     const decision = create(spec, this.#parts.clock.now());
     try {
       await this.#commit(decision, 0);
     } catch (error) {
-      if (!(error instanceof ClaimTaken)) throw error;
+      if (!(error instanceof ClaimTaken) || error.claim === spec.idempotency?.claim) throw error;
       throw new GatewayError('ROOM_NAME_IN_USE', 'Another session holds this room name, or held it until moments ago', {
         retryAfterMs: 30_000,
       });
     }
     this.#parts.log.info(
-      { sessionId: spec.session_id, room: decision.session.room?.name, services: spec.required, userIdentity: spec.user_identity },
+      { session_id: spec.session_id, room: decision.session.room?.name, services: spec.required, user_identity: spec.user_identity },
       'session created',
     );
     if (decision.session.room && spec.required.length === 0) {
-      this.#parts.log.warn({ sessionId: spec.session_id }, 'session has no services: it is ready as soon as its room is');
+      this.#parts.log.warn({ session_id: spec.session_id }, 'session has no services: it is ready as soon as its room is');
     }
     return decision.session;
   }
@@ -103,13 +114,39 @@ export class Sessions {
     throw new GatewayError('VERSION_CONFLICT', 'The session is changed by many at once');
   }
 
+  /**
+   * Waits until a session is as wanted.
+   * @throws GatewayError SESSION_NOT_FOUND
+   * @throws what `signal` was aborted with
+   */
+  async until(id: string, wanted: (session: Session) => boolean, signal: AbortSignal): Promise<Session> {
+    for (;;) {
+      let wake = () => {};
+      const woken = new Promise<void>((done) => {
+        wake = done;
+      });
+      // subscribed before the look: a commit in between wakes
+      const unsubscribe = this.#parts.store.subscribe(id, wake);
+      signal.addEventListener('abort', wake);
+      try {
+        const session = await this.get(id);
+        if (wanted(session)) return session;
+        signal.throwIfAborted();
+        await woken;
+      } finally {
+        unsubscribe();
+        signal.removeEventListener('abort', wake);
+      }
+    }
+  }
+
   /** As `apply`, for those nobody waits for: a refusal is a line in the log. */
   async tell(id: string, input: Input): Promise<void> {
     try {
       await this.apply(id, input);
     } catch (err) {
-      if (err instanceof GatewayError) this.#parts.log.debug({ sessionId: id, input: input.type, code: err.code }, 'input refused');
-      else this.#parts.log.error({ err, sessionId: id, input: input.type }, 'input failed');
+      if (err instanceof GatewayError) this.#parts.log.debug({ session_id: id, input: input.type, code: err.code }, 'input refused');
+      else this.#parts.log.error({ err, session_id: id, input: input.type }, 'input failed');
     }
   }
 
@@ -126,11 +163,13 @@ export class Sessions {
   #note(session: Session, event: LogEvent): void {
     const { log } = this.#parts;
     if (event.type === 'SessionStatusChanged') {
-      log.info({ sessionId: session.session_id, from: event.from, to: event.to, reason: event.reason }, 'session status changed');
+      const hint = event.to === 'Terminating' && session.ended ? hints[session.ended.reason] : undefined;
+      if (hint) log.warn({ session_id: session.session_id, reason: session.ended?.reason, missing: session.ended?.missing }, hint);
+      log.info({ session_id: session.session_id, from: event.from, to: event.to, reason: event.reason }, 'session status changed');
     } else if (event.type === 'ServiceStatusChanged') {
       const failed = event.error !== undefined;
       log[failed ? 'warn' : 'info'](
-        { sessionId: session.session_id, serviceId: event.service_id, status: event.status, error: event.error },
+        { session_id: session.session_id, service_id: event.service_id, status: event.status, error: event.error },
         'service status changed',
       );
     }
@@ -158,7 +197,7 @@ export class Sessions {
           return await store.deleteSession(id);
       }
     } catch (err) {
-      log.error({ err, sessionId: id, effect: effect.do, url: rooms.url }, 'effect failed');
+      log.error({ err, session_id: id, effect: effect.do, url: rooms.url }, 'effect failed');
     }
   }
 
@@ -168,7 +207,7 @@ export class Sessions {
     try {
       await rooms.create(session.room, session.session_id);
     } catch (err) {
-      log.warn({ err, sessionId: session.session_id, room: session.room.name }, 'livekit room create failed');
+      log.warn({ err, session_id: session.session_id, room: session.room.name }, 'livekit room create failed');
       const taken = err instanceof RoomNameTaken;
       const message = taken
         ? 'Somebody else made a room of this name'
@@ -185,7 +224,7 @@ export class Sessions {
     try {
       await rooms.remove(session.room);
     } catch (err) {
-      log.warn({ err, sessionId: session.session_id, room: session.room.name }, 'livekit room delete failed; it is repeated');
+      log.warn({ err, session_id: session.session_id, room: session.room.name }, 'livekit room delete failed; it is repeated');
       return this.tell(session.session_id, { type: 'RoomDeleteFailed' });
     }
     await this.tell(session.session_id, { type: 'RoomDeleted' });

@@ -1,4 +1,5 @@
 import type { LogEvent } from '../../protocol/events.ts';
+import type { Status } from '../../protocol/states.ts';
 import type { Assignment, Leaving, Participant, Room, Session } from './record.ts';
 
 /** Time. Passed in, so that a whole gateway runs in virtual time in a test. */
@@ -21,6 +22,16 @@ export class ClaimTaken extends Error {
   }
 }
 
+/** Which sessions to list; what is absent does not matter. */
+export interface SessionFilter {
+  owner_id?: string | undefined;
+  status?: Status | undefined;
+  limit: number;
+  offset: number;
+  /** Only those made before this one. */
+  before?: { created_at: number; session_id: string } | undefined;
+}
+
 /** Where sessions and their logs live. Every provider passes test/store/contract.ts. Records given and returned are never changed by either side. */
 export interface SessionStore {
   /**
@@ -32,6 +43,10 @@ export interface SessionStore {
   loadSession(id: string): Promise<Session | undefined>;
   /** Drops record, log and claims. */
   deleteSession(id: string): Promise<void>;
+  /** The session that holds a claim. */
+  holderOf(claim: string): Promise<string | undefined>;
+  /** Sessions that fit, the newest first. */
+  listSessions(filter: SessionFilter): Promise<readonly Session[]>;
   /** At most `limit` events after `seq`, in order and without a gap; undefined: some of them are no longer kept. */
   eventsAfter(id: string, seq: number, limit: number): Promise<readonly LogEvent[] | undefined>;
   /** Calls `wake` after commits to this session, which must exist. May wake for nothing. @returns ends the subscription */
@@ -71,13 +86,19 @@ export interface Rooms {
   /** Makes the session's room; succeeds again. @throws RoomsError @throws RoomNameTaken */
   create(room: Room, sessionId: string): Promise<void>;
   /** Deletes a room; succeeds where there is none. @throws RoomsError */
-  remove(room: Room): Promise<void>;
+  remove(room: Pick<Room, 'name'>): Promise<void>;
   /** Who is in it; undefined: there is no such room. @throws RoomsError */
   participants(room: Room): Promise<Participant[] | undefined>;
+  /** Every room there is, with what it says of itself. @throws RoomsError */
+  list(): Promise<{ name: string; metadata: string }[]>;
+  /** Whether LiveKit answers now. */
+  ping(): Promise<boolean>;
   /** A token that lets the user in until the session expires, 6 h at most. */
   clientToken(session: Session): Promise<string>;
   /** A token that lets a service in under its service id, as an agent. */
   serviceToken(session: Session, serviceId: string): Promise<string>;
+  /** A token that administers the room unseen, for 24 h. */
+  managerToken(session: Session): Promise<string>;
 }
 
 /** The services that can be asked to join. */

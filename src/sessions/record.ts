@@ -1,4 +1,4 @@
-import type { Metadata } from '../../protocol/fields.ts';
+import type { Metadata, Wanted } from '../../protocol/fields.ts';
 import type { EndReason, Status } from '../../protocol/states.ts';
 
 /** One service's part in one session. Fields are named as on the wire; times are epoch milliseconds. */
@@ -16,25 +16,33 @@ export interface Assignment {
   joined: boolean;
   /** Offered: when an answer must have come. */
   offer_by?: number;
+  /** Not Ready: when it must be. */
+  ready_by?: number;
   /** Its socket or its participant went without a word; lost at this time unless it comes back. */
   suspect?: { cause: 'socket' | 'room'; until: number };
 }
 
-/** A service the session needs; pending while it has no assignment. */
+/** A service the session asks for; pending while it has no assignment. */
 export interface Requirement {
-  service_id: string;
+  /** Names it while nobody holds it: the id, or type=ASR,language=zh-CN. */
+  key: string;
+  want: Wanted;
+  /** Ready waits for it. */
+  required: boolean;
   /** Assignments made for it so far. */
   attempt: number;
-  /** Offers in a row that failed; spaces the next ones. */
-  failures: number;
   /** Services that replaced one lost after Ready. */
   replacements: number;
-  /** A service of this id has been registered at some time since the session was asked for. */
+  /** A service of this id has been registered at some time since the session was asked for; always true of a selector. */
   known: boolean;
-  /** Pending: not offered again before. */
-  retry_at?: number;
+  /** Services that failed it: how often in a row, and until when each is left alone. */
+  rests: Record<string, { failures: number; until?: number }>;
   /** A replacement must be ready by then. */
   replace_by?: number;
+  /** Nobody is looked for any more. */
+  given_up?: true;
+  /** Why the last service did not serve. */
+  error?: string;
   assignment?: Assignment;
 }
 
@@ -111,9 +119,14 @@ export interface Session {
   owner_id?: string;
   user_identity?: string;
   user_name?: string;
+  /** What LiveKit shows of the user besides. */
+  user_metadata?: string;
+  user_attributes?: Record<string, string>;
   workspace_dir?: string;
   metadata: Metadata;
   token_policy: 'on_ready' | 'immediate';
+  on_join_timeout: 'fail' | 'degrade';
+  on_service_loss: 'replace' | 'degrade' | 'terminate';
   join_timeout_ms: number;
   client_join_timeout_ms?: number;
   room?: Room;
@@ -124,6 +137,8 @@ export interface Session {
   expiry_reason: 'ttl' | 'duration_limit';
   /** Names nobody else may hold while this record does; the store refuses a second holder. */
   claims: string[];
+  /** Its creation may be asked for again: the claim of the key, and the hash of what was asked for. */
+  idempotency?: { claim: string; hash: string };
   timings: { room_ms?: number; services_ms?: number; total_ms?: number };
   created_at: number;
   updated_at: number;
@@ -133,6 +148,9 @@ export interface Session {
     reason: EndReason;
     by: 'client' | 'gateway';
     at: number;
+    /** The required services that were not ready then. */
+    missing: string[];
+    /** Why its room could not be made. */
     error?: { code: 'LIVEKIT_ERROR' | 'ROOM_NAME_IN_USE'; message: string };
   };
 }
@@ -144,6 +162,17 @@ export const isEnded = (session: Session) => session.status === 'Terminating' ||
 
 export const isServing = ({ assignment }: Requirement) => assignment?.status === 'Ready' && assignment.suspect === undefined;
 
+/** Nobody holds it, and somebody is looked for. */
+export const isPending = ({ assignment, given_up }: Requirement) => assignment === undefined && given_up === undefined;
+
+/** How a requirement is listed: by the service that holds it, else by what was asked for. */
+export const nameOf = ({ assignment, key }: Requirement) => assignment?.service_id ?? key;
+
+export const allServe = (session: Session) => session.requirements.every((r) => !r.required || isServing(r));
+
+/** Names of the required services that do not serve. */
+export const missing = (session: Session) => session.requirements.filter((r) => r.required && !isServing(r)).map(nameOf);
+
 export const userIsIn = (session: Session) => session.participants.some((p) => p.identity === session.user_identity);
 
 export const assignments = (session: Session): Assignment[] => session.requirements.flatMap((r) => r.assignment ?? []);
@@ -152,8 +181,10 @@ export const assignments = (session: Session): Assignment[] => session.requireme
 export function dueAt(session: Session): number {
   let due = session.room?.delete_at ?? Number.POSITIVE_INFINITY;
   for (const at of Object.values(session.deadlines)) if (at < due) due = at;
-  for (const { retry_at, replace_by, assignment } of session.requirements) {
-    due = Math.min(due, retry_at ?? due, replace_by ?? due, assignment?.offer_by ?? due, assignment?.suspect?.until ?? due);
+  for (const requirement of session.requirements) {
+    const { replace_by, assignment, rests } = requirement;
+    due = Math.min(due, replace_by ?? due, assignment?.offer_by ?? due, assignment?.ready_by ?? due, assignment?.suspect?.until ?? due);
+    if (isPending(requirement)) for (const { until } of Object.values(rests)) due = Math.min(due, until ?? due);
   }
   return due;
 }

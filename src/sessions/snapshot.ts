@@ -1,11 +1,11 @@
 import type { Snapshot } from '../../protocol/answers.ts';
 import type { ServiceStatus } from '../../protocol/states.ts';
-import { isServing, type Requirement, type Session } from './record.ts';
+import { isServing, nameOf, type Requirement, type Session } from './record.ts';
 
 export const iso = (at: number) => new Date(at).toISOString();
 
-export const readyServices = (session: Session) => session.requirements.filter(isServing).map((r) => r.service_id);
-export const pendingServices = (session: Session) => session.requirements.filter((r) => !isServing(r)).map((r) => r.service_id);
+export const readyServices = (session: Session) => session.requirements.filter(isServing).map(nameOf);
+export const pendingServices = (session: Session) => session.requirements.filter((r) => !isServing(r)).map(nameOf);
 
 /** What a session is to those who may read it: without tokens, and without what only the gateway needs. */
 export function snapshot(session: Session): Snapshot {
@@ -24,9 +24,11 @@ export function snapshot(session: Session): Snapshot {
     ready_services: readyServices(session),
     pending_services: pendingServices(session),
     services: session.requirements.map((r) => ({
-      service_id: r.service_id,
+      service_id: nameOf(r),
       status: shownStatus(r),
+      required: r.required,
       ...(r.assignment && { assignment_id: r.assignment.assignment_id }),
+      ...(r.error !== undefined && { error: r.error }),
     })),
     participants: session.participants.map(({ identity, kind, joined_at }) => ({ identity, kind, joined_at: iso(joined_at) })),
     created_at: iso(session.created_at),

@@ -4,7 +4,8 @@ import type { RawData, WebSocket } from 'ws';
 import { Close, type CloseReason } from '../../protocol/close.ts';
 import { parse } from '../../protocol/parse.ts';
 import { type Answer, type RequestRow, type Role, requests } from '../../protocol/requests.ts';
-import type { Instance, ServicePeer } from '../services/registry.ts';
+import type { ServicePeer } from '../services/links.ts';
+import type { Instance } from '../services/registry.ts';
 import { GatewayError } from '../sessions/errors.ts';
 import type { Clock } from '../sessions/ports.ts';
 import type { Cursor } from './cursor.ts';
@@ -81,7 +82,7 @@ export class Connection implements ServicePeer {
     // a frame that breaks the protocol: ws closes by itself, and its close event would say 1006 only
     ws.on('error', (err) =>
       parts.log.info(
-        { err: { code: (err as { code?: string }).code, message: err.message }, connectionId: this.id },
+        { err: { code: (err as { code?: string }).code, message: err.message }, connection_id: this.id },
         'socket broke the protocol',
       ),
     );
@@ -96,8 +97,8 @@ export class Connection implements ServicePeer {
   sendText(frame: string): boolean {
     const { ws, limits } = this.#parts;
     if (this.#closing || this.closed) return false;
-    // where too much waits, this frame's end is what wakes those who stopped for it
-    if (ws.bufferedAmount > limits.maxBufferedBytes) ws.send(frame, () => this.#onFlushed());
+    // where too much waits with this frame, its end is what wakes those who stop for it; a character has three bytes at most
+    if (ws.bufferedAmount + frame.length * 3 > limits.maxBufferedBytes) ws.send(frame, () => this.#onFlushed());
     else ws.send(frame);
     return true;
   }
@@ -265,7 +266,7 @@ export class Connection implements ServicePeer {
   #refuse(error: unknown, id: string | undefined): void {
     const { log, limits } = this.#parts;
     if (error instanceof GatewayError) {
-      log.debug({ connectionId: this.id, sessionId: this.sessionId, code: error.code }, 'frame refused');
+      log.debug({ connection_id: this.id, session_id: this.sessionId, code: error.code }, 'frame refused');
       this.sendError(error, id);
       if (error.code !== 'VALIDATION_FAILED' && error.code !== 'FORBIDDEN') {
         this.#accepted = true;
@@ -273,7 +274,7 @@ export class Connection implements ServicePeer {
       } else if (++this.#refused >= limits.maxRefusedInARow) this.close(Close.TooManyRefused);
       return;
     }
-    log.error({ err: error, connectionId: this.id, sessionId: this.sessionId, errorId: this.id }, 'frame failed');
+    log.error({ err: error, connection_id: this.id, session_id: this.sessionId, error_id: this.id }, 'frame failed');
     this.sendError(new GatewayError('INTERNAL', 'Internal error', { details: { error_id: this.id } }), id);
   }
 

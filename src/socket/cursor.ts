@@ -1,9 +1,7 @@
 import { Close } from '../../protocol/close.ts';
 import { answer } from '../../protocol/requests.ts';
-import { GatewayError } from '../sessions/errors.ts';
+import { type Operations, whyNotCreated } from '../sessions/operations.ts';
 import type { Rooms, SessionStore } from '../sessions/ports.ts';
-import type { Session } from '../sessions/record.ts';
-import { iso, pendingServices, readyServices } from '../sessions/snapshot.ts';
 import type { Connection } from './connection.ts';
 
 const batch = 64;
@@ -13,8 +11,11 @@ interface CursorParts {
   sessionId: string;
   /** Of the NewSessionRequest, which is answered when the session leaves Creating. */
   requestId: string | undefined;
+  /** The session was there before. */
+  replayed: boolean;
   store: SessionStore;
   rooms: Rooms;
+  operations: Operations;
   /** The session is over, and the connection was told. */
   onEnded(): void;
   onError(error: unknown): void;
@@ -63,41 +64,19 @@ export class Cursor {
   }
 
   async #answer(): Promise<void> {
-    const { store, sessionId, connection, requestId } = this.#parts;
+    const { store, sessionId, connection, requestId, operations, replayed } = this.#parts;
     const session = await store.loadSession(sessionId);
     if (!session || session.status === 'Creating' || this.#stopped) return;
-    if (session.ended && session.room?.state !== 'open' && session.timings.room_ms === undefined) {
+    // it never got as far as waiting for anything
+    const refusal = session.timings.room_ms === undefined && session.room ? whyNotCreated(session) : undefined;
+    if (refusal) {
       this.#end();
-      const { reason, error } = session.ended;
-      connection.sendError(
-        error
-          ? new GatewayError(error.code, error.message, { details: { session_id: sessionId } })
-          : new GatewayError('ILLEGAL_STATE', 'the session was ended while it was created', { details: { reason, session_id: sessionId } }),
-        requestId,
-      );
-      return;
+      return connection.sendError(refusal, requestId);
     }
-    const body = await this.#response(session);
-    connection.sendAnswer(answer('NewSessionResponse', body), requestId);
-    this.#seq = session.seq;
-  }
-
-  async #response(session: Session) {
-    const { room } = session;
-    const open = session.status === 'Ready' || session.status === 'Active' || session.token_policy === 'immediate';
-    return {
-      session_id: session.session_id,
-      status: session.status,
-      ...(room && { room_name: room.name, livekit_url: room.livekit_url }),
-      ...(room && open && { access_token: await this.#parts.rooms.clientToken(session) }),
-      ...(session.workspace_dir !== undefined && { workspace_dir: session.workspace_dir }),
-      ready_services: readyServices(session),
-      pending_services: pendingServices(session),
-      created_at: iso(session.created_at),
-      expires_at: iso(session.expires_at),
-      seq: session.seq,
-      timings: session.timings,
-    };
+    // of a session that is over by now SessionEnded, its last event, is still to be told
+    const seq = session.status === 'Terminated' ? session.seq - 1 : session.seq;
+    connection.sendAnswer(answer('NewSessionResponse', { ...(await operations.created(session, replayed)), seq }), requestId);
+    this.#seq = seq;
   }
 
   async #deliver(from: number): Promise<void> {

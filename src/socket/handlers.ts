@@ -1,12 +1,14 @@
-import { v4 as uuid } from 'uuid';
+import type { Logger } from 'pino';
 import { type Answer, answer, type Reply, type Request, type RequestType } from '../../protocol/requests.ts';
 import type { Dispatcher } from '../services/dispatcher.ts';
+import { socketLink } from '../services/links.ts';
+import type { Instance } from '../services/registry.ts';
 import { GatewayError } from '../sessions/errors.ts';
 import type { Sessions } from '../sessions/manager.ts';
+import type { Caller, Operations } from '../sessions/operations.ts';
 import type { Clock, Rooms, SessionStore } from '../sessions/ports.ts';
-import { isServing, type Session } from '../sessions/record.ts';
+import { allServe } from '../sessions/record.ts';
 import { snapshot } from '../sessions/snapshot.ts';
-import type { CheckWorkspace } from '../workspace.ts';
 import type { Connection } from './connection.ts';
 import { Cursor } from './cursor.ts';
 import type { LiveSessions } from './live.ts';
@@ -23,32 +25,40 @@ export const dispatch = <T extends RequestType>(handlers: Handlers, request: Req
   handlers[request.type](request, peer) as Answer | typeof later | void | Promise<Answer | typeof later | void>;
 
 export interface HandlerParts {
+  operations: Operations;
   sessions: Sessions;
   dispatcher: Dispatcher;
   store: SessionStore;
   rooms: Rooms;
   clock: Clock;
   live: LiveSessions;
-  checkWorkspace: CheckWorkspace;
-  draining(): boolean;
-  defaults: { joinTimeoutMs: number; ttlMs: number };
+  log: Logger;
   onBug(error: unknown, peer: Connection): void;
 }
 
+/** A socket that holds a session speaks for its user, a service for itself; any other is the operator's. */
+const callerAt = ({ sessionId, owner, service }: Connection): Caller => ({
+  operator: sessionId === undefined && service === undefined,
+  user: owner,
+  sessionId,
+  incarnation: service?.incarnation,
+});
+
 export function handlers(parts: HandlerParts): Handlers {
-  const { sessions, dispatcher, live, clock } = parts;
+  const { operations, sessions, dispatcher, live, clock } = parts;
 
-  const refuseWhileDraining = () => {
-    if (parts.draining()) throw new GatewayError('DRAINING', 'The gateway is shutting down', { retryAfterMs: 1_000 });
-  };
-
-  /** The named session, or the socket's own. What a peer may not see does not exist for it. */
-  const find = async (named: string | undefined, peer: Connection): Promise<Session> => {
+  /** The named session, or the socket's own. */
+  const idFor = (named: string | undefined, peer: Connection): string => {
     const id = named ?? peer.sessionId;
     if (id === undefined) throw new GatewayError('SESSION_NOT_FOUND', 'this socket holds no session, and the request names none');
-    const session = await sessions.get(id);
-    if (!mayRead(session, peer)) throw new GatewayError('SESSION_NOT_FOUND', `Session not found: ${id}`);
-    return session;
+    return id;
+  };
+
+  const registered = (peer: Connection): Instance => {
+    if (!peer.service) throw new GatewayError('FORBIDDEN', 'no service is registered on this socket');
+    if (!dispatcher.isCurrent(peer.service))
+      throw new GatewayError('FORBIDDEN', 'a newer registration has taken its place, or it was taken back');
+    return peer.service;
   };
 
   /** The session in which this socket's service holds the assignment. */
@@ -61,46 +71,36 @@ export function handlers(parts: HandlerParts): Handlers {
   return {
     Ping: ({ t }) => answer('Pong', { ...(t !== undefined && { t }), server_time: new Date(clock.now()).toISOString() }),
 
-    async NewSessionRequest(request, peer): Promise<typeof later> {
-      refuseWhileDraining();
+    async NewSessionRequest({ type: _, id, ...body }, peer): Promise<typeof later> {
       if (peer.sessionId !== undefined) throw new GatewayError('SESSION_ALREADY_EXISTS', 'Session already exists on this socket');
-      const workspace_dir = request.workspace_dir === undefined ? undefined : await parts.checkWorkspace(request.workspace_dir);
-      const room = request.room && request.user_identity !== undefined;
-      const required = room ? (request.required_services ?? dispatcher.available()) : [];
-      const session_id = uuid();
       // the live entry before the record: whatever happens in between, the socket's end finds it
-      live.bind(session_id, peer, request.user_identity);
+      const bind = (sessionId: string) => live.bind(sessionId, peer, body.user_identity);
+      let opened: Awaited<ReturnType<Operations['open']>>;
       try {
-        await sessions.create({
-          session_id,
-          user_identity: request.user_identity,
-          user_name: request.user_name,
-          workspace_dir,
-          room,
-          room_name: request.room_name,
-          metadata: request.metadata,
-          // LiveKit throws out the first holder of an identity
-          required: [...new Set(required)].filter((id) => id !== request.user_identity),
-          token_policy: request.token_policy,
-          join_timeout_ms: request.join_timeout_s === undefined ? parts.defaults.joinTimeoutMs : request.join_timeout_s * 1_000,
-          client_join_timeout_s: request.client_join_timeout_s,
-          ttl_ms: request.ttl_hours === undefined ? parts.defaults.ttlMs : request.ttl_hours * 3_600_000,
-          livekit_url: parts.rooms.url,
-        });
+        opened = await operations.open(body, { link: 'attached', token_policy: 'on_ready' }, bind);
       } catch (error) {
         live.release(peer);
         throw error;
       }
+      const sessionId = opened.session.session_id;
+      if (opened.replayed) {
+        bind(sessionId);
+        await sessions.tell(sessionId, { type: 'Attached' });
+      }
       if (peer.closed) {
-        await sessions.tell(session_id, { type: 'End', reason: 'client_gone', by: 'client' });
+        live.release(peer);
+        await sessions.tell(sessionId, { type: 'End', reason: 'client_gone', by: 'client' });
         return later;
       }
+      parts.log.info({ session_id: sessionId, connection_id: peer.id, replayed: opened.replayed }, 'session opened on socket');
       peer.cursor = new Cursor({
         connection: peer,
-        sessionId: session_id,
-        requestId: request.id,
+        sessionId,
+        requestId: id,
+        replayed: opened.replayed,
         store: parts.store,
         rooms: parts.rooms,
+        operations,
         onEnded: () => live.release(peer),
         onError: (error) => parts.onBug(error, peer),
       });
@@ -108,38 +108,68 @@ export function handlers(parts: HandlerParts): Handlers {
     },
 
     async GetSessionRequest({ session_id }, peer) {
-      return answer('GetSessionResponse', snapshot(await find(session_id, peer)));
+      return answer('GetSessionResponse', snapshot(await operations.find(idFor(session_id, peer), callerAt(peer))));
     },
 
     async EndSessionRequest({ session_id }, peer) {
-      const { session_id: id } = await find(session_id, peer);
-      const session = await sessions.apply(id, { type: 'End', reason: 'client_ended', by: 'client' });
-      return answer('EndSessionResponse', { session_id: id, status: session.status });
+      const session = await operations.end(idFor(session_id, peer), callerAt(peer), 'client_ended');
+      return answer('EndSessionResponse', { session_id: session.session_id, status: session.status });
     },
 
-    async RegisterServiceRequest(request, peer): Promise<typeof later> {
-      refuseWhileDraining();
-      if (peer.service && peer.service.service_id !== request.service_id) {
+    async RefreshTokenRequest({ session_id }, peer) {
+      return answer('RefreshTokenResponse', await operations.refreshToken(idFor(session_id, peer), callerAt(peer)));
+    },
+
+    async RegisterServiceRequest({ id, held, ...wish }, peer): Promise<typeof later> {
+      operations.refuseWhileDraining();
+      if (peer.service && peer.service.service_id !== wish.service_id) {
         throw new GatewayError('FORBIDDEN', `this socket is registered as ${peer.service.service_id}; one service a socket`);
       }
-      const { instance, keep, release } = await dispatcher.register(request, peer);
+      // over a socket it is reached by the socket: the endpoint is shown, not called
+      const { instance, keep, release } = await dispatcher.register({ ...wish, endpoint: undefined }, socketLink(peer), held, peer.service);
+      peer.service = instance;
       if (peer.closed) {
         dispatcher.disconnected(instance);
         return later;
       }
-      peer.service = instance;
+      const { service_id } = instance;
       peer.sendAnswer(
-        answer('RegisterServiceResponse', {
-          success: true,
-          service_id: instance.service_id,
-          message: 'Microservice registered successfully',
-          keep,
-          release,
-        }),
-        request.id,
+        answer('RegisterServiceResponse', { success: true, service_id, message: 'Microservice registered successfully', keep, release }),
+        id,
       );
-      dispatcher.registered(instance);
+      // after the answer, so that no offer comes before it
+      parts.log.info({ service_id, connection_id: peer.id }, 'service registered on socket');
+      void dispatcher.offerWaiting(instance);
       return later;
+    },
+
+    ServiceStatus({ status }, peer) {
+      dispatcher.setAvailability(registered(peer), status);
+    },
+
+    DeregisterServiceRequest({ drain }, peer) {
+      const instance = registered(peer);
+      dispatcher.deregister(instance, drain);
+      const { service_id, slots } = instance;
+      return answer('DeregisterServiceResponse', {
+        success: true,
+        service_id,
+        message: drain ? 'Microservice is draining' : 'Microservice deregistered',
+        sessions: slots.size,
+      });
+    },
+
+    ServiceProgress({ assignment_id, phase, percent, message }, peer) {
+      const session_id = holding(assignment_id, peer);
+      live.tell(session_id, {
+        type: 'ServiceProgress',
+        session_id,
+        service_id: registered(peer).service_id,
+        assignment_id,
+        phase,
+        ...(percent !== undefined && { percent }),
+        ...(message !== undefined && { message }),
+      });
     },
 
     async JoinRoomResponse({ assignment_id, accepted, reason, retry_after_ms }, peer) {
@@ -150,7 +180,15 @@ export function handlers(parts: HandlerParts): Handlers {
         if (accepted) tellToLeave();
         return;
       }
-      if (accepted) return void (await sessions.apply(id, { type: 'Accepted', assignment_id }).catch(tellToLeave));
+      if (accepted) {
+        try {
+          await sessions.apply(id, { type: 'Accepted', assignment_id });
+        } catch (error) {
+          if (!(error instanceof GatewayError)) throw error;
+          tellToLeave();
+        }
+        return;
+      }
       await sessions.tell(id, {
         type: 'Declined',
         assignment_id,
@@ -159,10 +197,9 @@ export function handlers(parts: HandlerParts): Handlers {
       });
     },
 
-    async ServiceReady({ session_id, service_id, assignment_id }, peer) {
-      const id = assignment_id === undefined ? (session_id ?? '') : holding(assignment_id, peer);
-      const service = service_id ?? peer.service?.service_id;
-      if (service === undefined) throw new GatewayError('VALIDATION_FAILED', 'service_id: needed on a socket without a registered service');
+    async ServiceReady({ session_id = '', service_id, assignment_id }, peer) {
+      const id = assignment_id === undefined ? session_id : holding(assignment_id, peer);
+      const service = service_id ?? peer.service?.service_id ?? '';
       if (peer.service && peer.service.service_id !== service) {
         throw new GatewayError('FORBIDDEN', `this socket is registered as ${peer.service.service_id} and speaks for no other service`);
       }
@@ -176,7 +213,7 @@ export function handlers(parts: HandlerParts): Handlers {
         success: true,
         session_id: id,
         service_id: service,
-        all_ready: session.requirements.every(isServing),
+        all_ready: allServe(session),
       });
     },
 
@@ -188,18 +225,10 @@ export function handlers(parts: HandlerParts): Handlers {
       });
     },
 
-    async ServiceLeft({ assignment_id }, peer) {
+    async ServiceLeft({ assignment_id, clean }, peer) {
       const id = peer.service && dispatcher.sessionOf(peer.service, assignment_id);
       // the answer to a LeaveRoomRequest for something long over
-      if (id !== undefined) await sessions.apply(id, { type: 'ServiceLeft', assignment_id });
+      if (id !== undefined) await sessions.apply(id, { type: 'ServiceLeft', assignment_id, clean });
     },
   };
-}
-
-/** A socket that holds a session sees what its user owns, a service what it serves; any other is the operator's. */
-function mayRead(session: Session, peer: Connection): boolean {
-  if (session.session_id === peer.sessionId) return true;
-  if (peer.service) return session.requirements.some((r) => r.assignment?.incarnation === peer.service?.incarnation);
-  if (peer.sessionId === undefined) return true;
-  return session.owner_id !== undefined && session.owner_id === peer.owner;
 }

@@ -1,3 +1,5 @@
+import { Close } from '../../protocol/close.ts';
+import type { Notice } from '../../protocol/events.ts';
 import type { Connection } from './connection.ts';
 
 /** The sessions that this node's client sockets hold now. An entry goes with its socket, or before, with its session. */
@@ -12,10 +14,23 @@ export class LiveSessions {
     return this.#bySession.has(sessionId);
   }
 
+  /** Gives a session to a socket. A socket that held it is closed as taken over, which does not end the session. */
   bind(sessionId: string, connection: Connection, owner: string | undefined): void {
+    const holder = this.#bySession.get(sessionId);
+    if (holder && holder !== connection) {
+      this.release(holder);
+      holder.close(Close.TakenOver);
+    }
+    if (connection.sessionId !== undefined && connection.sessionId !== sessionId) this.release(connection);
     this.#bySession.set(sessionId, connection);
     connection.sessionId = sessionId;
     connection.owner = owner;
+  }
+
+  /** Sends what may be lost to the socket that holds the session. */
+  tell(sessionId: string, notice: Notice): void {
+    const connection = this.#bySession.get(sessionId);
+    if (connection?.writable) connection.send(notice);
   }
 
   /** Frees the socket. @returns the session it held */

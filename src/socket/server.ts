@@ -116,7 +116,7 @@ export class SocketServer {
         onEnd: (ended, clean) => this.#ended(ended, clean),
       });
       this.#connections.add(connection);
-      log.debug({ connectionId: connection.id, remoteAddress: request.socket.remoteAddress }, 'socket opened');
+      log.debug({ connection_id: connection.id, remoteAddress: request.socket.remoteAddress }, 'socket opened');
       if (offered !== undefined) this.#hello(connection);
     });
   }
@@ -149,7 +149,7 @@ export class SocketServer {
     const { live, sessions, dispatcher, log } = this.#parts;
     this.#connections.delete(connection);
     const sessionId = live.release(connection);
-    log.debug({ connectionId: connection.id, sessionId, clean }, 'socket closed');
+    log.debug({ connection_id: connection.id, session_id: sessionId, clean }, 'socket closed');
     if (sessionId !== undefined)
       void sessions.tell(sessionId, { type: 'End', reason: clean ? 'client_ended' : 'client_gone', by: 'client' });
     if (connection.service) dispatcher.disconnected(connection.service);

@@ -12,6 +12,10 @@ interface Entry {
   wakes: Set<() => void> | undefined;
 }
 
+type Place = Pick<Session, 'created_at' | 'session_id'>;
+const newestFirst = (a: Place, b: Place) =>
+  b.created_at - a.created_at || (b.session_id < a.session_id ? -1 : b.session_id > a.session_id ? 1 : 0);
+
 /** Keeps sessions in this process: they end with it. At most 10,000 ended ones stay to be read. */
 export function memoryStore(): SessionStore {
   const entries = new Map<string, Entry>();
@@ -55,6 +59,20 @@ export function memoryStore(): SessionStore {
     loadSession: async (id) => entries.get(id)?.session,
 
     deleteSession: async (id) => drop(id),
+
+    holderOf: async (claim) => claims.get(claim),
+
+    async listSessions({ owner_id, status, limit, offset, before }) {
+      const fits = ({ session }: Entry) =>
+        (owner_id === undefined || session.owner_id === owner_id) &&
+        (status === undefined || session.status === status) &&
+        (before === undefined || newestFirst(session, before) > 0);
+      return [...entries.values()]
+        .filter(fits)
+        .map(({ session }) => session)
+        .sort(newestFirst)
+        .slice(offset, offset + limit);
+    },
 
     async eventsAfter(id, seq, limit) {
       const log = entries.get(id)?.log;

@@ -20,6 +20,7 @@ test.each(all)('the reason of %s fits into a close frame', (_, { reason }) => {
 
 test.each([
   ['BadMessage', 'stop'],
+  ['TakenOver', 'stop'],
   ['TooManyRefused', 'stop'],
   ['TooSlow', 'reconnect'],
   ['Draining', 'reconnect'],
@@ -60,6 +61,7 @@ test.each([
 test('the table of verdicts above names every close code', () => {
   expect(all.map(([name]) => name)).toEqual([
     'BadMessage',
+    'TakenOver',
     'TooManyRefused',
     'TooSlow',
     'Draining',

@@ -3,9 +3,10 @@ import { join } from 'node:path';
 import { describe, expect, test } from 'vitest';
 import { Close, verdict } from '../../protocol/close.ts';
 import { type ErrorKind, errors } from '../../protocol/errors.ts';
+import { allMessages, directions } from '../../protocol/frames.ts';
 import { type RequestRow, requests } from '../../protocol/requests.ts';
+import { type RouteRow, routes } from '../../protocol/rest.ts';
 import { endReasons, serviceStatuses, statuses } from '../../protocol/states.ts';
-import { allMessages, directions } from '../../scripts/docs/messages.ts';
 import { loadConfig, settings } from '../../src/config.ts';
 
 const markdown = readFileSync(join(import.meta.dirname, '../../protocol/PROTOCOL.md'), 'utf8');
@@ -44,12 +45,12 @@ const inCode = (markdown: string) => [...markdown.matchAll(/`([^`\n]+)`/g)].map(
 
 test.each(directions)('the %s have a section each, in the order of the code, and no other has one', (direction) => {
   const heading = `${direction[0]?.toUpperCase()}${direction.slice(1)}`;
-  expect(headings(section(heading, 2), 3)).toEqual(allMessages.filter((m) => m.direction === direction).map(({ type }) => type));
+  expect(headings(section(heading, 2), 3)).toEqual(allMessages.filter((m) => m.direction === direction).map(({ name }) => name));
 });
 
-test.each(allMessages)('$type has its table of fields and says when it is sent', ({ type }) => {
-  expect(section(type, 3)).toContain(`<!-- fields:${type} -->`);
-  expect(bullet(type, 'When')).not.toBe('');
+test.each(allMessages)('$name has its table of fields and says when it is sent', ({ name }) => {
+  expect(section(name, 3)).toContain(`<!-- fields:${name} -->`);
+  expect(bullet(name, 'When')).not.toBe('');
 });
 
 describe.each(Object.entries(requests) as [string, RequestRow][])('%s', (type, { from, reply }) => {
@@ -89,6 +90,16 @@ describe('the table of close codes', () => {
   });
 });
 
+test('the table of endpoints names each with its status and meaning, and no other', () => {
+  const wanted = (Object.values(routes) as RouteRow[]).map(({ method, path, status, statusOf, about }) => [
+    method.toUpperCase(),
+    path,
+    statusOf ? '200 or 503' : `${status}`,
+    about,
+  ]);
+  expect(table('REST', 'Method')).toEqual(wanted);
+});
+
 test('the table of end reasons names each, and no other', () => {
   expect(column(table('End reasons', 'Reason'), 0)).toEqual([...endReasons]);
 });
@@ -111,7 +122,7 @@ test.each(table('Limits', 'Setting'))('the limit %s has the default %s', (settin
 
 describe('every name in code', () => {
   const names = new Set(inCode(text));
-  const types = allMessages.map(({ type }) => type);
+  const types = allMessages.map(({ name }) => name);
 
   test('in capitals is an error code', () => {
     const capitals = [...names].filter((name) => /^[A-Z]+(_[A-Z]+)+$|^[A-Z]{4,}$/.test(name));
@@ -126,14 +137,14 @@ describe('every name in code', () => {
       ...Object.keys(Close),
       ...column(table('Errors', '`code`'), 2),
     ]);
-    // the one header that the document names
-    known.add('Origin');
+    // headers
+    known.add('Origin').add('Idempotency-Key').add('Authorization');
     expect([...names].filter((name) => /^[A-Z][a-z]\w*$/.test(name) && !known.has(name))).toEqual([]);
   });
 
   test('with a dot and a lower-case group is a setting', () => {
-    const groups = new Set(settings.map(({ path: [group] }) => group));
-    const paths = new Set(settings.map(({ path }) => path.join('.')));
+    const groups = new Set(settings.map(({ section }) => section));
+    const paths = new Set(settings.map(({ section, key }) => `${section}.${key}`));
     const dotted = [...names].filter((name) => groups.has(name.split('.')[0] ?? '') && /^\w+\.\w+$/.test(name));
     // fields of messages whose names begin like a group
     const fields = new Set(allMessages.flatMap(({ body }) => Object.keys(body.shape)));

@@ -23,14 +23,15 @@ describe.each(all)('%s', (code, { status, error, retryable }) => {
   });
 });
 
-test('codes with the same word in `error` have the same HTTP status', () => {
+test('codes with the same word in `error` have the same HTTP status, apart from a body that is not read at all', () => {
+  const unread = new Set<ErrorCode>(['PAYLOAD_TOO_LARGE', 'UNSUPPORTED_MEDIA_TYPE']);
   const statuses = new Map<string, Set<number>>();
-  for (const [, { status, error }] of all) statuses.set(error, (statuses.get(error) ?? new Set()).add(status));
+  for (const [code, { status, error }] of all) if (!unread.has(code)) statuses.set(error, (statuses.get(error) ?? new Set()).add(status));
   expect([...statuses].filter(([, { size }]) => size !== 1)).toEqual([]);
 });
 
 test('a request that is itself wrong is never worth repeating', () => {
-  expect(all.filter(([, { status, retryable }]) => status < 409 && retryable)).toEqual([]);
+  expect(all.filter(([, { status, retryable }]) => status < 408 && retryable)).toEqual([]);
 });
 
 test('a fault behind the request is worth repeating', () => {

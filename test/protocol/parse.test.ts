@@ -207,7 +207,9 @@ describe('NewSessionRequest', () => {
       user_identity: 'ada',
       room: true,
       metadata: {},
-      token_policy: 'on_ready',
+      optional_services: [],
+      on_join_timeout: 'fail',
+      on_service_loss: 'replace',
     });
   });
 

@@ -1,8 +1,8 @@
 import { readFileSync } from 'node:fs';
 import { expect, test } from 'vitest';
+import { allMessages, bodySchema } from '../../protocol/frames.ts';
 import { PROTOCOL_VERSION } from '../../protocol/version.ts';
 import { fieldTable, fillTables, words } from '../../scripts/docs/fields.ts';
-import { allMessages, bodySchema } from '../../scripts/docs/messages.ts';
 import { schema } from '../../scripts/docs/schema.ts';
 import { generated, stale } from '../../scripts/docs.ts';
 
@@ -30,9 +30,14 @@ test.each(generated)('$path says what the code says', ({ path }) => {
   ).not.toContain(path);
 });
 
-test('no two messages have the same type, so that a type alone names its direction', () => {
-  const types = allMessages.map(({ type }) => type);
+test('of all a peer is sent no two messages have the same type', () => {
+  const types = allMessages.filter(({ direction }) => direction !== 'requests').map(({ type }) => type);
   expect(types).toHaveLength(new Set(types).size);
+});
+
+test('no two messages have the same name', () => {
+  const names = allMessages.map(({ name }) => name);
+  expect(names).toHaveLength(new Set(names).size);
 });
 
 test('a request is described as it is sent: with a default a field is not required', () => {
@@ -50,6 +55,10 @@ test('a table shows type, default and meaning, also of fields inside a list', ()
   );
   expect(table).toContain('| `held` | list of at most 1,000 objects | default `[]` |');
   expect(table).toContain('| `held[].assignment_id` | string, 1 to 64 characters | required |');
+});
+
+test.each(allMessages)('every field of $name has a meaning', (one) => {
+  expect(fieldTable(one)).not.toMatch(/\|\s*\|$/m);
 });
 
 test.each([

@@ -2,8 +2,8 @@ import { readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, expect, test } from 'vitest';
 import { z } from 'zod';
+import { allMessages, type Message } from '../../protocol/frames.ts';
 import { type Parsed, parse } from '../../protocol/parse.ts';
-import { allMessages, type Message } from '../../scripts/docs/messages.ts';
 
 /** `ok-*.json` is a frame; `bad-*.json` is a frame of a peer and how it is refused. */
 const folder = join(import.meta.dirname, '../wire');
@@ -13,8 +13,8 @@ interface Bad {
   paths: string[];
 }
 
-const filesOf = (type: string) => readdirSync(join(folder, type)).sort();
-const read = (type: string, file: string) => JSON.parse(readFileSync(join(folder, type, file), 'utf8'));
+const filesOf = (name: string) => readdirSync(join(folder, name)).sort();
+const read = (name: string, file: string) => JSON.parse(readFileSync(join(folder, name, file), 'utf8'));
 const folders = readdirSync(folder).sort();
 
 /** What stands around a message's own fields. */
@@ -22,6 +22,7 @@ const envelopes = {
   answers: z.object({ id: z.string().min(1).max(64).optional() }),
   events: z.object({ seq: z.number().int().min(1), ts: z.iso.datetime(), session_id: z.string() }),
   commands: z.object({}),
+  notices: z.object({}),
   controls: z.object({ id: z.string().min(1).max(64).optional() }),
 };
 
@@ -38,12 +39,12 @@ function check({ direction, type, body }: Message, frame: Record<string, unknown
 }
 
 test('every message has a folder of examples, and every folder a message', () => {
-  expect(folders).toEqual(allMessages.map(({ type }) => type).sort());
+  expect(folders).toEqual(allMessages.map(({ name }) => name).sort());
 });
 
-describe.each(allMessages.filter(({ type }) => folders.includes(type)))('$type', (message) => {
-  const { direction, type, body } = message;
-  const files = filesOf(type);
+describe.each(allMessages.filter(({ name }) => folders.includes(name)))('$name', (message) => {
+  const { direction, type, name, body } = message;
+  const files = filesOf(name);
 
   test('has the examples its kind needs, and nothing else', () => {
     expect(files.filter((file) => !/^(ok|bad)(-[a-z]+)*\.json$/.test(file))).toEqual([]);
@@ -53,11 +54,11 @@ describe.each(allMessages.filter(({ type }) => folders.includes(type)))('$type',
   });
 
   test.each(files.filter((file) => file.startsWith('ok')))('%s is taken', (file) => {
-    check(message, read(type, file));
+    check(message, read(name, file));
   });
 
   test.each(files.filter((file) => file.startsWith('bad')))('%s is refused for what it says', (file) => {
-    const { frame, code, paths } = read(type, file) as Bad;
+    const { frame, code, paths } = read(name, file) as Bad;
     expect(frame).toHaveProperty('type', type);
     const parsed = parse(JSON.stringify(frame));
     if (parsed.ok) throw new Error('it was taken');
@@ -71,19 +72,19 @@ describe('PROTOCOL.md', () => {
   const frames = examples.map((json) => ({ json, ...(JSON.parse(json) as { type?: string }) })).filter(({ type }) => type !== undefined);
 
   test('shows an example of every message', () => {
-    const shown = new Set(frames.map(({ type }) => type));
-    expect(allMessages.map(({ type }) => type).filter((type) => !shown.has(type))).toEqual([]);
+    const sections = markdown.split(/^#{2,3} /m);
+    const shown = (name: string) => sections.some((section) => section.startsWith(`${name}\n`) && section.includes('```json\n{'));
+    expect(allMessages.map(({ name }) => name).filter((name) => !shown(name))).toEqual([]);
   });
 
   test.each(frames)('the example of $type is one: $json', ({ type, json }) => {
-    const message = allMessages.find((candidate) => candidate.type === type);
+    // of two messages of one type it is an example of the one it stands under
+    const [, heading] = [...markdown.slice(0, markdown.indexOf(json)).matchAll(/^### (\w+)$/gm)].at(-1) ?? [];
+    const same = allMessages.filter((candidate) => candidate.type === type);
+    const message = same.find(({ name }) => name === heading) ?? same[0];
     if (!message) throw new Error(`there is no message ${type}`);
     check(message, JSON.parse(json));
     const envelope = message.direction === 'requests' ? ['id'] : Object.keys(envelopes[message.direction].shape);
-    // signed when the event is delivered, so it is no field of the log
-    const added = type === 'SessionReady' ? ['access_token'] : [];
-    expect(['type', ...envelope, ...added, ...Object.keys(message.body.shape)]).toEqual(
-      expect.arrayContaining(Object.keys(JSON.parse(json))),
-    );
+    expect(['type', ...envelope, ...Object.keys(message.body.shape)]).toEqual(expect.arrayContaining(Object.keys(JSON.parse(json))));
   });
 });

@@ -18,6 +18,11 @@ export const spec = (wish: Partial<Spec> = {}): Spec => ({
   room_name: undefined,
   metadata: {},
   required: ['asr'],
+  optional: [],
+  on_join_timeout: 'fail',
+  on_service_loss: 'replace',
+  idempotency: undefined,
+  link: 'attached',
   token_policy: 'on_ready',
   join_timeout_ms: 60_000,
   client_join_timeout_s: undefined,
@@ -84,10 +89,13 @@ export const present = (identity: string, sid = `PA_${identity}`): Participant =
 /** Who is in the room now. */
 export const seen = (...identities: string[]): Input => ({ type: 'RoomSeen', participants: identities.map((id) => present(id)) });
 
+/** The services that sessions here require, in this order. */
+const places = ['asr', 'llm'];
+
 /** An offer to a service, whose assignment is named after it: `asr-1`. */
-export const offer = (service_id: string, n = 1, incarnation = 1): Input => ({
+export const offer = (service_id: string, n = 1, incarnation = 1, requirement = places.indexOf(service_id)): Input => ({
   type: 'Dispatched',
-  offers: [{ assignment_id: `${service_id}-${n}`, service_id, incarnation }],
+  offers: [{ requirement, assignment_id: `${service_id}-${n}`, service_id, incarnation }],
   busy: [],
 });
 /** A service that is registered and has no free slot. */
@@ -113,5 +121,5 @@ export const degraded = (wish?: Partial<Spec>) => ready(wish).happens({ type: 'S
 /** Ended by its client; `asr` has not left yet. */
 export const terminating = (wish?: Partial<Spec>) => active(wish).happens(clientEnds);
 /** Ended, the service has left, and the room is being deleted. */
-export const deleting = (wish?: Partial<Spec>) => terminating(wish).happens({ type: 'ServiceLeft', assignment_id: 'asr-1' });
+export const deleting = (wish?: Partial<Spec>) => terminating(wish).happens({ type: 'ServiceLeft', assignment_id: 'asr-1', clean: true });
 export const terminated = (wish?: Partial<Spec>) => deleting(wish).happens({ type: 'RoomDeleted' });

@@ -36,9 +36,14 @@ const ofAssignment = (make: (of: { assignment_id: string; service_id: string; in
 
 const offers: fc.Arbitrary<Happening['input']> = fc.record({ ids: fc.subarray(services), busy: fc.subarray(services) }).map(
   ({ ids, busy }) =>
-    (_: Session, n: number): Input => ({
+    ({ requirements }: Session, n: number): Input => ({
       type: 'Dispatched',
-      offers: ids.map((service_id) => ({ service_id, assignment_id: `${service_id}-${n}`, incarnation: n })),
+      offers: ids.map((service_id) => ({
+        requirement: requirements.findIndex(({ key }) => key === service_id),
+        service_id,
+        assignment_id: `${service_id}-${n}`,
+        incarnation: n,
+      })),
       busy,
     }),
 );
@@ -51,7 +56,7 @@ const inputs: fc.Arbitrary<Happening['input']> = fc.oneof(
   { weight: 2, arbitrary: ofAssignment(({ assignment_id }) => ({ type: 'Declined', assignment_id, error: 'busy' })) },
   ofAssignment(({ assignment_id }, i) => ({ type: 'Declined', assignment_id, error: 'busy', retry_after_ms: i * 1_000 })),
   { weight: 2, arbitrary: ofAssignment(({ assignment_id }) => ({ type: 'ServiceFailed', assignment_id, error: 'died' })) },
-  ofAssignment(({ assignment_id }) => ({ type: 'ServiceLeft', assignment_id })),
+  ofAssignment(({ assignment_id }, i) => ({ type: 'ServiceLeft', assignment_id, clean: i % 2 === 0 })),
   { weight: 2, arbitrary: ofAssignment(({ assignment_id, incarnation }) => ({ type: 'ServiceGone', assignment_id, incarnation })) },
   ofAssignment(({ assignment_id, service_id }, i) => ({ type: 'ServiceBack', assignment_id, service_id, incarnation: 100 + i })),
   {
@@ -86,7 +91,7 @@ const toReady: Happening[] = [
     later: 0,
     input: ({ requirements }) => ({
       type: 'Dispatched',
-      offers: requirements.map(({ service_id }) => ({ service_id, assignment_id: `${service_id}-first`, incarnation: 1 })),
+      offers: requirements.map(({ key }, requirement) => ({ requirement, service_id: key, assignment_id: `${key}-first`, incarnation: 1 })),
       busy: [],
     }),
   },
@@ -99,7 +104,9 @@ const happenings: fc.Arbitrary<Happening[]> = fc
 
 const wishes = fc
   .record({
-    required: fc.subarray(services),
+    parts: fc.tuple(fc.subarray(services), fc.subarray(services, { maxLength: 1 })),
+    on_join_timeout: fc.constantFrom('fail' as const, 'fail' as const, 'degrade' as const),
+    on_service_loss: fc.constantFrom('replace' as const, 'replace' as const, 'replace' as const, 'degrade' as const, 'terminate' as const),
     room: fc.oneof({ weight: 9, arbitrary: fc.constant(true) }, fc.constant(false)),
     room_name: fc.option(fc.constant('lobby'), { nil: undefined }),
     client_join_timeout_s: fc.option(fc.integer({ min: 1, max: 3_600 }), { nil: undefined }),
@@ -109,7 +116,9 @@ const wishes = fc
       .option(fc.integer({ min: 1, max: 7_200 }), { nil: undefined })
       .map((s) => (s === undefined ? {} : { duration_limit: String(s) })),
   })
-  .map(spec);
+  .map(({ parts: [required, optional], ...wish }) =>
+    spec({ ...wish, required, optional: optional.filter((id) => !required.includes(id)) }),
+  );
 
 function freeze<T>(value: T): T {
   if (typeof value === 'object' && value !== null && !Object.isFrozen(value)) {
@@ -268,13 +277,18 @@ test('a Tick leaves nothing due that it could have done', () => {
   });
 });
 
-test('a session becomes Ready only when every requirement is served', () => {
+test('a session becomes Ready only when every required service serves, or degraded with one that does where it wished so', () => {
   holds(({ steps }) => {
     for (const { before, decision } of steps) {
       const was = before?.status ?? 'Creating';
       if (was !== 'Creating' && was !== 'WaitingForServices') continue;
       if (!decision.events.some((event) => event.type === 'SessionReady')) continue;
-      expect(decision.session.requirements.every(isServing)).toBe(true);
+      const { requirements, on_join_timeout, health } = decision.session;
+      const needed = requirements.filter((r) => r.required);
+      if (!needed.every(isServing)) {
+        expect(needed.some(isServing)).toBe(true);
+        expect({ on_join_timeout, health }).toEqual({ on_join_timeout: 'degrade', health: 'degraded' });
+      }
     }
   });
 });
@@ -284,7 +298,7 @@ test('a session is degraded exactly while a service it had is missing and not ye
     for (const { decision } of steps) {
       const { health, status, requirements } = decision.session;
       const open = status === 'Ready' || status === 'Active';
-      if (health === 'degraded' && open) expect(requirements.some((r) => !isServing(r))).toBe(true);
+      if (health === 'degraded' && open) expect(requirements.some((r) => r.required && !isServing(r))).toBe(true);
       if (open && requirements.some((r) => r.replace_by !== undefined)) expect(health).toBe('degraded');
     }
   });

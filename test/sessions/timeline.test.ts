@@ -131,9 +131,10 @@ describe('offers', () => {
     const story = offered().waits(9_999);
     expect(assignmentOf(story)?.status).toBe('Offered');
     expect(assignmentOf(story.waits(1))).toBeUndefined();
-    expect(story.effects.slice(-2)).toMatchObject([
+    expect(story.effects.slice(-3)).toMatchObject([
       { do: 'leave', assignment: { assignment_id: 'asr-1' } },
       { do: 'release', assignment: { assignment_id: 'asr-1' } },
+      { do: 'dispatch' },
     ]);
   });
 
@@ -147,7 +148,7 @@ describe('offers', () => {
     for (let n = 1; n <= 6; n++) {
       story.happens(offer('asr', n), { type: 'Declined', assignment_id: `asr-${n}`, error: 'busy' });
       const asked = story.count('dispatch');
-      const pause = (story.session.requirements[0]?.retry_at ?? 0) - story.now;
+      const pause = (story.session.requirements[0]?.rests['asr']?.until ?? 0) - story.now;
       expect(story.waits(pause - 1).count('dispatch')).toBe(asked);
       expect(story.waits(1).count('dispatch')).toBe(asked + 1);
       pauses.push(pause);
@@ -166,8 +167,7 @@ describe('offers', () => {
     const story = waiting({ required: ['asr', 'llm'] });
     story.happens(offer('asr', 1), { type: 'Declined', assignment_id: 'asr-1', error: 'busy' });
     story.happens(...served('asr', 2), { type: 'ServiceFailed', assignment_id: 'asr-2', error: 'died' });
-    story.happens(offer('asr', 3), { type: 'Declined', assignment_id: 'asr-3', error: 'busy' });
-    expect(story.session.requirements[0]?.retry_at).toBe(story.now + 1_000);
+    expect(story.session.requirements[0]?.rests['asr']?.until).toBe(story.now + 1_000);
   });
 
   test('each offer counts as an attempt', () => {
@@ -364,7 +364,7 @@ describe('a lost service', () => {
   });
 
   test('that left unasked counts as lost at once', () => {
-    expect(readySession().happens({ type: 'ServiceLeft', assignment_id: 'asr-1' }).session.health).toBe('degraded');
+    expect(readySession().happens({ type: 'ServiceLeft', assignment_id: 'asr-1', clean: true }).session.health).toBe('degraded');
   });
 
   test('is replaced by one that is told it takes over, and the session is restored', () => {
@@ -423,7 +423,7 @@ describe('a room that is gone', () => {
   });
 
   test('is deleted all the same: it may come back', () => {
-    const story = active().happens({ type: 'RoomGone' }, { type: 'ServiceLeft', assignment_id: 'asr-1' });
+    const story = active().happens({ type: 'RoomGone' }, { type: 'ServiceLeft', assignment_id: 'asr-1', clean: true });
     expect(story.count('deleteRoom')).toBe(1);
   });
 });
@@ -440,9 +440,9 @@ describe('the end', () => {
       { do: 'leave', assignment: { assignment_id: 'asr-1' }, reason: 'client_ended' },
       { do: 'leave', assignment: { assignment_id: 'llm-1' }, reason: 'client_ended' },
     ]);
-    story.happens({ type: 'ServiceLeft', assignment_id: 'asr-1' });
+    story.happens({ type: 'ServiceLeft', assignment_id: 'asr-1', clean: true });
     expect(story.count('deleteRoom')).toBe(0);
-    story.happens({ type: 'ServiceLeft', assignment_id: 'llm-1' });
+    story.happens({ type: 'ServiceLeft', assignment_id: 'llm-1', clean: true });
     expect(story.count('deleteRoom')).toBe(1);
   });
 

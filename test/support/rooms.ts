@@ -8,6 +8,8 @@ export class FakeRooms implements Rooms {
   readonly reach: Reach = { ever: true, downSince: undefined };
   readonly open = new Map<string, Map<string, Participant>>();
   readonly foreign = new Set<string>();
+  /** What rooms say of themselves, by name. */
+  readonly marks = new Map<string, string>();
   reachable = true;
   /** While set, calls of `create` wait. */
   #gate: Promise<void> | undefined;
@@ -48,7 +50,7 @@ export class FakeRooms implements Rooms {
     if (!this.open.has(room.name)) this.open.set(room.name, new Map());
   }
 
-  async remove(room: Room): Promise<void> {
+  async remove(room: Pick<Room, 'name'>): Promise<void> {
     this.#call();
     this.open.delete(room.name);
   }
@@ -57,6 +59,15 @@ export class FakeRooms implements Rooms {
     this.#call();
     const found = this.open.get(room.name);
     return found && [...found.values()];
+  }
+
+  async list(): Promise<{ name: string; metadata: string }[]> {
+    this.#call();
+    return [...this.open.keys()].map((name) => ({ name, metadata: this.marks.get(name) ?? '' }));
+  }
+
+  async managerToken(session: Session): Promise<string> {
+    return `manager-token-of-${session.session_id}`;
   }
 
   async ping(): Promise<boolean> {

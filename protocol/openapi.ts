@@ -1,0 +1,129 @@
+import { z } from 'zod';
+import { createDocument, type ZodOpenApiOperationObject, type ZodOpenApiPathsObject, type ZodOpenApiResponseObject } from 'zod-openapi';
+import { answers, snapshot } from './answers.ts';
+import { type ErrorCode, errors } from './errors.ts';
+import { controls } from './events.ts';
+import { plainer } from './frames.ts';
+import { createSessionBody } from './requests.ts';
+import { commonErrors, type RouteRow, routes, service } from './rest.ts';
+
+const json = 'application/json';
+const errorBody = controls.Error.body.extend({
+  code: z.enum(Object.keys(errors) as [ErrorCode, ...ErrorCode[]]).describe('Which error; for programs'),
+});
+
+// an id gives a schema a place of its own in the document; only here, for elsewhere fields are to stand where they are used
+const newSession = createSessionBody.meta({ id: 'NewSession' });
+const bodyOf = (body: z.ZodType) => (body === createSessionBody ? newSession : body);
+
+/** The first part of a path that says what it is about. */
+function tagOf(path: string): string {
+  if (path.startsWith('/livekit')) return 'livekit';
+  if (path.startsWith('/api/v1/microservices')) return 'microservices';
+  return path.startsWith('/api/v1') ? 'sessions' : 'system';
+}
+
+/** What may be refused, by HTTP status. */
+function refusals(codes: readonly ErrorCode[]): Record<string, ZodOpenApiResponseObject> {
+  const byStatus = new Map<number, Set<ErrorCode>>();
+  for (const code of codes) byStatus.set(errors[code].status, (byStatus.get(errors[code].status) ?? new Set()).add(code));
+  return Object.fromEntries(
+    [...byStatus].map(([status, possible]) => [
+      status,
+      {
+        description: [...possible].join(', '),
+        content: {
+          [json]: {
+            schema: { allOf: [{ $ref: '#/components/schemas/Error' }, { properties: { code: { enum: [...possible] } } }] },
+          },
+        },
+      },
+    ]),
+  );
+}
+
+function operation(operationId: string, row: RouteRow): ZodOpenApiOperationObject {
+  const { params: path, query, headers: header } = row;
+  const reply = (description: string): ZodOpenApiResponseObject => ({ description, content: { [json]: { schema: row.reply } } });
+  return {
+    operationId,
+    tags: [tagOf(row.path)],
+    summary: row.about,
+    ...((path || query || header) && { requestParams: { ...(path && { path }), ...(query && { query }), ...(header && { header }) } }),
+    ...(row.body && { requestBody: { required: row.bodyOptional !== true, content: { [json]: { schema: bodyOf(row.body) } } } }),
+    responses: {
+      [row.status]: reply('Done'),
+      ...(row.statusOf && { 503: reply('Not now') }),
+      ...refusals([...row.errors, ...commonErrors]),
+    } as ZodOpenApiOperationObject['responses'],
+  };
+}
+
+const document = (operationId: string, summary: string): ZodOpenApiOperationObject => ({
+  operationId,
+  tags: ['system'],
+  summary,
+  responses: {
+    200: { description: 'The document', content: { [json]: { schema: { type: 'object' } } } },
+    ...refusals(commonErrors),
+  } as ZodOpenApiOperationObject['responses'],
+});
+
+/** Endpoints that are not rows: what they take and answer is not JSON of ours. */
+const others: ZodOpenApiPathsObject = {
+  '/livekit/webhook': {
+    post: {
+      operationId: 'livekitWebhook',
+      tags: ['livekit'],
+      summary: "Takes LiveKit's webhooks. What they say is not believed, only that something happened in the room.",
+      security: [{ livekit: [] }],
+      requestBody: { required: true, content: { 'application/webhook+json': { schema: { type: 'object' } } } },
+      responses: {
+        200: { description: 'Done', content: { [json]: { schema: z.object({ success: z.literal(true).describe('Always true') }) } } },
+        ...refusals(['UNAUTHENTICATED', ...commonErrors]),
+      } as ZodOpenApiOperationObject['responses'],
+    },
+  },
+  '/openapi.json': { get: document('openapi', 'This document.') },
+  '/asyncapi.json': { get: document('asyncapi', 'The messages of /ws, as AsyncAPI.') },
+};
+
+/** The REST side as an OpenAPI document. `version`: the gateway's own. */
+export function openapi(version: string): ReturnType<typeof createDocument> {
+  const paths: Record<string, Record<string, ZodOpenApiOperationObject>> = {};
+  for (const [operationId, row] of Object.entries(routes) as [string, RouteRow][]) {
+    paths[row.path] = { ...paths[row.path], [row.method]: operation(operationId, row) };
+  }
+  return createDocument(
+    {
+      openapi: '3.1.0',
+      info: {
+        title: 'Session Gateway',
+        version,
+        description: 'The REST side of the gateway. A call that names no user_identity is the operator’s. The socket side: /asyncapi.json.',
+        license: { name: 'MIT', identifier: 'MIT' },
+      },
+      servers: [{ url: 'http://localhost:8080' }],
+      tags: [
+        { name: 'system', description: 'The gateway itself' },
+        { name: 'microservices', description: 'The services that join rooms' },
+        { name: 'sessions', description: 'Sessions and their tokens' },
+        { name: 'livekit', description: 'What LiveKit and its SDKs call' },
+      ],
+      paths: { ...paths, ...others } as ZodOpenApiPathsObject,
+      components: {
+        schemas: {
+          Session: snapshot,
+          CreatedSession: answers.NewSessionResponse.body,
+          Token: answers.RefreshTokenResponse.body,
+          Service: service,
+          Error: errorBody,
+        },
+        securitySchemes: {
+          livekit: { type: 'http', scheme: 'bearer', bearerFormat: 'JWT', description: 'Signed by LiveKit over the raw body' },
+        },
+      },
+    },
+    { override: plainer },
+  );
+}

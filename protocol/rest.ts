@@ -1,0 +1,289 @@
+import { z } from 'zod';
+import { answers, snapshot } from './answers.ts';
+import type { ErrorCode } from './errors.ts';
+import { httpUrl, identity, serviceId, sessionId, text, time } from './fields.ts';
+import { createSessionBody, registerServiceFields } from './requests.ts';
+import { availabilities, serviceStatuses, statuses } from './states.ts';
+
+/** One REST endpoint: what it takes, what it answers, and which errors it may answer beside those that every endpoint may. */
+export interface RouteRow {
+  method: 'get' | 'post' | 'delete';
+  /** With parameters in braces. */
+  path: string;
+  about: string;
+  params?: z.ZodObject;
+  query?: z.ZodObject;
+  /** JSON; absent: none is read. */
+  body?: z.ZodType;
+  /** True where a missing body is an empty one. */
+  bodyOptional?: true;
+  headers?: z.ZodObject;
+  status: 200 | 201;
+  /** Where the answer itself decides the status. */
+  statusOf?: (reply: { ready?: boolean }) => 200 | 503;
+  reply: z.ZodObject;
+  errors: readonly ErrorCode[];
+}
+
+const sessionParams = z.object({ id: sessionId });
+const caller = z.object({ user_identity: identity.optional().describe('Ask as this user; absent: as the operator') });
+const idempotencyKey = z.object({
+  'idempotency-key': text(128, 1).optional().describe('The same key and body again give the same session while it lives'),
+});
+
+export const service = z.object({
+  service_id: serviceId,
+  instance_id: z.string().optional().describe('As it registered'),
+  endpoint: z.string().optional().describe('Absent: it is reached over its socket'),
+  metadata: z.record(z.string(), z.string()).describe('As it registered; values as strings'),
+  status: z.enum(serviceStatuses).describe('Registered or Disconnected'),
+  availability: z.enum(availabilities).describe('Whether it takes sessions'),
+  sessions: z.number().int().describe('Sessions it serves'),
+  max_sessions: z.number().int().optional().describe('Absent: no limit'),
+  registered_at: time.describe('When, ISO-8601, UTC'),
+});
+
+const ended = z.object({
+  session_id: sessionId,
+  status: z.enum(statuses).describe('Terminating or Terminated'),
+  end_reason: z.string().optional().describe('Why it ended; the first reason stays'),
+});
+const created = answers.NewSessionResponse.body;
+const token = answers.RefreshTokenResponse.body;
+const createErrors = [
+  'WORKSPACE_NOT_FOUND',
+  'WORKSPACE_FORBIDDEN',
+  'ROOM_NAME_IN_USE',
+  'IDEMPOTENCY_CONFLICT',
+  'MICROSERVICE_JOIN_TIMEOUT',
+  'REGISTRATION_TIMEOUT',
+  'ILLEGAL_STATE',
+  'LIVEKIT_ERROR',
+  'DRAINING',
+] as const satisfies readonly ErrorCode[];
+
+/** LiveKit's TokenSource request. Its SDKs write some fields in either case; of the room configuration only the agents are read. */
+// an empty text is how protobuf writes a missing one
+const given = <S extends z.ZodType>(schema: S) => z.union([z.literal('').transform(() => undefined), schema]).optional();
+const tokenSource = z.object({
+  room_name: given(identity).describe("The room; absent: a new one. One that this user's session holds gives a new token for it"),
+  participant_identity: given(identity).describe('The user; absent: a new one'),
+  participant_name: text(256).optional().describe("The user's display name"),
+  participant_metadata: text(4_096).optional().describe("The user's metadata in the room"),
+  participant_attributes: z.record(text(128, 1), text(1_024)).optional().describe("The user's attributes in the room"),
+  room_config: z
+    .object({
+      agents: z
+        .array(z.object({ agent_name: given(serviceId).describe('A service by its id'), agentName: given(serviceId).describe('The same') }))
+        .max(32)
+        .optional()
+        .describe('One each'),
+    })
+    .optional()
+    .describe('agents[].agent_name: the services the session requires'),
+});
+
+/** Every endpoint, by its operation. */
+export const routes = {
+  health: {
+    method: 'get',
+    path: '/health',
+    about: 'A sign of life; constant while the process runs.',
+    status: 200,
+    reply: z.object({
+      status: z.literal('healthy').describe('Always this'),
+      timestamp: time.describe("The gateway's clock, ISO-8601, UTC"),
+      version: z.string().describe("The gateway's version"),
+    }),
+    errors: [],
+  },
+  ready: {
+    method: 'get',
+    path: '/ready',
+    about: 'Whether it can serve sessions now, and how its parts stand; 503 where it cannot.',
+    status: 200,
+    statusOf: ({ ready }) => (ready ? 200 : 503),
+    reply: z.object({
+      ready: z.boolean().describe('Whether it can serve sessions now'),
+      draining: z.boolean().describe('It is shutting down'),
+      livekit: z
+        .object({
+          mode: z.enum(['create', 'on_join']).describe('Whether rooms are created, or come into being when somebody joins'),
+          url: z.string().describe('Where clients join'),
+          reachable: z.boolean().describe('It answered just now'),
+          webhooks: z.string().describe('When the last one came, or "none seen yet"'),
+        })
+        .describe('How LiveKit stands'),
+      storage: z
+        .object({
+          type: z.string().describe('storage.storage_type'),
+          reachable: z.boolean().describe('It answers'),
+        })
+        .describe('How the storage stands'),
+      sockets: z.number().int().describe('WebSockets open on this node'),
+      live_sessions: z.number().int().describe('Sessions held by sockets of this node'),
+    }),
+    errors: [],
+  },
+  registerService: {
+    method: 'post',
+    path: '/api/v1/microservices/register',
+    about: 'Registers a service that is reached over HTTP.',
+    body: registerServiceFields.extend({ endpoint: httpUrl.describe('It is asked at {endpoint}/join, /leave and /health') }),
+    status: 201,
+    reply: z.object({
+      success: z.literal(true).describe('Always true; a refusal is an Error'),
+      service_id: serviceId,
+      message: z.string().describe('The same in words'),
+    }),
+    errors: ['SERVICE_ID_EXISTS', 'DRAINING'],
+  },
+  listServices: {
+    method: 'get',
+    path: '/api/v1/microservices',
+    about: 'The registered services.',
+    query: z.object({ type: text(1_024).optional().describe('Only those whose metadata has this type') }),
+    status: 200,
+    reply: z.object({ items: z.array(service).describe('One each, in the order of their first registration') }),
+    errors: [],
+  },
+  deregisterService: {
+    method: 'delete',
+    path: '/api/v1/microservices/{id}',
+    about: 'Takes a registration back at once; what it serves is offered to others.',
+    params: z.object({ id: serviceId }),
+    status: 200,
+    reply: answers.DeregisterServiceResponse.body,
+    errors: ['SERVICE_NOT_FOUND'],
+  },
+  drainService: {
+    method: 'post',
+    path: '/api/v1/microservices/{id}/drain',
+    about: 'Gives a service no further sessions, and takes its registration back once it serves none.',
+    params: z.object({ id: serviceId }),
+    status: 200,
+    reply: answers.DeregisterServiceResponse.body,
+    errors: ['SERVICE_NOT_FOUND'],
+  },
+  createSession: {
+    method: 'post',
+    path: '/api/v1/sessions',
+    about: 'Opens a session and answers when it is ready, with its token.',
+    query: z.object({ wait: z.enum(['ready', 'none']).default('ready').describe('none: answer once the room is there') }),
+    headers: idempotencyKey,
+    body: createSessionBody,
+    status: 201,
+    reply: created,
+    errors: createErrors,
+  },
+  createSessionAtOnce: {
+    method: 'post',
+    path: '/api/v1/create-session',
+    about: 'Opens a session and answers once the room is there, with the token.',
+    query: z.object({ wait: z.enum(['ready', 'none']).default('none').describe('ready: answer when every service is') }),
+    headers: idempotencyKey,
+    body: createSessionBody,
+    status: 201,
+    reply: created,
+    errors: createErrors,
+  },
+  listSessions: {
+    method: 'get',
+    path: '/api/v1/sessions',
+    about: "Sessions, the newest first: the user's, or for the operator all.",
+    query: caller.extend({
+      status: z.enum(statuses).optional().describe('Only sessions of this status'),
+      limit: z.coerce.number().int().min(1).max(100).default(10).describe('How many at most'),
+      offset: z.coerce.number().int().min(0).max(1_000_000).default(0).describe('How many are left out first'),
+      cursor: text(256, 1).optional().describe("A list's next_cursor: goes on where it ended"),
+    }),
+    status: 200,
+    reply: z.object({
+      items: z.array(snapshot).describe('One each'),
+      next_cursor: z.string().optional().describe('Absent: this was the end'),
+    }),
+    errors: [],
+  },
+  getSession: {
+    method: 'get',
+    path: '/api/v1/sessions/{id}',
+    about: 'What a session is now, or how it ended.',
+    params: sessionParams,
+    query: caller,
+    status: 200,
+    reply: snapshot,
+    errors: ['SESSION_NOT_FOUND'],
+  },
+  deleteSession: {
+    method: 'delete',
+    path: '/api/v1/sessions/{id}',
+    about: 'Ends a session as its owner. Succeeds again.',
+    params: sessionParams,
+    query: caller,
+    status: 200,
+    reply: ended,
+    errors: ['SESSION_NOT_FOUND'],
+  },
+  terminateSession: {
+    method: 'post',
+    path: '/api/v1/sessions/{id}/terminate',
+    about: 'Ends a session. Succeeds again.',
+    params: sessionParams,
+    query: caller,
+    status: 200,
+    reply: ended,
+    errors: ['SESSION_NOT_FOUND'],
+  },
+  serviceReady: {
+    method: 'post',
+    path: '/api/v1/sessions/{id}/ready',
+    about: 'A service can serve the session now.',
+    params: sessionParams,
+    body: z.object({ service_id: serviceId }),
+    status: 200,
+    reply: answers.ServiceReadyResponse.body,
+    errors: ['SESSION_NOT_FOUND', 'ASSIGNMENT_NOT_FOUND', 'ILLEGAL_STATE'],
+  },
+  sessionToken: {
+    method: 'post',
+    path: '/api/v1/sessions/{id}/token',
+    about: "A new token for the session's user, or for the operator one that administers the room unseen.",
+    params: sessionParams,
+    query: caller,
+    body: z.object({
+      role: z.enum(['client', 'manager']).default('client').describe("client: the session's user. manager: the operator, unseen"),
+    }),
+    bodyOptional: true,
+    status: 201,
+    reply: token,
+    errors: ['SESSION_NOT_FOUND', 'FORBIDDEN', 'ILLEGAL_STATE'],
+  },
+  tokenSource: {
+    method: 'post',
+    path: '/livekit/token',
+    about: "LiveKit's TokenSource endpoint: its client SDKs start a session with it unchanged.",
+    body: tokenSource,
+    bodyOptional: true,
+    status: 201,
+    reply: z.object({
+      server_url: z.string().describe('Where the room is joined'),
+      participant_token: z.string().describe('Lets the user into the room'),
+      room_name: z.string().describe('The LiveKit room'),
+      participant_name: z.string().optional().describe('As it was asked for'),
+    }),
+    errors: createErrors,
+  },
+} satisfies Record<string, RouteRow>;
+export type Operation = keyof typeof routes;
+
+/** What any endpoint may answer. */
+export const commonErrors = [
+  'INVALID_JSON',
+  'VALIDATION_FAILED',
+  'FORBIDDEN',
+  'NOT_FOUND',
+  'PAYLOAD_TOO_LARGE',
+  'UNSUPPORTED_MEDIA_TYPE',
+  'INTERNAL',
+  'VERSION_CONFLICT',
+] as const satisfies readonly ErrorCode[];

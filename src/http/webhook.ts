@@ -1,0 +1,33 @@
+import type { Hono } from 'hono';
+import { WebhookReceiver } from 'livekit-server-sdk';
+import { GatewayError } from '../sessions/errors.ts';
+import { readText } from './app.ts';
+
+/** Far above what LiveKit sends: a room with its participants' tracks. */
+const maxBytes = 1_048_576;
+
+export interface WebhookParts {
+  apiKey: string;
+  apiSecret: string;
+  /** Something happened in this room. */
+  ring(room: string): void;
+}
+
+/** Takes LiveKit's webhooks: signed by the LiveKit secret over the raw body, answered at once. What they say is not believed, only that something happened. */
+export function webhook(app: Hono, { apiKey, apiSecret, ring }: WebhookParts): void {
+  const receiver = new WebhookReceiver(apiKey, apiSecret);
+  app.post('/livekit/webhook', async (c) => {
+    const body = await readText(c.req.raw, maxBytes);
+    let room: string | undefined;
+    try {
+      room = (await receiver.receive(body, c.req.header('authorization'))).room?.name;
+    } catch {
+      throw new GatewayError(
+        'UNAUTHENTICATED',
+        'the webhook is not signed with the LiveKit secret: set the same key and secret on both sides',
+      );
+    }
+    if (room !== undefined) ring(room);
+    return c.json({ success: true });
+  });
+}

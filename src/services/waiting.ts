@@ -1,0 +1,39 @@
+import type { Wanted } from '../../protocol/fields.ts';
+import { isPending, type Session } from '../sessions/record.ts';
+import { type Instance, matches } from './registry.ts';
+
+/** Sessions with a pending requirement, by what they want. */
+export class WaitingList {
+  /** Each session with its turn. */
+  readonly #byWant = new Map<string, { want: Wanted; sessions: Map<string, number> }>();
+  #turns = 0;
+
+  get size(): number {
+    let count = 0;
+    for (const { sessions } of this.#byWant.values()) count += sessions.size;
+    return count;
+  }
+
+  /** Brings the list up to what the record says. */
+  update(session: Session): void {
+    const open = session.status === 'WaitingForServices' || session.status === 'Ready' || session.status === 'Active';
+    // not by key: an id may be spelt like a selector
+    const keyOf = ({ want }: { want: Wanted }) => JSON.stringify(want);
+    const pending = new Set(open ? session.requirements.filter(isPending).map(keyOf) : []);
+    for (const requirement of session.requirements) {
+      const key = keyOf(requirement);
+      const entry = this.#byWant.get(key);
+      if (pending.has(key)) {
+        if (entry?.sessions.has(session.session_id)) continue;
+        if (entry) entry.sessions.set(session.session_id, ++this.#turns);
+        else this.#byWant.set(key, { want: requirement.want, sessions: new Map([[session.session_id, ++this.#turns]]) });
+      } else if (entry?.sessions.delete(session.session_id) && entry.sessions.size === 0) this.#byWant.delete(key);
+    }
+  }
+
+  /** Sessions that wait for something this service is, the longest waiting first. */
+  for(instance: Instance): string[] {
+    const found = [...this.#byWant.values()].filter(({ want }) => matches(instance, want)).flatMap(({ sessions }) => [...sessions]);
+    return [...new Set(found.sort(([, a], [, b]) => a - b).map(([id]) => id))];
+  }
+}

@@ -1,0 +1,72 @@
+import { readFileSync } from 'node:fs';
+import { Parser } from '@asyncapi/parser';
+import { describe, expect, test } from 'vitest';
+import { asyncapi } from '../../protocol/asyncapi.ts';
+import { allMessages, frameSchema } from '../../protocol/frames.ts';
+import { type RequestRow, requests } from '../../protocol/requests.ts';
+import { version } from '../../src/version.ts';
+import { startGateway } from '../support/gateway.ts';
+
+const document = asyncapi(version);
+const inChannel = (name: string) => ({ $ref: `#/channels/socket/messages/${name}` });
+/** 0: an error; 1: a warning. What is milder is taste. */
+const faults = async (text: string) => {
+  const { diagnostics } = await new Parser().parse(text);
+  return diagnostics.filter(({ severity }) => severity < 2).map(({ message, path }) => `${path.join('.')}: ${message}`);
+};
+
+test('it is valid AsyncAPI 3.0 by the official parser', async () => {
+  expect(await faults(JSON.stringify(document))).toEqual([]);
+});
+
+test('the parser refuses a document that is not', async () => {
+  expect(await faults(JSON.stringify({ ...document, operations: { broken: { action: 'shout' } } }))).not.toEqual([]);
+});
+
+test('every message is in it with its schema, and no other', () => {
+  expect(Object.keys(document.components.messages)).toEqual(allMessages.map(({ name }) => name));
+  expect(Object.keys(document.channels.socket.messages)).toEqual(allMessages.map(({ name }) => name));
+  for (const message of allMessages) {
+    expect(document.components.messages[message.name]).toMatchObject({ name: message.type, payload: frameSchema(message) });
+  }
+});
+
+test('every message but an answer has its operation: requests are received, the rest is sent', () => {
+  const wanted = allMessages
+    .filter(({ direction }) => direction !== 'answers')
+    .map(({ name, direction }) => [name, direction === 'requests' ? 'receive' : 'send']);
+  expect(Object.entries(document.operations).map(([name, { action }]) => [name, action])).toEqual(wanted);
+  for (const [name, { messages }] of Object.entries(document.operations)) expect(messages).toEqual([inChannel(name)]);
+});
+
+describe.each(Object.entries(requests) as [string, RequestRow][])('%s', (type, { from, reply }) => {
+  test('is answered by its answer or by an Error', () => {
+    expect(document.operations[type]).toMatchObject({
+      reply: { messages: [...(reply ? [inChannel(reply)] : []), inChannel('Error')] },
+    });
+  });
+
+  test('says who sends it', () => {
+    expect(document.components.messages[type]?.description).toBe(`From a ${from.join(' or a ')}.`);
+  });
+});
+
+test.each([
+  ['SessionEnded', 'To a client.'],
+  ['JoinRoomRequest', 'To a service.'],
+  ['GetSessionResponse', 'To a client or a service.'],
+  ['RegisterServiceResponse', 'To a service.'],
+  ['ServiceProgressNotice', 'To a client.'],
+  ['Hello', 'To a client or a service.'],
+])('%s says who is sent it', (name, said) => {
+  expect(document.components.messages[name]?.description).toBe(said);
+});
+
+test('the gateway serves it, and the file says the same', async () => {
+  const { url } = await startGateway();
+  const response = await fetch(`${url}/asyncapi.json`);
+  expect(response.status).toBe(200);
+  expect(response.headers.get('content-type')).toBe('application/json');
+  const file = JSON.parse(readFileSync(new URL('../../protocol/asyncapi.json', import.meta.url), 'utf8'));
+  expect(await response.json(), 'run npm run docs').toEqual(file);
+});

@@ -1,0 +1,52 @@
+import { expect, test } from 'vitest';
+import { connectService, TestClient } from '../support/client.ts';
+import { startGateway } from '../support/gateway.ts';
+import { HttpService, rest } from '../support/http-service.ts';
+
+test('an HTTP service that registers again as the same instance keeps what it serves', async () => {
+  const { url } = await startGateway();
+  const service = await HttpService.start();
+  await service.register(url, { service_id: 'asr', instance_id: 'a' });
+  const client = await TestClient.connect(url);
+  const { session_id } = await client.ask({ type: 'NewSessionRequest', user_identity: 'ada', required_services: ['asr'] });
+  await service.next('/join');
+  await rest(`${url}/api/v1/sessions/${session_id}/ready`, 'POST', { service_id: 'asr' });
+  await client.next('SessionReady');
+  await service.register(url, { service_id: 'asr', instance_id: 'a' });
+  await client.caughtUp();
+  expect(await client.ask({ type: 'GetSessionRequest' })).toMatchObject({ health: 'ok', ready_services: ['asr'] });
+});
+
+test('a socket whose registration was taken over cannot take it back or change its status', async () => {
+  const { url } = await startGateway();
+  const old = await connectService(url, 'asr', { instance_id: 'a' });
+  const fresh = await connectService(url, 'asr', { instance_id: 'a' });
+  for (const frame of [{ type: 'DeregisterServiceRequest' }, { type: 'ServiceStatus', status: 'draining' }]) {
+    expect(await old.ask(frame)).toMatchObject({ type: 'Error', code: 'FORBIDDEN' });
+  }
+  const client = await TestClient.connect(url);
+  await client.ask({ type: 'NewSessionRequest', user_identity: 'ada', required_services: ['asr'] });
+  await fresh.next('JoinRoomRequest');
+});
+
+test('an optional service that accepts and is never ready is asked anew after the join timeout', async () => {
+  const { url, clock } = await startGateway({ heartbeat: { service_s: 600, client_s: 600 } });
+  const slow = await connectService(url, 'asr', { auto: false });
+  const client = await TestClient.connect(url);
+  await client.ask({
+    type: 'NewSessionRequest',
+    user_identity: 'ada',
+    required_services: [],
+    optional_services: ['asr'],
+    join_timeout_s: 20,
+  });
+  const first = await slow.next('JoinRoomRequest');
+  slow.send({ type: 'JoinRoomResponse', assignment_id: first.assignment_id, accepted: true });
+  await slow.caughtUp();
+  await clock.advance(22_000);
+  expect(await slow.next('LeaveRoomRequest')).toMatchObject({
+    assignment_id: first.assignment_id,
+    reason: 'the service was not ready in time',
+  });
+  expect(await slow.next('JoinRoomRequest')).toMatchObject({ attempt: 2 });
+});
