@@ -55,7 +55,8 @@ async function list(what: 'microservices' | 'sessions', columns: readonly string
 
 const program = new Command('session-gateway')
   .description('A WebSocket-first session gateway for voice-AI and robot backends on LiveKit')
-  .version(version);
+  .version(version)
+  .addHelpText('after', '\nEvery setting, as a flag and an environment variable: session-gateway serve --help');
 withSettings(program.command('serve', { isDefault: true }).description('Run the gateway (what it does without a command)')).action(
   (given) => serve(configOf(given)),
 );

@@ -65,7 +65,10 @@ describeWith(parts.livekit)('npm start with a LiveKit of its own', () => {
     skip(!held && said?.includes('found at') === true, 'another LiveKit with the dev keys runs on this machine');
     expect(said).toMatch(/^LiveKit: started .* at ws:\/\/localhost:\d+$/);
     const { ready, livekit } = await (await fetch(`${url}/ready`)).json();
-    expect({ ready, livekit }).toEqual({ ready: true, livekit: { mode: 'create', url: said?.split(' at ')[1], reachable: true } });
+    expect({ ready, livekit }).toEqual({
+      ready: true,
+      livekit: { mode: 'create', url: said?.split(' at ')[1], reachable: true, webhooks: 'none seen yet' },
+    });
     expect(livekit.url).not.toContain('7880');
     const client = await TestClient.connect(url);
     expect(await client.ask({ type: 'NewSessionRequest', user_identity: 'ada' })).toMatchObject({
@@ -180,7 +183,8 @@ describe('the built gateway', () => {
     const version = main(['--version']);
     expect(await version.exited).toEqual({ code: 0, signal: null });
     expect(version.lines).toEqual([packageJson.version]);
-    const help = main(['--help']);
+    expect(await main(['--help']).exited).toEqual({ code: 0, signal: null });
+    const help = main(['serve', '--help']);
     expect(await help.exited).toEqual({ code: 0, signal: null });
     const text = help.lines.join('\n');
     for (const word of ['--server-port', 'SERVER_PORT', '--livekit-api-secret', 'LIVEKIT_API_SECRET', 'RUST_LOG', '--workspace-roots'])
