@@ -1,6 +1,6 @@
 import { z } from 'zod';
 import { assignmentId, milliseconds, serviceId, sessionId, text, time } from './fields.ts';
-import { endReasons, serviceStatuses, statuses } from './states.ts';
+import { endReasons, serviceStatuses, shareRoles, statuses, visibilities } from './states.ts';
 
 const services = z.array(z.string());
 const readyServices = services.describe('Services that serve it, by id');
@@ -30,6 +30,13 @@ export const snapshot = z.object({
   livekit_url: z.string().optional().describe('Where the room is joined'),
   workspace_dir: z.string().optional().describe('The folder, with links and .. resolved'),
   metadata: z.record(z.string(), z.union([z.string(), z.array(z.string())])).describe('As it was asked for, values as strings'),
+  context: z.record(z.string(), z.unknown()).describe('What its users keep with it'),
+  visibility: z.enum(visibilities).describe('Who besides the owner may read it'),
+  shares: z
+    .record(z.string(), z.enum(shareRoles))
+    .optional()
+    .describe('With whom it is shared and as what, by user; told to its owner and the operator'),
+  messages: z.number().int().describe('How many messages were added to it'),
   health: z.enum(['ok', 'degraded']).describe('degraded: it is Ready or Active, and a required service is missing'),
   link: z.enum(['attached', 'none']).describe('Whether a client socket holds it'),
   ready_services: readyServices,
@@ -60,6 +67,21 @@ export const snapshot = z.object({
   end_reason: z.enum(endReasons).optional().describe('Why it ended; absent: it has not'),
 });
 export type Snapshot = z.output<typeof snapshot>;
+
+export const message = z.object({
+  message_id: z.string().describe('Its id within the session'),
+  seq: z.number().int().describe("Its place in the session's log"),
+  role: z.string().describe('As what it was said: user, assistant, system, ...'),
+  content: z.string().describe('What was said'),
+  user_id: z.string().optional().describe('Who said it; absent: the operator, a service, or nobody was named'),
+  created_at: time.describe('When it was kept, ISO-8601, UTC'),
+});
+
+const sharing = z.object({
+  session_id: sessionId,
+  visibility: z.enum(visibilities).describe('Who besides the owner may read it'),
+  shares: z.record(z.string(), z.enum(shareRoles)).describe('With whom it is shared and as what, by user'),
+});
 
 /** Every answer the gateway gives, by its wire `type`. */
 export const answers = {
@@ -110,6 +132,48 @@ export const answers = {
     }),
   },
   GetSessionResponse: { about: 'The session as it is now.', body: snapshot },
+  ListSessionsResponse: {
+    about: 'One page of sessions.',
+    body: z.object({
+      items: z.array(snapshot).describe('The sessions, the newest first'),
+      next_cursor: z.string().optional().describe('Ask with it as cursor for the next page; absent: this was the end'),
+    }),
+  },
+  UpdateSessionResponse: {
+    about: 'The session holds it now.',
+    body: z.object({ session_id: sessionId, version: z.number().int().describe('The version it has now') }),
+  },
+  ExtendSessionResponse: {
+    about: 'The session has its new end.',
+    body: z.object({ session_id: sessionId, expires_at: time.describe('When it ends by itself now, ISO-8601, UTC') }),
+  },
+  AddMessageResponse: {
+    about: 'The message is kept.',
+    body: message.extend({ session_id: sessionId, duplicate: z.boolean().describe('It was there before: nothing changed') }),
+  },
+  GetMessagesResponse: {
+    about: 'One page of messages, the oldest first.',
+    body: z.object({
+      session_id: sessionId,
+      items: z.array(message).describe('The messages, by seq'),
+      next_after: z.number().int().optional().describe('Ask with it as after for the next page; absent: this was the end'),
+    }),
+  },
+  ShareSessionResponse: { about: 'With whom the session is shared.', body: sharing },
+  UnshareSessionResponse: { about: 'With whom the session is shared.', body: sharing },
+  WatchResponse: {
+    about: 'The session as it is now; the events after its seq follow.',
+    body: z.object({
+      session_id: sessionId,
+      seq: z.number().int().describe('The position this reflects; the next event has seq + 1'),
+      session: snapshot.describe('As GetSessionResponse'),
+    }),
+  },
+  UnwatchResponse: { about: 'No further event of this session comes here.', body: z.object({ session_id: sessionId }) },
+  DeleteSessionResponse: {
+    about: 'The session is ending, or has ended, and its messages are forgotten.',
+    body: z.object({ session_id: sessionId, status }),
+  },
   EndSessionResponse: {
     about: 'The session is ending, or has ended.',
     body: z.object({ session_id: sessionId, status }),

@@ -55,6 +55,8 @@ export const errors = {
   RATE_LIMITED: { status: 429, error: 'TooManyRequests', retryable: true },
   /** LiveKit refused or did not answer. */
   LIVEKIT_ERROR: { status: 502, error: 'LiveKitError', retryable: true },
+  /** The storage does not answer, or not in time. Whether a change took effect is then not known: send it again with the same id. */
+  STORAGE_ERROR: { status: 503, error: 'StorageError', retryable: true },
   /** The gateway is shutting down. */
   DRAINING: { status: 503, error: 'Unavailable', retryable: true },
   /** A fault of the gateway; `details.error_id` names its line in the log. */

@@ -54,6 +54,29 @@ export const events = {
     about: 'Somebody came into the room or left it.',
     body: z.object({ participant, present: z.boolean().describe('true: it came. false: it left') }),
   },
+  MessageAdded: {
+    about: 'Somebody said something in the session. What was deleted with its session has an empty content.',
+    body: z.object({
+      message_id: text(128, 1).describe('Its id within the session'),
+      role: text(64, 1).describe('As what it was said: user, assistant, system, ...'),
+      content: text(32_768).describe('What was said; empty where it was deleted since'),
+      user_id: z.string().optional().describe('Who said it; absent: the operator, a service, or nobody was named'),
+    }),
+  },
+  SessionUpdated: {
+    about: 'Somebody changed what the session holds.',
+    body: z.object({
+      version: z.number().int().describe("The session's version with this change"),
+      changed: z.array(z.string()).describe('What changed: context, metadata, visibility, shares or expires_at'),
+    }),
+  },
+  SessionExpiring: {
+    about: 'The session ends soon: told 60 s and 10 s before.',
+    body: z.object({
+      expires_at: time.describe('When it ends, ISO-8601, UTC'),
+      reason: z.enum(['ttl', 'duration_limit']).describe('Which of its times is the shorter'),
+    }),
+  },
   SessionEnded: {
     about: 'The session is over, and its socket free for the next.',
     body: z.object({
@@ -83,6 +106,7 @@ export const commands = {
       service_identity: serviceId,
       livekit_url: livekitUrl,
       access_token: z.string().describe('Lets the service into the room'),
+      context: z.record(z.string(), z.unknown()).describe("What the session's users keep with it"),
       metadata: z.record(z.string(), z.union([z.string(), z.array(z.string())])).describe("The session's metadata"),
       workspace_dir: z.string().optional().describe("The session's folder"),
       deadline_ms: milliseconds.describe('Left until it must be ready'),

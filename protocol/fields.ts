@@ -22,12 +22,23 @@ export const selector = z
   .describe('Metadata a service must have, as {"type":"ASR"}');
 export const wanted = z.union([serviceId, selector]).describe('The id of a service, or what any service must be like');
 export type Wanted = z.output<typeof wanted>;
+/** Any JSON whose texts every store can hold. Its depth is limited where it is parsed. */
+export const json = z.unknown().refine(holdsGoodText, 'must hold neither NUL nor half a surrogate pair');
+function holdsGoodText(value: unknown): boolean {
+  if (typeof value === 'string') return wellFormed.test(value);
+  if (typeof value !== 'object' || value === null) return true;
+  return Object.entries(value).every(([key, inner]) => wellFormed.test(key) && holdsGoodText(inner));
+}
+
 export const httpUrl = z.url({ protocol: /^https?$/ }).max(2_048);
 export const time = z.iso.datetime().describe('ISO-8601, UTC');
 export const milliseconds = z.number().int().min(0);
 
 const scalar = z.union([text(1_024), z.number(), z.boolean()]).transform(String);
 const maxKeys = 64;
+/** Keys that every store can hold. */
+export const goodKeys = (map: object) => Object.keys(map).every((key) => key.length >= 1 && key.length <= 128 && wellFormed.test(key));
+export const keyRule = 'keys must have 1 to 128 characters, and neither NUL nor half a surrogate pair';
 
 /** A map of strings on the wire of which numbers and booleans are taken as well. */
 export const labels = z
@@ -50,6 +61,7 @@ export const metadata = z
       .describe('Seconds the session may last, as a number or a string'),
   })
   .catchall(scalar)
+  .refine(goodKeys, keyRule)
   .refine((map) => Object.keys(map).length <= maxKeys, `must have at most ${maxKeys} keys`)
   .describe('What the session is about; values are kept as strings');
 export type Metadata = z.output<typeof metadata>;

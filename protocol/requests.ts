@@ -1,7 +1,20 @@
 import { z } from 'zod';
 import type { AnswerType, answers } from './answers.ts';
-import { assignmentId, httpUrl, identity, labels, metadata, serviceId, sessionId, text, wanted } from './fields.ts';
-import { availabilities } from './states.ts';
+import {
+  assignmentId,
+  goodKeys,
+  httpUrl,
+  identity,
+  json,
+  keyRule,
+  labels,
+  metadata,
+  serviceId,
+  sessionId,
+  text,
+  wanted,
+} from './fields.ts';
+import { availabilities, shareRoles, statuses, visibilities } from './states.ts';
 
 /** Who sits at a socket. */
 export const roles = ['client', 'service'] as const;
@@ -53,6 +66,10 @@ export const newSessionFields = z.object({
     .enum(['on_ready', 'immediate'])
     .optional()
     .describe('When the access token is given: with Ready, or in the answer at once. Default on the socket: on_ready'),
+  visibility: z
+    .enum(visibilities)
+    .default('private')
+    .describe('Who besides the owner may read it: nobody, those it is shared with, everybody'),
   idempotency_key: text(128, 1).optional().describe('The same key and body again give the same session while it lives'),
 });
 
@@ -91,6 +108,45 @@ export const registerServiceFields = z.object({
   max_sessions: z.number().int().min(1).max(1_000_000).optional().describe('Sessions it serves at once; absent: no limit'),
 });
 
+const ownSession = z.object({ session_id: sessionId.optional().describe("The session; absent: this socket's") });
+
+/** Which sessions to list. */
+export const listFields = z.object({
+  status: z.enum(statuses).optional().describe('Only sessions in this status'),
+  tags: z.array(text(64, 1)).max(32).optional().describe('Only sessions that have all of these in metadata.tags'),
+  cursor: text(256, 1).optional().describe("A list's next_cursor: goes on where it ended"),
+});
+
+export const updateFields = z.object({
+  context_updates: z
+    .record(text(128, 1), json)
+    .refine((updates) => Object.keys(updates).length <= 64, 'must have at most 64 keys')
+    .optional()
+    .describe('Merged into the context; null removes a key'),
+  metadata_updates: z
+    .object({ tags: z.array(text(64, 1)).max(32).nullable().optional().describe('The labels it has then; null: none') })
+    .catchall(z.union([text(1_024), z.number().transform(String), z.boolean().transform(String), z.null()]))
+    .refine(goodKeys, keyRule)
+    .refine((updates) => !Object.hasOwn(updates, 'duration_limit'), 'duration_limit: fixed with the session; extend it instead')
+    .optional()
+    .describe('Merged into the metadata; null removes a key'),
+  visibility: z.enum(visibilities).optional().describe('Who besides the owner may read it then'),
+  if_version: z.number().int().min(1).optional().describe('Refused where the session has another version by now'),
+});
+
+export const extendFields = z.object({ ttl_hours: z.number().min(0.001).max(720).describe('Hours from now') });
+
+export const messageFields = z.object({
+  role: text(64, 1).describe('As what it is said: user, assistant, system, ...'),
+  content: text(32_768).describe('What is said'),
+  message_id: text(128, 1).optional().describe('Its id within the session; the same again changes nothing; default: made here'),
+});
+
+export const shareFields = z.object({
+  target_user_id: identity.describe('The user who is let in'),
+  role: z.enum(shareRoles).default('participant').describe('viewer: reads; participant: adds messages as well'),
+});
+
 /** Everything a peer may send, by its wire `type`. */
 export const requests = {
   Ping: {
@@ -112,6 +168,78 @@ export const requests = {
     about: 'Asks for what a session is now.',
     body: z.object({ session_id: sessionId.optional().describe("The session; absent: this socket's") }),
     reply: 'GetSessionResponse',
+  },
+  ListSessionsRequest: {
+    from: ['client'],
+    givesRole: false,
+    about: "The user's sessions, the newest first; on a socket that holds none, everybody's.",
+    body: listFields.extend({
+      limit: z.number().int().min(1).max(100).default(10).describe('Sessions on a page'),
+      offset: z.number().int().min(0).max(1_000_000).default(0).describe('Sessions left out first'),
+    }),
+    reply: 'ListSessionsResponse',
+  },
+  UpdateSessionRequest: {
+    from: ['client', 'service'],
+    givesRole: false,
+    about: 'Changes what a session holds. Its owner may, and a service that serves it may change the context.',
+    body: ownSession.extend(updateFields.shape),
+    reply: 'UpdateSessionResponse',
+  },
+  ExtendSessionRequest: {
+    from: ['client'],
+    about: 'Gives a session more time, counted from now.',
+    body: ownSession.extend(extendFields.shape),
+    reply: 'ExtendSessionResponse',
+  },
+  AddMessageRequest: {
+    from: ['client', 'service'],
+    givesRole: false,
+    about: 'Says something in a session.',
+    body: ownSession.extend(messageFields.shape),
+    reply: 'AddMessageResponse',
+  },
+  GetMessagesRequest: {
+    from: ['client', 'service'],
+    givesRole: false,
+    about: 'What was said in a session, from its beginning.',
+    body: ownSession.extend({
+      limit: z.number().int().min(1).max(200).default(50).describe('Messages on a page'),
+      after: z.number().int().min(0).default(0).describe('The seq of the last one already known'),
+    }),
+    reply: 'GetMessagesResponse',
+  },
+  ShareSessionRequest: {
+    from: ['client'],
+    about: 'Lets another user in. A private session becomes a shared one.',
+    body: ownSession.extend(shareFields.shape),
+    reply: 'ShareSessionResponse',
+  },
+  UnshareSessionRequest: {
+    from: ['client'],
+    about: 'Lets a user in no longer.',
+    body: ownSession.extend({ target_user_id: identity.describe('The user who is let in no longer') }),
+    reply: 'UnshareSessionResponse',
+  },
+  WatchRequest: {
+    from: ['client'],
+    givesRole: false,
+    about: "Follows another session's events on this socket, without tokens.",
+    body: z.object({ session_id: sessionId }),
+    reply: 'WatchResponse',
+  },
+  UnwatchRequest: {
+    from: ['client'],
+    givesRole: false,
+    about: 'Follows a session no longer. Succeeds where it was not followed.',
+    body: z.object({ session_id: sessionId }),
+    reply: 'UnwatchResponse',
+  },
+  DeleteSessionRequest: {
+    from: ['client'],
+    about: 'Ends a session and forgets what was said in it. Succeeds again.',
+    body: ownSession,
+    reply: 'DeleteSessionResponse',
   },
   EndSessionRequest: {
     from: ['client'],

@@ -2,12 +2,12 @@ import { z } from 'zod';
 import { answers, snapshot } from './answers.ts';
 import type { ErrorCode } from './errors.ts';
 import { httpUrl, identity, serviceId, sessionId, text, time } from './fields.ts';
-import { createSessionBody, registerServiceFields } from './requests.ts';
+import { createSessionBody, extendFields, messageFields, registerServiceFields, shareFields, updateFields } from './requests.ts';
 import { availabilities, serviceStatuses, statuses } from './states.ts';
 
 /** One REST endpoint: what it takes, what it answers, and which errors it may answer beside those that every endpoint may. */
 export interface RouteRow {
-  method: 'get' | 'post' | 'delete';
+  method: 'get' | 'post' | 'patch' | 'delete';
   /** With parameters in braces. */
   path: string;
   about: string;
@@ -192,9 +192,10 @@ export const routes = {
     path: '/api/v1/sessions',
     about: "Sessions, the newest first: the user's, or for the operator all.",
     query: caller.extend({
-      status: z.enum(statuses).optional().describe('Only sessions of this status'),
-      limit: z.coerce.number().int().min(1).max(100).default(10).describe('How many at most'),
-      offset: z.coerce.number().int().min(0).max(1_000_000).default(0).describe('How many are left out first'),
+      status: z.enum(statuses).optional().describe('Only sessions in this status'),
+      tags: text(2_048).optional().describe('Only sessions that have all of these tags; by commas'),
+      limit: z.coerce.number().int().min(1).max(100).default(10).describe('Sessions on a page'),
+      offset: z.coerce.number().int().min(0).max(1_000_000).default(0).describe('Sessions left out first'),
       cursor: text(256, 1).optional().describe("A list's next_cursor: goes on where it ended"),
     }),
     status: 200,
@@ -213,6 +214,95 @@ export const routes = {
     status: 200,
     reply: snapshot,
     errors: ['SESSION_NOT_FOUND'],
+  },
+  updateSession: {
+    method: 'patch',
+    path: '/api/v1/sessions/{id}',
+    about: 'Changes what a session holds.',
+    params: sessionParams,
+    query: caller,
+    headers: z.object({
+      'if-match': z
+        .string()
+        .regex(/^"?[1-9]\d{0,14}"?$/, 'must be a version')
+        .optional()
+        .describe('Refused where the session has another version by now'),
+    }),
+    body: updateFields,
+    status: 200,
+    reply: answers.UpdateSessionResponse.body,
+    errors: ['SESSION_NOT_FOUND', 'ILLEGAL_STATE'],
+  },
+  extendSession: {
+    method: 'post',
+    path: '/api/v1/sessions/{id}/extend',
+    about: 'Gives a session more time, counted from now.',
+    params: sessionParams,
+    query: caller,
+    body: extendFields,
+    status: 200,
+    reply: answers.ExtendSessionResponse.body,
+    errors: ['SESSION_NOT_FOUND', 'ILLEGAL_STATE'],
+  },
+  shareSession: {
+    method: 'post',
+    path: '/api/v1/sessions/{id}/share',
+    about: 'Lets another user in. A private session becomes a shared one.',
+    params: sessionParams,
+    query: caller,
+    body: shareFields,
+    status: 200,
+    reply: answers.ShareSessionResponse.body,
+    errors: ['SESSION_NOT_FOUND', 'ILLEGAL_STATE'],
+  },
+  unshareSession: {
+    method: 'delete',
+    path: '/api/v1/sessions/{id}/share/{target_user_id}',
+    about: 'Lets a user in no longer.',
+    params: sessionParams.extend({ target_user_id: identity.describe('The user who is let in no longer') }),
+    query: caller,
+    status: 200,
+    reply: answers.UnshareSessionResponse.body,
+    errors: ['SESSION_NOT_FOUND', 'ILLEGAL_STATE'],
+  },
+  addMessage: {
+    method: 'post',
+    path: '/api/v1/sessions/{id}/messages',
+    about: 'Says something in a session.',
+    params: sessionParams,
+    query: caller,
+    body: messageFields,
+    status: 201,
+    reply: answers.AddMessageResponse.body,
+    errors: ['SESSION_NOT_FOUND', 'ILLEGAL_STATE'],
+  },
+  getMessages: {
+    method: 'get',
+    path: '/api/v1/sessions/{id}/messages',
+    about: 'What was said in a session, from its beginning.',
+    params: sessionParams,
+    query: caller.extend({
+      limit: z.coerce.number().int().min(1).max(200).default(50).describe('Messages on a page'),
+      after: z.coerce.number().int().min(0).default(0).describe('The seq of the last one already known'),
+    }),
+    status: 200,
+    reply: answers.GetMessagesResponse.body,
+    errors: ['SESSION_NOT_FOUND'],
+  },
+  statistics: {
+    method: 'get',
+    path: '/api/v1/stats',
+    about: 'How many sessions and messages there are, and what this node holds.',
+    status: 200,
+    reply: z.object({
+      sessions: z.number().int().describe('Records, ended ones within their hour included'),
+      by_status: z.partialRecord(z.enum(statuses), z.number().int()).describe('The same by status; one that none has is absent'),
+      messages: z.number().int().describe('Messages they hold'),
+      services: z.number().int().describe('Registered services of this node that can be reached'),
+      sockets: z.number().int().describe('Open sockets of this node'),
+      live_sessions: z.number().int().describe('Sessions held by sockets of this node'),
+    }),
+    errors: [],
   },
   deleteSession: {
     method: 'delete',
@@ -286,4 +376,5 @@ export const commonErrors = [
   'UNSUPPORTED_MEDIA_TYPE',
   'INTERNAL',
   'VERSION_CONFLICT',
+  'STORAGE_ERROR',
 ] as const satisfies readonly ErrorCode[];

@@ -10,6 +10,14 @@ export type ServiceStatus = (typeof serviceStatuses)[number];
 export const availabilities = ['available', 'full', 'draining'] as const;
 export type Availability = (typeof availabilities)[number];
 
+/** Who besides its owner may read a session: nobody, those it is shared with, everybody. */
+export const visibilities = ['private', 'shared', 'public'] as const;
+export type Visibility = (typeof visibilities)[number];
+
+/** As what a session is shared: to read it, or to take part with messages. */
+export const shareRoles = ['viewer', 'participant'] as const;
+export type ShareRole = (typeof shareRoles)[number];
+
 /** Why a session ended. */
 export const endReasons = [
   'client_ended',
@@ -23,6 +31,7 @@ export const endReasons = [
   'duration_limit',
   'room_deleted',
   'livekit_error',
+  'node_lost',
   'shutdown',
 ] as const;
 export type EndReason = (typeof endReasons)[number];

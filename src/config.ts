@@ -50,8 +50,19 @@ export const configSchema = z.object({
     lost_after_s: seconds(1, 86_400).default(60).describe('Seconds LiveKit may be out of reach before sessions end'),
   }),
   storage: z.object({
-    storage_type: z.enum(['memory']).default('memory').describe('Where sessions live; memory: in this process, they end with it'),
-    connection_string: z.string().optional().describe('Where the storage is; memory needs none'),
+    url: z
+      .string()
+      .optional()
+      .describe('Where sessions live: memory:, redis://..., rediss://..., postgres://..., or the scheme of a provider of your own'),
+    storage_type: z
+      .string()
+      .min(1)
+      .optional()
+      .describe('The same in two parts: memory, redis, postgres, or the name of a provider of your own'),
+    connection_string: z.string().optional().describe('Where the storage of that type is; memory needs none'),
+    key_prefix: z.string().max(64).default('session:').describe('In front of every key, so that deployments can share a storage'),
+    timeout_s: seconds(0.1, 60).default(3).describe('Seconds one call of the storage may take'),
+    providers: list.default([]).describe('Modules that register storage providers of your own; by commas'),
   }),
   gateway: z.object({
     name: z.string().min(1).max(128).optional().describe('Marks the rooms of this deployment; default: hostname:port'),
@@ -72,6 +83,7 @@ export const configSchema = z.object({
     health_path: path.default('/health').describe('Where it is asked whether it is there'),
   }),
   session: z.object({
+    default_expiry: number.min(1).max(2_592_000).optional().describe('The same in seconds'),
     ttl_hours: number.min(0.001).max(720).default(24).describe('Hours a session lasts that asks for no time of its own'),
   }),
   limits: z.object({
@@ -115,8 +127,11 @@ export interface Setting {
   schema: z.ZodType;
 }
 
-const aliases: Record<string, readonly string[]> = { 'logging.level': ['LOG_LEVEL', 'RUST_LOG'] };
-const secrets = new Set(['livekit.api_secret', 'storage.connection_string']);
+const aliases: Record<string, readonly string[]> = {
+  'logging.level': ['LOG_LEVEL', 'RUST_LOG'],
+  'storage.key_prefix': ['SESSION_KEY_PREFIX'],
+};
+const secrets = new Set(['livekit.api_secret', 'storage.connection_string', 'storage.url']);
 
 /** Every setting of the schema, in its order. */
 export const settings: readonly Setting[] = Object.entries(configSchema.shape).flatMap(([section, { shape }]) =>
@@ -161,6 +176,11 @@ export function loadConfig(env: NodeJS.ProcessEnv, flags: Record<string, string>
     if (named !== undefined) set(section, key, env[named], named);
     const flagged = flags[flag.slice(2)];
     if (flagged !== undefined) set(section, key, flagged, flag);
+  }
+  // alone it picks Redis; beside another choice of storage it is somebody else's
+  const { url, storage_type, connection_string } = raw.storage ?? {};
+  if (env.REDIS_URL && url === undefined && connection_string === undefined && (storage_type ?? 'redis') === 'redis') {
+    set('storage', 'url', env.REDIS_URL, 'REDIS_URL');
   }
   if (typeof raw.logging?.level === 'string') raw.logging.level = logLevel(raw.logging.level);
   const parsed = configSchema.safeParse(raw);

@@ -21,12 +21,14 @@ import { guard } from './services/guard.ts';
 import { Outbound } from './services/outbound.ts';
 import { Probes } from './services/probes.ts';
 import { Sessions } from './sessions/manager.ts';
+import { Foreign, Nodes } from './sessions/nodes.ts';
 import { Operations } from './sessions/operations.ts';
-import type { Clock, Rooms } from './sessions/ports.ts';
+import { type Clock, type Rooms, type SessionStore, StorageError } from './sessions/ports.ts';
 import { handlers } from './socket/handlers.ts';
 import { LiveSessions } from './socket/live.ts';
 import { SocketServer } from './socket/server.ts';
-import { memoryStore } from './store/memory.ts';
+import { nameOf, openStore, storageUrl } from './store/open.ts';
+import { withVerbs } from './store/verbs.ts';
 import { version } from './version.ts';
 import { workspaces } from './workspace.ts';
 
@@ -72,7 +74,9 @@ export async function startGateway({ config, livekit, log, clock = systemClock, 
 
   const name = gatewayName(config, port);
   const rooms = givenRooms ?? new LiveKitRooms({ ...livekit, publicUrl: config.livekit.public_url, gatewayName: name }, clock);
-  const store = memoryStore();
+  const store = await storeOf(config, clock, log);
+  const storageType = config.storage.storage_type ?? nameOf(storageUrl(config.storage));
+  const shared = storageType !== 'memory';
   const sessions = new Sessions({
     store,
     rooms,
@@ -80,7 +84,7 @@ export async function startGateway({ config, livekit, log, clock = systemClock, 
     log,
     timeouts: { registrationMs: config.microservices.registration_timeout * 1_000 },
   });
-  const dispatcher = new Dispatcher({ sessions, rooms, clock, log });
+  const dispatcher = new Dispatcher({ sessions, rooms, clock, log, nodeId });
   const reconciler = new Reconciler({ sessions, rooms, clock, log, lostAfterMs: config.livekit.lost_after_s * 1_000 });
   const leftovers = new Leftovers({ rooms, sessions, store, clock, log, gatewayName: name });
   const { join_path: join, leave_path: leave, health_path: health } = config.microservices;
@@ -88,8 +92,9 @@ export async function startGateway({ config, livekit, log, clock = systemClock, 
   const probes = new Probes({ dispatcher, outbound, paths, clock });
   const live = new LiveSessions();
   const running = new Set<string>();
-  sessions.onCommit(({ session_id, status }) => {
-    if (status === 'Terminated') running.delete(session_id);
+  sessions.onCommit(({ session_id, status, node_id }) => {
+    // on shared storage a stop ends what its own sockets hold; the rest lives on
+    if (status === 'Terminated' || (shared && node_id !== nodeId)) running.delete(session_id);
     else running.add(session_id);
   });
   sessions.start(dispatcher);
@@ -102,7 +107,11 @@ export async function startGateway({ config, livekit, log, clock = systemClock, 
     clock,
     checkWorkspace,
     draining: () => draining,
-    defaults: { joinTimeoutMs: config.microservices.join_timeout * 1_000, ttlMs: config.session.ttl_hours * 3_600_000 },
+    nodeId,
+    defaults: {
+      joinTimeoutMs: config.microservices.join_timeout * 1_000,
+      ttlMs: (config.session.default_expiry ?? config.session.ttl_hours * 3_600) * 1_000,
+    },
   });
   const admit = admission({
     host: config.server.host,
@@ -142,13 +151,25 @@ export async function startGateway({ config, livekit, log, clock = systemClock, 
       clock,
       live,
       log,
+      nodeId,
       onBug: (err, peer) => {
+        // a storage that is down for a while costs no session
+        if (err instanceof StorageError) {
+          log.warn({ err, connection_id: peer.id, session_id: peer.sessionId }, 'events could not be read; they are read later');
+          return peer.stall();
+        }
         log.error({ err, connection_id: peer.id, session_id: peer.sessionId }, 'session could not be followed');
         peer.close(Close.Internal);
       },
     }),
   });
 
+  const foreign = shared
+    ? new Foreign({ store, sessions, log, onForeign: (before, session) => dispatcher.followForeign(before, session) })
+    : undefined;
+  const nodes = foreign && new Nodes({ nodeId, store, sessions, foreign, clock, log });
+  // on shared storage there may be sessions already
+  await nodes?.round();
   let lastWebhook: string | undefined;
   const app = restApp({
     clock,
@@ -163,13 +184,20 @@ export async function startGateway({ config, livekit, log, clock = systemClock, 
       paths,
       clock,
       version,
+      holds: () => ({ sockets: sockets.size, live_sessions: live.size }),
       readiness: async () => {
-        const reachable = await rooms.ping();
+        const [reachable, stored] = await Promise.all([
+          rooms.ping(),
+          store.ping().then(
+            () => true,
+            () => false,
+          ),
+        ]);
         return {
-          ready: !draining && (reachable || livekit.mode === 'on_join'),
+          ready: !draining && stored && (reachable || livekit.mode === 'on_join'),
           draining,
           livekit: { mode: livekit.mode, url: rooms.url, reachable, webhooks: lastWebhook ?? 'none seen yet' },
-          storage: { type: config.storage.storage_type, reachable: true },
+          storage: { type: storageType, reachable: stored },
           sockets: sockets.size,
           live_sessions: live.size,
         };
@@ -213,14 +241,26 @@ export async function startGateway({ config, livekit, log, clock = systemClock, 
       await sockets.close();
       reconciler.close();
       leftovers.close();
+      nodes?.close();
+      foreign?.close();
       probes.close();
       dispatcher.close();
       sessions.close();
       server.closeAllConnections();
       await new Promise((closed) => server.close(closed));
       await outbound.close();
+      await store.close();
     },
   };
+}
+
+async function storeOf({ storage }: Config, clock: Clock, log: Logger): Promise<SessionStore> {
+  try {
+    const provider = await openStore(storage, { keyPrefix: storage.key_prefix, timeoutMs: storage.timeout_s * 1_000, clock, log });
+    return withVerbs(provider, clock);
+  } catch (error) {
+    throw new ConfigError(`storage: ${error instanceof Error ? error.message : error}`);
+  }
 }
 
 function outboundOf(config: Config): Outbound {

@@ -37,6 +37,7 @@ test.each([
   [['--config', '/nowhere.toml'], {}, 'session-gateway: --config /nowhere.toml: cannot be read (ENOENT)'],
   [[], { WORKSPACE_ROOTS: '/nowhere', LIVEKIT_MODE: 'on_join' }, 'session-gateway: workspace.roots: '],
   [[], { MICROSERVICES_ALLOWED_NETWORKS: '10.0.0.0/99', LIVEKIT_MODE: 'on_join' }, 'session-gateway: microservices.allowed_networks: '],
+  [['--storage-storage-type', 'floppy'], { LIVEKIT_MODE: 'on_join' }, 'session-gateway: storage: there is no storage named floppy'],
   [['sessions', '--url', 'http://127.0.0.1:1'], {}, 'session-gateway: --url http://127.0.0.1:1: no gateway answers there'],
 ])('%j %j is one line and exit code 78', (args, env, line) => {
   const { status, stderr } = run(args, env as Record<string, string>);

@@ -120,7 +120,7 @@ test.each([
   ['[server]\nport = "many"', 'config/development.toml (server.port): must be a number'],
   ['server = 3', 'config/development.toml (server): must be a table'],
   ['[server', 'config/development.toml: not TOML: '],
-  ['[storage]\nstorage_type = "floppy"', 'config/development.toml (storage.storage_type): '],
+  ['[storage]\ntimeout_s = 0', 'config/development.toml (storage.timeout_s): '],
 ])('the file %j is refused by one line', (text, message) => {
   expect(() => loadConfig({}, {}, [file(text)])).toThrow(message);
 });
@@ -134,4 +134,17 @@ test('a printed configuration can be read again, but for its secrets', () => {
   const printed = printConfig(config);
   expect(printed).not.toContain('a-secret');
   expect(loadConfig({}, {}, [file(printed)])).toEqual({ ...config, livekit: { ...config.livekit, api_secret: '***' } });
+});
+
+test.each([
+  [{ REDIS_URL: 'redis://r:6379/0' }, {}, { url: 'redis://r:6379/0' }],
+  [{ REDIS_URL: 'redis://r:6379/0', STORAGE_URL: 'memory:' }, {}, { url: 'memory:' }],
+  [{ REDIS_URL: 'redis://r:6379/0', STORAGE_STORAGE_TYPE: 'redis' }, {}, { url: 'redis://r:6379/0', storage_type: 'redis' }],
+  [{ REDIS_URL: 'redis://r:6379/0', STORAGE_STORAGE_TYPE: 'memory' }, {}, { storage_type: 'memory' }],
+  [{ REDIS_URL: 'redis://r:6379/0' }, { text: '[storage]\nurl = "postgres://p/db"' }, { url: 'postgres://p/db' }],
+  [{ SESSION_KEY_PREFIX: 'mine:', SESSION_DEFAULT_EXPIRY: '3600' }, {}, { key_prefix: 'mine:' }],
+])('the storage of %j and %j is %j', (env, { text }: { text?: string }, storage) => {
+  const config = loadConfig(env, {}, text === undefined ? [] : [file(text)]);
+  expect(config.storage).toMatchObject(storage);
+  if (!('url' in storage)) expect(config.storage.url).toBeUndefined();
 });

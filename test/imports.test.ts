@@ -23,6 +23,7 @@ const mayImport: Record<string, readonly string[]> = {
   'src/log.ts': [],
   'src/version.ts': [],
   'src/workspace.ts': ['src/sessions'],
+  'src/library.ts': ['protocol', 'src/sessions', 'src/store', 'src/clock.ts', 'src/log.ts'],
 };
 /** They put the parts together, and may import everything. */
 const composers = ['src/gateway.ts', 'src/serve.ts', 'src/main.ts'];

@@ -9,7 +9,8 @@ const about: Record<keyof typeof configSchema.shape, string> = {
   auth: 'Who may use it.',
   livekit:
     'The LiveKit server. Where nothing is set here the gateway looks for one on this machine, and starts one if it finds the program.',
-  storage: 'Where sessions live.',
+  storage:
+    'Where sessions live; examples stand under [Storage](#storage-1). `url` says it all; type and connection string are the same in two parts.',
   gateway: 'This deployment.',
   workspace: "Folders that sessions may name as `workspace_dir`. A relative one is below the gateway's own.",
   microservices: 'The services that join rooms.',
@@ -47,6 +48,11 @@ join_timeout = 60
 [logging]
 level = "debug"
 format = "json"
+`;
+
+const ownStorage = `[storage]
+providers = ["./storage/mine.js"]
+url = "mine://anything"
 `;
 
 /** What holds where nothing is set; undefined: nothing does. */
@@ -132,4 +138,47 @@ says so. Listening on the network without \`auth.mode\` only this machine is ser
 
 \`\`\`toml
 ${seedExample}\`\`\`
+
+## Storage
+
+| \`storage.url\` | Sessions live |
+|---|---|
+| \`memory:\` | in this process, and end with it: what holds where nothing is set |
+| \`redis://127.0.0.1:6379\`, \`redis://user:password@redis.example:6379/2\` | in Redis, 6.2 or newer |
+| \`rediss://user:password@redis.example:6380\` | the same over TLS |
+| \`postgres://user:password@db.example:5432/gateway\`, also \`postgresql://\` | in PostgreSQL, 13 or newer; its tables are made at the start |
+| \`mine://anything\` | where a provider of your own keeps them; the scheme is the name it was registered under |
+
+Any number of gateways may share a Redis or a PostgreSQL. With one \`key_prefix\` they are nodes of one deployment and see the same sessions; deployments that
+share a storage each need one of their own.
+
+- \`STORAGE_URL\` sets it. \`REDIS_URL\` alone picks that Redis; where a URL, a connection string or another type is set anywhere, it says nothing.
+- \`storage_type = "redis"\` with \`connection_string = "redis://127.0.0.1:6379"\` is the same in two parts. A type beside the address of
+  another storage stops the gateway. Of a connection string and a URL the string counts where there is a type, else the URL.
+- \`SESSION_KEY_PREFIX\` is \`key_prefix\`; \`STORAGE_KEY_PREFIX\` wins over it.
+- \`SESSION_DEFAULT_EXPIRY\` is how long a session lasts that asks for no time of its own, in seconds. Where it is set \`ttl_hours\` says nothing, whatever layer it comes from.
+- A storage that is down does not stop the gateway: requests get \`STORAGE_ERROR\` until it is back, and \`/ready\` says so. An unknown type or a module that cannot be
+  loaded does, with exit code 78.
+- URLs and connection strings are masked where the configuration is printed.
+
+A provider of your own: each module of \`providers\`, a package or a path from where the gateway was started, is loaded at the start and calls
+\`registerStoreProvider\` of \`session-gateway/sessions\`, or exports \`register(registerStoreProvider)\`.
+
+\`\`\`toml
+${ownStorage}\`\`\`
+
+What the gateway acknowledged is as durable as the storage makes it:
+
+| storage | an acknowledged change survives |
+|---|---|
+| memory | nothing: it ends with the process |
+| Redis, \`appendonly no\` | a crash of the gateway |
+| Redis, \`appendfsync everysec\` | a crash of Redis as well; a power cut may cost its last second |
+| Redis, \`appendfsync always\` | a power cut as well |
+| PostgreSQL, as installed (\`synchronous_commit = on\`) | a crash and a power cut |
+
+Replicas of Redis follow later: a failover may lose what was acknowledged just before. Redis must run with \`maxmemory-policy noeviction\`. On
+PostgreSQL a failover loses nothing only with \`synchronous_standby_names\` set. LISTEN does not pass PgBouncer's transaction pooling.
+\`redis-sentinel://host:port,host:port/name\` and \`redis-cluster://host:port,host:port\` name Redis behind Sentinel and a Cluster; \`pool_max\` in a
+PostgreSQL URL is the size of the pool, 10 where it is absent.
 `;

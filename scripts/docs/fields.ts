@@ -39,7 +39,8 @@ export function words(field: JsonSchema): string {
       return wordsWithRange('number', range(field.minimum, field.maximum));
     case 'array': {
       const { items = {}, maxItems } = field;
-      const of = [...(maxItems === undefined ? [] : [`at most ${number(maxItems)}`]), `${items.type}s`].join(' ');
+      const kinds = (items.anyOf ?? [items]).map(({ type }) => `${type}s`);
+      const of = [...(maxItems === undefined ? [] : [`at most ${number(maxItems)}`]), anyOf(kinds)].join(' ');
       const bounds = items.type === 'string' ? range(items.minLength || undefined, items.maxLength) : '';
       return wordsWithRange(`list of ${of}`, bounds, ' characters each');
     }

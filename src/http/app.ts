@@ -4,8 +4,8 @@ import { v7 as uuid } from 'uuid';
 import type { z } from 'zod';
 import { issuesOf, maxDepth, tooDeep } from '../../protocol/parse.ts';
 import { type Operation, type RouteRow, routes } from '../../protocol/rest.ts';
-import { GatewayError } from '../sessions/errors.ts';
-import type { Clock } from '../sessions/ports.ts';
+import { GatewayError, storageFailed } from '../sessions/errors.ts';
+import { type Clock, StorageError } from '../sessions/ports.ts';
 
 type Part<T extends Operation, P extends 'params' | 'query' | 'body' | 'headers'> = (typeof routes)[T] extends {
   [K in P]: infer S extends z.ZodType;
@@ -48,8 +48,8 @@ export function restApp({ endpoints, clock, log, maxBodyBytes }: AppParts): Hono
     }
     c.header('x-request-id', requestId(c));
     if (c.req.method !== 'OPTIONS') return next();
-    c.header('access-control-allow-methods', 'GET, POST, DELETE');
-    c.header('access-control-allow-headers', 'content-type, idempotency-key, x-request-id, traceparent');
+    c.header('access-control-allow-methods', 'GET, POST, PATCH, DELETE');
+    c.header('access-control-allow-headers', 'content-type, idempotency-key, if-match, x-request-id, traceparent');
     c.header('access-control-max-age', '600');
     return c.body(null, 204);
   });
@@ -77,6 +77,10 @@ export function restApp({ endpoints, clock, log, maxBodyBytes }: AppParts): Hono
   app.notFound((c) => fail(c, new GatewayError('NOT_FOUND', `there is nothing at ${c.req.method} ${c.req.path.slice(0, 200)}`)));
   app.onError((err, c) => {
     if (err instanceof GatewayError) return fail(c, err);
+    if (err instanceof StorageError) {
+      log.warn({ err, path: c.req.path }, 'storage failed');
+      return fail(c, storageFailed());
+    }
     const error_id = uuid();
     log.error({ err, error_id, path: c.req.path }, 'http request failed');
     return fail(c, new GatewayError('INTERNAL', 'Internal error', { details: { error_id } }));

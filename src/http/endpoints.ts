@@ -3,13 +3,14 @@ import type { Dispatcher } from '../services/dispatcher.ts';
 import { type EndpointPaths, httpLink } from '../services/links.ts';
 import type { Outbound } from '../services/outbound.ts';
 import { type Instance, matches } from '../services/registry.ts';
+import type { Caller } from '../sessions/access.ts';
 import type { Spec } from '../sessions/create.ts';
 import { GatewayError } from '../sessions/errors.ts';
 import type { Sessions } from '../sessions/manager.ts';
-import { type Caller, type NewSession, type Operations, whyNotCreated } from '../sessions/operations.ts';
+import { type NewSession, type Operations, whyNotCreated } from '../sessions/operations.ts';
 import type { Clock, SessionStore } from '../sessions/ports.ts';
 import { allServe, isEnded, type Session } from '../sessions/record.ts';
-import { iso, snapshot } from '../sessions/snapshot.ts';
+import { iso } from '../sessions/snapshot.ts';
 import type { Call, Endpoints } from './app.ts';
 
 export interface EndpointsParts {
@@ -22,6 +23,8 @@ export interface EndpointsParts {
   clock: Clock;
   version: string;
   readiness: Endpoints['ready'];
+  /** What this node holds now. */
+  holds(): { sockets: number; live_sessions: number };
 }
 
 /** A call that names a user is that user's; one that names none is the operator's. */
@@ -118,20 +121,34 @@ export function endpoints(parts: EndpointsParts): Endpoints {
     createSession,
     createSessionAtOnce: createSession,
 
-    async listSessions({ query }) {
-      const { user_identity, status, limit, offset, cursor } = query;
-      const before = cursor === undefined ? undefined : placeOf(cursor);
-      // one more than asked for says whether there is more
-      const found = await parts.store.listSessions({ owner_id: user_identity, status, limit: limit + 1, offset, before });
-      const last = found[limit - 1];
-      return { items: found.slice(0, limit).map(snapshot), ...(found.length > limit && last && { next_cursor: cursorOf(last) }) };
+    listSessions: ({ query: { tags, ...query } }) => operations.list(callerOf(query), { ...query, tags: tags?.split(',').filter(Boolean) }),
+
+    getSession: ({ params, query }) => operations.get(params.id, callerOf(query)),
+
+    deleteSession: async ({ params, query }) => ending(await operations.delete(params.id, callerOf(query))),
+
+    terminateSession: async ({ params, query }) => ending(await operations.end(params.id, callerOf(query))),
+
+    updateSession: ({ params, query, body, headers }) => {
+      const version = headers['if-match']?.replaceAll('"', '');
+      return operations.update(params.id, callerOf(query), { ...body, ...(version !== undefined && { if_version: Number(version) }) });
     },
 
-    getSession: async ({ params, query }) => snapshot(await operations.find(params.id, callerOf(query))),
+    extendSession: ({ params, query, body }) => operations.extend(params.id, callerOf(query), body.ttl_hours),
 
-    deleteSession: async ({ params, query }) => ending(await operations.end(params.id, callerOf(query), 'owner_deleted')),
+    shareSession: ({ params, query, body }) => operations.share(params.id, callerOf(query), body.target_user_id, body.role),
 
-    terminateSession: async ({ params, query }) => ending(await operations.end(params.id, callerOf(query), 'client_ended')),
+    unshareSession: ({ params, query }) => operations.unshare(params.id, callerOf(query), params.target_user_id),
+
+    addMessage: ({ params, query, body }) => operations.addMessage(params.id, callerOf(query), body),
+
+    getMessages: ({ params, query }) => operations.messages(params.id, callerOf(query), query),
+
+    statistics: async () => ({
+      ...(await parts.store.getStatistics()),
+      services: [...dispatcher.registry.all()].filter(({ link }) => link).length,
+      ...parts.holds(),
+    }),
 
     async serviceReady({ params, body: { service_id } }) {
       const session = await sessions.apply(params.id, { type: 'ServiceReady', service_id });
@@ -161,6 +178,7 @@ export function endpoints(parts: EndpointsParts): Endpoints {
         room: true,
         room_name,
         metadata: {},
+        visibility: 'private',
         optional_services: [],
         on_join_timeout: 'fail',
         on_service_loss: 'replace',
@@ -179,12 +197,4 @@ export function endpoints(parts: EndpointsParts): Endpoints {
       };
     },
   };
-}
-
-const cursorOf = ({ created_at, session_id }: Session) => Buffer.from(`${created_at} ${session_id}`).toString('base64url');
-
-function placeOf(cursor: string): { created_at: number; session_id: string } {
-  const [created_at = '', session_id = ''] = Buffer.from(cursor, 'base64url').toString().split(' ');
-  if (!/^\d{1,15}$/.test(created_at) || session_id === '') throw new GatewayError('VALIDATION_FAILED', 'query: cursor: not one of ours');
-  return { created_at: Number(created_at), session_id };
 }

@@ -6,7 +6,7 @@ import { GatewayError } from '../sessions/errors.ts';
 import type { Offer } from '../sessions/machine.ts';
 import type { Sessions } from '../sessions/manager.ts';
 import type { Clock, Offers, Rooms } from '../sessions/ports.ts';
-import { type Assignment, assignments, isPending, type Leaving, type Session } from '../sessions/record.ts';
+import { type Assignment, assignments, isEnded, isPending, type Leaving, type Session } from '../sessions/record.ts';
 import type { Link } from './links.ts';
 import { hasFreeSlot, type Instance, Registry, type Wish } from './registry.ts';
 import { WaitingList } from './waiting.ts';
@@ -19,6 +19,7 @@ interface DispatcherParts {
   rooms: Rooms;
   clock: Clock;
   log: Logger;
+  nodeId: string;
 }
 
 const choosiness = (want: Wanted) => (typeof want === 'string' ? Number.MAX_SAFE_INTEGER : Object.keys(want).length);
@@ -75,7 +76,7 @@ export class Dispatcher implements Offers {
     }
     if (offers.length === 0 && busy.length === 0) return;
     try {
-      await this.#parts.sessions.apply(session.session_id, { type: 'Dispatched', offers, busy });
+      await this.#parts.sessions.apply(session.session_id, { type: 'Dispatched', offers, busy, node_id: this.#parts.nodeId });
     } catch (error) {
       for (const offer of offers) this.release(session.session_id, offer);
       throw error;
@@ -99,6 +100,7 @@ export class Dispatcher implements Offers {
       service_identity: service_id,
       livekit_url: session.room.livekit_url,
       access_token,
+      context: session.context,
       metadata: session.metadata as Record<string, string | string[]>,
       ...(session.workspace_dir !== undefined && { workspace_dir: session.workspace_dir }),
       deadline_ms: Math.max(0, mustBeReadyBy - clock.now()),
@@ -119,6 +121,8 @@ export class Dispatcher implements Offers {
   }
 
   leave(sessionId: string, assignment: Leaving, reason: string): void {
+    // the node that reaches the service sees the same record and tells it
+    if (assignment.node_id !== undefined && assignment.node_id !== this.#parts.nodeId) return;
     const link = this.#linkOf(assignment);
     link?.leave({ type: 'LeaveRoomRequest', assignment_id: assignment.assignment_id, reason, deadline_ms: leaveMs });
     // nobody will say ServiceLeft
@@ -131,6 +135,32 @@ export class Dispatcher implements Offers {
     if (!instance?.slots.delete(assignment.assignment_id)) return;
     if (instance.availability === 'draining' && instance.slots.size === 0) this.#deregister(instance);
     else void this.offerWaiting(instance);
+  }
+
+  /** Another node changed a session: what that means to the services reached from here, and to those that wait here for work. */
+  followForeign(before: Session | undefined, session: Session): void {
+    const id = session.session_id;
+    const reason = session.ended?.reason ?? 'the session goes on without it';
+    const active = new Set(assignments(session).map((a) => a.assignment_id));
+    const leaving = new Set(session.leaving.map((a) => a.assignment_id));
+    const known = before ? [...assignments(before), ...before.leaving] : [];
+    for (const assignment of known) {
+      const { assignment_id, node_id } = assignment;
+      if (node_id !== this.#parts.nodeId || active.has(assignment_id)) continue;
+      const wasLeaving = before?.leaving.some((a) => a.assignment_id === assignment_id) === true;
+      if (!wasLeaving) this.leave(id, assignment, reason);
+      if (!leaving.has(assignment_id)) this.release(id, assignment);
+    }
+    if (session.requirements.some(isPending)) void this.#dispatchForeign(session);
+  }
+
+  /** Cannot reject. */
+  async #dispatchForeign(session: Session): Promise<void> {
+    try {
+      if (!isEnded(session) && session.status !== 'Creating') await this.dispatch(session);
+    } catch (err) {
+      this.#parts.log.debug({ err, session_id: session.session_id }, 'another node was faster');
+    }
   }
 
   /**
@@ -168,7 +198,7 @@ export class Dispatcher implements Offers {
     for (const { session_id, assignment_id } of holds) {
       try {
         const { service_id, incarnation } = instance;
-        await sessions.apply(session_id, { type: 'ServiceBack', assignment_id, service_id, incarnation });
+        await sessions.apply(session_id, { type: 'ServiceBack', assignment_id, service_id, incarnation, node_id: this.#parts.nodeId });
         keep.push(assignment_id);
       } catch {
         instance.slots.delete(assignment_id);
@@ -226,7 +256,13 @@ export class Dispatcher implements Offers {
     instance.forgetAt = Number.POSITIVE_INFINITY;
     this.#parts.log.info({ service_id: instance.service_id }, 'service answers again');
     const { service_id, incarnation } = instance;
-    this.#tellSessions(instance, (assignment_id) => ({ type: 'ServiceBack', assignment_id, service_id, incarnation }));
+    this.#tellSessions(instance, (assignment_id) => ({
+      type: 'ServiceBack',
+      assignment_id,
+      service_id,
+      incarnation,
+      node_id: this.#parts.nodeId,
+    }));
     void this.offerWaiting(instance);
   }
 

@@ -1,5 +1,6 @@
 import type { Metadata, Wanted } from '../../protocol/fields.ts';
 import { Draft } from './draft.ts';
+import { announceNext } from './holding.ts';
 import type { Decision } from './machine.ts';
 import { type Requirement, roomClaim, type Session } from './record.ts';
 
@@ -20,6 +21,7 @@ export interface Spec {
   room: boolean;
   room_name: string | undefined;
   metadata: Metadata;
+  visibility: Session['visibility'];
   required: readonly Wanted[];
   optional: readonly Wanted[];
   on_join_timeout: Session['on_join_timeout'];
@@ -27,6 +29,8 @@ export interface Spec {
   idempotency: Session['idempotency'];
   /** Whether a client's socket holds it. */
   link: Session['link'];
+  /** This node, where its socket does. */
+  node_id: string | undefined;
   token_policy: 'on_ready' | 'immediate';
   join_timeout_ms: number;
   client_join_timeout_s: number | undefined;
@@ -42,16 +46,22 @@ export function create(spec: Spec, now: number): Extract<Decision, { ok: true }>
   const session: Session = {
     session_id: spec.session_id,
     version: 0,
+    commit_id: '',
     seq: 0,
     status: 'Creating',
     health: 'ok',
     link: spec.link,
+    ...(spec.node_id !== undefined && { node_id: spec.node_id }),
     ...(spec.user_identity !== undefined && { owner_id: spec.user_identity, user_identity: spec.user_identity }),
     ...(spec.user_name !== undefined && { user_name: spec.user_name }),
     ...(spec.user?.metadata !== undefined && { user_metadata: spec.user.metadata }),
     ...(spec.user?.attributes !== undefined && { user_attributes: spec.user.attributes }),
     ...(spec.workspace_dir !== undefined && { workspace_dir: spec.workspace_dir }),
     metadata: spec.metadata,
+    context: {},
+    visibility: spec.visibility,
+    shares: {},
+    messages: 0,
     token_policy: spec.token_policy,
     on_join_timeout: spec.on_join_timeout,
     on_service_loss: spec.on_service_loss,
@@ -88,6 +98,7 @@ export function create(spec: Spec, now: number): Extract<Decision, { ok: true }>
     session.deadlines.create = now + createMs;
   }
   const d = new Draft(session, now);
+  announceNext(d);
   if (spec.room) d.effects.push({ do: 'createRoom' });
   else d.s.status = 'Active';
   d.emit('SessionStatusChanged', { to: d.s.status, version: d.s.version });

@@ -22,9 +22,11 @@ export function terminate(
   const wasCreating = s.status === 'Creating';
   s.ended = { reason, by, at: now, missing: missing(s), ...(error && { error }) };
   d.moveTo('Terminating', reason);
+  // its messages go with it
+  if (reason === 'owner_deleted') s.messages = 0;
   s.deadlines = { leave: now + leaveMs, end: now + endMs };
-  for (const { assignment_id, service_id, incarnation, suspect } of assignments(s)) {
-    const assignment = { assignment_id, service_id, incarnation };
+  for (const { assignment_id, service_id, incarnation, node_id, suspect } of assignments(s)) {
+    const assignment = { assignment_id, service_id, incarnation, ...(node_id !== undefined && { node_id }) };
     // without its socket it can neither be asked nor answer
     if (suspect?.cause === 'socket') d.effects.push({ do: 'release', assignment });
     else s.leaving.push(assignment);

@@ -39,13 +39,14 @@ export function roomIsThere(d: Draft, registrationTimeoutMs: number): void {
 export function offered(
   d: Draft,
   requirement: Requirement,
-  assignment: Pick<Assignment, 'assignment_id' | 'service_id' | 'incarnation'>,
+  assignment: Pick<Assignment, 'assignment_id' | 'service_id' | 'incarnation' | 'node_id'>,
 ): void {
   requirement.attempt += 1;
   requirement.known = true;
   requirement.assignment = {
     assignment_id: assignment.assignment_id,
     incarnation: assignment.incarnation,
+    ...(assignment.node_id !== undefined && { node_id: assignment.node_id }),
     service_id: assignment.service_id,
     attempt: requirement.attempt,
     status: 'Offered',

@@ -4,6 +4,7 @@ import type { EndReason } from '../../protocol/states.ts';
 import { Draft, type Effect } from './draft.ts';
 import { advance, deleteRoom, hurry, roomDeleted, terminate } from './ending.ts';
 import * as gate from './gate.ts';
+import { announceNext, type HoldingInput, holding, type Refusal } from './holding.ts';
 import {
   type Assignment,
   assignments,
@@ -30,25 +31,28 @@ export type Input =
   | { type: 'RoomDeleted' }
   | { type: 'RoomDeleteFailed' }
   /** What the dispatcher found: services that take a requirement, named by its place, and ids that are registered but have no free slot. */
-  | { type: 'Dispatched'; offers: Offer[]; busy: string[] }
+  | { type: 'Dispatched'; offers: Offer[]; busy: string[]; node_id?: string }
   | { type: 'Accepted'; assignment_id: string }
   /** `unsure`: it may have taken the offer all the same. */
   | { type: 'Declined'; assignment_id: string; error: string; unsure?: boolean; retry_after_ms?: number }
   /** `incarnation` absent: said by somebody else in the service's name, which is taken where nobody authenticates. */
-  | { type: 'ServiceReady'; service_id: string; assignment_id?: string; incarnation?: number }
+  | { type: 'ServiceReady'; service_id: string; assignment_id?: string; incarnation?: number; node_id?: string }
   | { type: 'ServiceFailed'; assignment_id: string; error: string }
   | { type: 'ServiceLeft'; assignment_id: string; clean: boolean }
   /** The service's socket went without a word. */
   | { type: 'ServiceGone'; assignment_id: string; incarnation: number }
   /** The service registered again and still holds this. */
-  | { type: 'ServiceBack'; assignment_id: string; service_id: string; incarnation: number }
+  | { type: 'ServiceBack'; assignment_id: string; service_id: string; incarnation: number; node_id?: string }
   | { type: 'RoomSeen'; participants: readonly Participant[] }
   | { type: 'RoomGone' }
   /** LiveKit has been out of reach for too long. */
   | { type: 'LiveKitLost' }
   /** A client's socket holds it from now on. */
-  | { type: 'Attached' }
-  | { type: 'End'; reason: EndReason; by: 'client' | 'gateway' }
+  | { type: 'Attached'; node_id: string }
+  /** Somebody changes what it holds. */
+  | HoldingInput
+  /** `node_id`: of the node whose socket ended; nothing where another node holds the session by now. */
+  | { type: 'End'; reason: EndReason; by: 'client' | 'gateway'; node_id?: string }
   /** An end under way waits for no service any longer. */
   | { type: 'Hurry' }
   /** Some deadline may have passed. */
@@ -134,13 +138,14 @@ const rules: { [T in Input['type']]: Rule<T> } = {
     room.delete_at = d.now + Math.min(1_000 * 2 ** (room.delete_attempts - 1), 30_000);
   },
 
-  Dispatched(d, { offers, busy }) {
+  Dispatched(d, { offers, busy, node_id }) {
     let news = false;
     const open = d.s.status === 'WaitingForServices' || d.s.status === 'Ready' || d.s.status === 'Active';
     for (const offer of offers) {
       const requirement = d.s.requirements[offer.requirement];
       const twin = assignments(d.s).some((a) => a.service_id === offer.service_id);
-      if (open && requirement && isPending(requirement) && !twin) gate.offered(d, requirement, offer);
+      if (open && requirement && isPending(requirement) && !twin)
+        gate.offered(d, requirement, { ...offer, ...(node_id !== undefined && { node_id }) });
       else {
         d.effects.push({ do: 'release', assignment: offer });
         continue;
@@ -168,7 +173,7 @@ const rules: { [T in Input['type']]: Rule<T> } = {
     (unsure ? gate.dropped : gate.failed)(d, held.requirement, error, retry_after_ms);
   },
 
-  ServiceReady(d, { service_id, assignment_id, incarnation }) {
+  ServiceReady(d, { service_id, assignment_id, incarnation, node_id }) {
     if (isEnded(d.s)) return new Refused('ILLEGAL_STATE', `the session is ${d.s.status} (${d.s.ended?.reason})`);
     const requirement = d.s.requirements.find((r) =>
       assignment_id === undefined ? r.assignment?.service_id === service_id : r.assignment?.assignment_id === assignment_id,
@@ -176,6 +181,8 @@ const rules: { [T in Input['type']]: Rule<T> } = {
     const assignment = requirement?.assignment;
     if (!assignment || assignment.service_id !== service_id) return notHeld;
     if (incarnation !== undefined && incarnation !== assignment.incarnation) return notHeld;
+    // each node counts its own registrations
+    if (node_id !== undefined && assignment.node_id !== undefined && node_id !== assignment.node_id) return notHeld;
     if (assignment.status === 'Ready') return nothing;
     gate.ready(d, requirement, assignment);
   },
@@ -201,9 +208,10 @@ const rules: { [T in Input['type']]: Rule<T> } = {
     gate.suspected(d, held.requirement, held.assignment, 'socket');
   },
 
-  ServiceBack(d, { assignment_id, service_id, incarnation }) {
+  ServiceBack(d, { assignment_id, service_id, incarnation, node_id }) {
     const held = holderOf(d, assignment_id);
     if (held?.assignment.service_id !== service_id || held.assignment.status === 'Offered') return notHeld;
+    if (node_id !== undefined) held.assignment.node_id = node_id;
     gate.returned(d, held.assignment, incarnation);
   },
 
@@ -235,14 +243,21 @@ const rules: { [T in Input['type']]: Rule<T> } = {
     terminate(d, 'livekit_error');
   },
 
-  Attached(d) {
+  Attached(d, { node_id }) {
     if (isEnded(d.s)) return new Refused('ILLEGAL_STATE', `the session is ${d.s.status}`);
-    if (d.s.link === 'attached') return nothing;
+    if (d.s.link === 'attached' && d.s.node_id === node_id) return nothing;
     d.s.link = 'attached';
+    d.s.node_id = node_id;
   },
 
-  End(d, { reason, by }) {
-    if (isEnded(d.s)) return nothing;
+  Update: hold,
+  Extend: hold,
+  Message: hold,
+  Share: hold,
+  Unshare: hold,
+
+  End(d, { reason, by, node_id }) {
+    if (isEnded(d.s) || (node_id !== undefined && d.s.node_id !== node_id)) return nothing;
     terminate(d, reason, by);
   },
 
@@ -299,6 +314,11 @@ const rules: { [T in Input['type']]: Rule<T> } = {
       delete s.deadlines.registration;
       news = true;
     }
+    if (passed(s.deadlines.expiring) && !passed(s.deadlines.expiry)) {
+      d.emit('SessionExpiring', { expires_at: new Date(s.expires_at).toISOString(), reason: s.expiry_reason });
+      announceNext(d);
+      news = true;
+    }
     const reason = whyOver(s, passed);
     if (reason === undefined) {
       if (passed(s.deadlines.join)) {
@@ -322,6 +342,13 @@ const rules: { [T in Input['type']]: Rule<T> } = {
     if (!news) return nothing;
   },
 };
+
+function hold(d: Draft, input: HoldingInput): Refused | typeof nothing | undefined {
+  if (isEnded(d.s)) return new Refused('ILLEGAL_STATE', `the session is ${d.s.status}`);
+  const outcome = (holding[input.type] as (d: Draft, input: HoldingInput) => Refusal | boolean)(d, input);
+  if (typeof outcome === 'object') return new Refused(outcome.code, outcome.message);
+  return outcome ? undefined : nothing;
+}
 
 /** The one reason a session ends by itself now, the most telling first. */
 function whyOver(s: Session, passed: (at: number | undefined) => boolean): EndReason | undefined {

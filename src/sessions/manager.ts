@@ -1,14 +1,26 @@
 import type { Logger } from 'pino';
+import { v4 as uuid } from 'uuid';
 import type { LogEvent } from '../../protocol/events.ts';
 import type { EndReason } from '../../protocol/states.ts';
 import { create, type Spec } from './create.ts';
 import type { Effect } from './draft.ts';
 import { GatewayError } from './errors.ts';
 import { type Decision, type Input, next, type Timeouts } from './machine.ts';
-import { ClaimTaken, type Clock, type Offers, RoomNameTaken, type Rooms, RoomsError, type SessionStore, VersionConflict } from './ports.ts';
+import {
+  ClaimTaken,
+  type Clock,
+  type Offers,
+  RoomNameTaken,
+  type Rooms,
+  RoomsError,
+  type SessionStore,
+  StorageError,
+  VersionConflict,
+} from './ports.ts';
 import type { Session } from './record.ts';
 
-const maxConflicts = 50;
+/** Each conflict is somebody else's success: so many may write to one session at once. */
+const maxConflicts = 1_000;
 const sweepMs = 200;
 const sweepBatch = 1_000;
 
@@ -54,6 +66,11 @@ export class Sessions {
     this.#stopSweep?.();
   }
 
+  /** Shows the watchers a record that another node, or an earlier run, has written. */
+  show(session: Session): void {
+    for (const watch of this.#watchers) watch(session);
+  }
+
   /** `watcher` sees every record this node commits, after the commit. It must not throw. */
   onCommit(watcher: (session: Session) => void): void {
     this.#watchers.push(watcher);
@@ -66,8 +83,9 @@ export class Sessions {
    */
   async create(spec: Spec): Promise<Session> {
     const decision = create(spec, this.#parts.clock.now());
+    let session: Session;
     try {
-      await this.#commit(decision, 0);
+      session = await this.#commit(decision, 0);
     } catch (error) {
       if (!(error instanceof ClaimTaken) || error.claim === spec.idempotency?.claim) throw error;
       throw new GatewayError('ROOM_NAME_IN_USE', 'Another session holds this room name, or held it until moments ago', {
@@ -81,7 +99,7 @@ export class Sessions {
     if (decision.session.room && spec.required.length === 0) {
       this.#parts.log.warn({ session_id: spec.session_id }, 'session has no services: it is ready as soon as its room is');
     }
-    return decision.session;
+    return session;
   }
 
   /** @throws GatewayError SESSION_NOT_FOUND */
@@ -93,23 +111,24 @@ export class Sessions {
 
   /**
    * Lets something happen to a session: decides, commits, and starts the effects. Repeats the decision when somebody else committed first.
+   * @param input what happens, or how to find out for the record as it is at each try; undefined: nothing
    * @returns the session after it
    * @throws GatewayError what the machine refused, SESSION_NOT_FOUND, VERSION_CONFLICT
    */
-  async apply(id: string, input: Input): Promise<Session> {
+  async apply(id: string, input: Input | ((session: Session) => Promise<Input | undefined>)): Promise<Session> {
     for (let conflicts = 0; conflicts < maxConflicts; conflicts++) {
       const session = await this.get(id);
-      const decision = next(session, input, this.#parts.clock.now(), this.#parts.timeouts);
+      const happening = typeof input === 'function' ? await input(session) : input;
+      if (happening === undefined) return session;
+      const decision = next(session, happening, this.#parts.clock.now(), this.#parts.timeouts);
       if (!decision.ok) {
         throw new GatewayError(decision.code, decision.message, session.ended && { details: { reason: session.ended.reason } });
       }
       try {
-        await this.#commit(decision, session.version);
+        return await this.#commit(decision, session.version);
       } catch (error) {
-        if (error instanceof VersionConflict) continue;
-        throw error;
+        if (!(error instanceof VersionConflict)) throw error;
       }
-      return decision.session;
     }
     throw new GatewayError('VERSION_CONFLICT', 'The session is changed by many at once');
   }
@@ -150,14 +169,29 @@ export class Sessions {
     }
   }
 
-  async #commit(decision: Extract<Decision, { ok: true }>, expected: number): Promise<void> {
-    const { session, events, effects } = decision;
-    if (decision.changed) {
-      await this.#parts.store.saveSession(session, expected, events);
+  /** Writes a decision and starts its effects. @returns the record as written */
+  async #commit(decision: Extract<Decision, { ok: true }>, expected: number): Promise<Session> {
+    const { changed, events, effects } = decision;
+    const session = changed ? { ...decision.session, commit_id: uuid() } : decision.session;
+    if (changed) {
+      await this.#save(session, expected, events);
       for (const watch of this.#watchers) watch(session);
       for (const event of events) this.#note(session, event);
     }
     for (const effect of new Set(effects)) void this.#run(session, effect);
+    return session;
+  }
+
+  /** Writes a commit; one whose answer was lost is written again, which has one effect. */
+  async #save(session: Session, expected: number, events: readonly LogEvent[]): Promise<void> {
+    const { store, log } = this.#parts;
+    try {
+      await store.saveSession(session, expected, events);
+    } catch (err) {
+      if (!(err instanceof StorageError)) throw err;
+      log.warn({ err, session_id: session.session_id }, 'commit without an answer; it is repeated once');
+      await store.saveSession(session, expected, events);
+    }
   }
 
   #note(session: Session, event: LogEvent): void {

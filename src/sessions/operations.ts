@@ -1,31 +1,25 @@
 import { createHash } from 'node:crypto';
-import { v4 as uuid } from 'uuid';
+import { v4 as uuid, v7 as uuidv7 } from 'uuid';
 import type { z } from 'zod';
+import type { Snapshot } from '../../protocol/answers.ts';
 import type { Wanted } from '../../protocol/fields.ts';
 import type { newSessionFields } from '../../protocol/requests.ts';
+import type { ShareRole, Status } from '../../protocol/states.ts';
+import { type Action, authorize, type Caller, standing } from './access.ts';
 import { keyOf, type Spec } from './create.ts';
 import { GatewayError } from './errors.ts';
+import type { Input } from './machine.ts';
 import type { Sessions } from './manager.ts';
-import { ClaimTaken, type Clock, type Offers, type Rooms, type SessionStore } from './ports.ts';
+import { ClaimTaken, type Clock, type Message, type Offers, type Rooms, type SessionStore } from './ports.ts';
 import { isEnded, roomClaim, type Session } from './record.ts';
-import { iso, pendingServices, readyServices } from './snapshot.ts';
+import { iso, pendingServices, readyServices, snapshot } from './snapshot.ts';
 
 const maxReplays = 5;
+/** What the messages of one page hold together, beyond the first. */
+const maxPageBytes = 131_072;
 
 /** What a session is asked for with, checked. */
 export type NewSession = z.output<typeof newSessionFields>;
-
-/** Who calls, as far as it decides what they may do. */
-export interface Caller {
-  /** Trusted with everything: nobody is named. */
-  operator: boolean;
-  /** The user the call names, or whose session its socket holds. */
-  user?: string | undefined;
-  /** The session the caller's socket holds. */
-  sessionId?: string | undefined;
-  /** The registration the caller's socket speaks for. */
-  incarnation?: number | undefined;
-}
 
 export interface OperationsParts {
   sessions: Sessions;
@@ -36,6 +30,7 @@ export interface OperationsParts {
   /** Resolves a client's folder, or refuses it. */
   checkWorkspace(folder: string): Promise<string>;
   draining(): boolean;
+  nodeId: string;
   defaults: { joinTimeoutMs: number; ttlMs: number };
 }
 
@@ -83,12 +78,14 @@ export class Operations {
           room,
           room_name: body.room_name,
           metadata: body.metadata,
+          visibility: body.visibility,
           required,
           optional: room ? distinct(body.optional_services).filter((want) => !required.some((other) => keyOf(other) === keyOf(want))) : [],
           on_join_timeout: body.on_join_timeout,
           on_service_loss: body.on_service_loss,
           idempotency,
           link,
+          node_id: link === 'attached' ? this.#parts.nodeId : undefined,
           token_policy: body.token_policy ?? token_policy,
           join_timeout_ms: body.join_timeout_s === undefined ? defaults.joinTimeoutMs : body.join_timeout_s * 1_000,
           client_join_timeout_s: body.client_join_timeout_s,
@@ -114,10 +111,99 @@ export class Operations {
     return session;
   }
 
-  /** What a caller may not read does not exist for them. @throws GatewayError SESSION_NOT_FOUND */
-  async find(id: string, caller: Caller): Promise<Session> {
+  /** The session, if the caller may do this with it. @throws GatewayError SESSION_NOT_FOUND, FORBIDDEN */
+  async find(id: string, caller: Caller, action: Action = 'read'): Promise<Session> {
     const session = await this.#parts.sessions.get(id);
-    if (!mayRead(session, caller)) throw new GatewayError('SESSION_NOT_FOUND', `Session not found: ${id}`);
+    authorize(session, caller, action);
+    return session;
+  }
+
+  /** What a session is, to this caller. @throws GatewayError SESSION_NOT_FOUND */
+  async get(id: string, caller: Caller): Promise<Snapshot> {
+    return shownTo(await this.find(id, caller), caller);
+  }
+
+  /** One page of the caller's own sessions, or for the operator of everybody's. */
+  async list(caller: Caller, { status, tags, limit, offset, cursor }: ListWish) {
+    const before = cursor === undefined ? undefined : placeOf(cursor);
+    const owner_id = caller.operator ? undefined : (caller.user ?? '');
+    // one more than asked for says whether there is more
+    const found = await this.#parts.store.listSessions({ owner_id, status, tags, limit: limit + 1, offset, before });
+    const last = found[limit - 1];
+    const items = found.slice(0, limit).map((session) => shownTo(session, caller));
+    return { items, ...(found.length > limit && last && { next_cursor: cursorOf(last) }) };
+  }
+
+  /** @throws GatewayError SESSION_NOT_FOUND, FORBIDDEN, VERSION_CONFLICT, ILLEGAL_STATE, VALIDATION_FAILED */
+  async update(id: string, caller: Caller, wish: Omit<Extract<Input, { type: 'Update' }>, 'type'>) {
+    const session = await this.find(id, caller);
+    // a service keeps in the context what its successor needs; the rest is its owner's
+    const contextOnly = wish.metadata_updates === undefined && wish.visibility === undefined;
+    authorize(session, caller, standing(session, caller) === 'service' && contextOnly ? 'take part' : 'own');
+    const { version } = await this.#parts.sessions.apply(id, { type: 'Update', ...wish });
+    return { session_id: id, version };
+  }
+
+  /** @throws GatewayError SESSION_NOT_FOUND, FORBIDDEN, ILLEGAL_STATE */
+  async extend(id: string, caller: Caller, ttl_hours: number) {
+    await this.find(id, caller, 'own');
+    const { expires_at } = await this.#parts.sessions.apply(id, { type: 'Extend', ttl_ms: ttl_hours * 3_600_000 });
+    return { session_id: id, expires_at: iso(expires_at) };
+  }
+
+  /** Keeps a message; one whose id is there already changes nothing. @throws GatewayError SESSION_NOT_FOUND, FORBIDDEN, ILLEGAL_STATE */
+  async addMessage(
+    id: string,
+    caller: Caller,
+    { role, content, message_id = uuidv7() }: { role: string; content: string; message_id?: string | undefined },
+  ) {
+    const { store, sessions } = this.#parts;
+    await this.find(id, caller, 'take part');
+    let known: Message | undefined;
+    await sessions.apply(id, async () => {
+      // looked up anew for each try: the commit fails if another came in between
+      known = await store.findMessage(id, message_id);
+      return known ? undefined : { type: 'Message', message_id, role, content, user_id: caller.user };
+    });
+    const kept = known ?? (await store.findMessage(id, message_id));
+    if (!kept) throw new GatewayError('ILLEGAL_STATE', 'the session was deleted meanwhile');
+    return { session_id: id, ...shownMessage(kept), duplicate: known !== undefined };
+  }
+
+  /** @throws GatewayError SESSION_NOT_FOUND */
+  async messages(id: string, caller: Caller, { limit, after }: { limit: number; after: number }) {
+    await this.find(id, caller);
+    const found = await this.#parts.store.messagesAfter(id, after, limit + 1);
+    const items = found.slice(0, limit).map(shownMessage);
+    // a page is one frame: long messages make it shorter
+    let bytes = 0;
+    const fitting = items.findIndex(({ content }, i) => {
+      bytes += Buffer.byteLength(content);
+      return i > 0 && bytes > maxPageBytes;
+    });
+    const page = fitting < 0 ? items : items.slice(0, fitting);
+    const last = page.at(-1);
+    return { session_id: id, items: page, ...(found.length > page.length && last && { next_after: last.seq }) };
+  }
+
+  /** @throws GatewayError SESSION_NOT_FOUND, FORBIDDEN, ILLEGAL_STATE, VALIDATION_FAILED */
+  async share(id: string, caller: Caller, user: string, role: ShareRole) {
+    await this.find(id, caller, 'own');
+    return sharing(await this.#parts.sessions.apply(id, { type: 'Share', user, role }));
+  }
+
+  /** @throws GatewayError SESSION_NOT_FOUND, FORBIDDEN, ILLEGAL_STATE */
+  async unshare(id: string, caller: Caller, user: string) {
+    await this.find(id, caller, 'own');
+    return sharing(await this.#parts.sessions.apply(id, { type: 'Unshare', user }));
+  }
+
+  /** Ends a session and forgets what was said in it; succeeds again. @throws GatewayError SESSION_NOT_FOUND, FORBIDDEN */
+  async delete(id: string, caller: Caller): Promise<Session> {
+    await this.find(id, caller, 'own');
+    const session = await this.#parts.sessions.apply(id, { type: 'End', reason: 'owner_deleted', by: 'client' });
+    // after the end nothing is added any more
+    await this.#parts.store.dropMessages(id);
     return session;
   }
 
@@ -130,9 +216,9 @@ export class Operations {
   }
 
   /** Ends a session; succeeds again. @throws GatewayError SESSION_NOT_FOUND */
-  async end(id: string, caller: Caller, reason: 'client_ended' | 'owner_deleted'): Promise<Session> {
-    await this.find(id, caller);
-    return this.#parts.sessions.apply(id, { type: 'End', reason, by: 'client' });
+  async end(id: string, caller: Caller): Promise<Session> {
+    await this.find(id, caller, 'own');
+    return this.#parts.sessions.apply(id, { type: 'End', reason: 'client_ended', by: 'client' });
   }
 
   /**
@@ -140,7 +226,7 @@ export class Operations {
    * @throws GatewayError SESSION_NOT_FOUND; ILLEGAL_STATE no room, ended, or not ready yet
    */
   async refreshToken(id: string, caller: Caller) {
-    const session = await this.find(id, caller);
+    const session = await this.find(id, caller, 'own');
     const { room, user_identity } = session;
     if (!room || user_identity === undefined) throw new GatewayError('ILLEGAL_STATE', 'the session has no room');
     if (isEnded(session))
@@ -194,6 +280,39 @@ export class Operations {
   }
 }
 
+interface ListWish {
+  status?: Status | undefined;
+  tags?: readonly string[] | undefined;
+  limit: number;
+  offset: number;
+  cursor?: string | undefined;
+}
+
+/** With whom a session is shared is its owner's affair. */
+function shownTo(session: Session, caller: Caller): Snapshot {
+  const standsAs = standing(session, caller);
+  return { ...snapshot(session), ...((standsAs === 'owner' || standsAs === 'operator') && { shares: session.shares }) };
+}
+
+const shownMessage = ({ message_id, seq, role, content, user_id, ts }: Message) => ({
+  message_id,
+  seq,
+  role,
+  content,
+  ...(user_id !== undefined && { user_id }),
+  created_at: ts,
+});
+
+const sharing = ({ session_id, visibility, shares }: Session) => ({ session_id, visibility, shares });
+
+const cursorOf = ({ created_at, session_id }: Session) => Buffer.from(`${created_at} ${session_id}`).toString('base64url');
+
+function placeOf(cursor: string): { created_at: number; session_id: string } {
+  const [created_at = '', session_id = ''] = Buffer.from(cursor, 'base64url').toString().split(' ');
+  if (!/^\d{1,15}$/.test(created_at) || session_id === '') throw new GatewayError('VALIDATION_FAILED', 'cursor: not one of ours');
+  return { created_at: Number(created_at), session_id };
+}
+
 /** Why a session never became what its creator waits for. @returns undefined: it did */
 export function whyNotCreated(session: Session): GatewayError | undefined {
   const { ended, session_id } = session;
@@ -206,12 +325,6 @@ export function whyNotCreated(session: Session): GatewayError | undefined {
     return new GatewayError('REGISTRATION_TIMEOUT', 'Timeout waiting for microservices to register', { details });
   }
   return new GatewayError('ILLEGAL_STATE', 'the session was ended while it was created', { details });
-}
-
-function mayRead(session: Session, caller: Caller): boolean {
-  if (caller.operator || session.session_id === caller.sessionId) return true;
-  if (caller.incarnation !== undefined) return session.requirements.some((r) => r.assignment?.incarnation === caller.incarnation);
-  return session.owner_id !== undefined && session.owner_id === caller.user;
 }
 
 const distinct = (wants: readonly Wanted[]) => [

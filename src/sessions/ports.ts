@@ -1,3 +1,4 @@
+import type { Logger } from 'pino';
 import type { LogEvent } from '../../protocol/events.ts';
 import type { Status } from '../../protocol/states.ts';
 import type { Assignment, Leaving, Participant, Room, Session } from './record.ts';
@@ -22,37 +23,94 @@ export class ClaimTaken extends Error {
   }
 }
 
+/** The storage did not answer in time, refused, or is out of reach. Whether a write took effect is then not known. */
+export class StorageError extends Error {}
+
 /** Which sessions to list; what is absent does not matter. */
 export interface SessionFilter {
   owner_id?: string | undefined;
   status?: Status | undefined;
+  /** Sessions that have all of these in metadata.tags. */
+  tags?: readonly string[] | undefined;
   limit: number;
   offset: number;
-  /** Only those made before this one. */
+  /** Only those that come after this one in the list. */
   before?: { created_at: number; session_id: string } | undefined;
 }
 
-/** Where sessions and their logs live. Every provider passes test/store/contract.ts. Records given and returned are never changed by either side. */
-export interface SessionStore {
+/** What a storage holds. */
+export interface Statistics {
+  sessions: number;
+  /** Sessions in each status; a status without any may be absent. */
+  by_status: Partial<Record<Status, number>>;
+  messages: number;
+}
+
+export type Message = LogEvent<'MessageAdded'>;
+
+/**
+ * Where sessions and their logs live: what a provider implements. Every provider passes test/store/contract.ts.
+ * Records, events and lists given and returned are never changed by either side. Every call ends within the provider's time limit.
+ * @throws StorageError from every call
+ */
+export interface StoreProvider {
   /**
-   * The commit, and the only write: puts record and events if the stored version is `expected` (0: must not exist).
+   * The commit, and the only write of a record: puts record and events if the stored version is `expected` (0: must not exist).
+   * Repeating it has one effect: where the stored record has this one's version and commit_id, it succeeds and changes nothing.
+   * Events that are MessageAdded are kept as messages as well.
    * @throws VersionConflict the stored version is another
    * @throws ClaimTaken a claim of the record is held by another session
    */
   saveSession(session: Session, expected: number, events: readonly LogEvent[]): Promise<void>;
   loadSession(id: string): Promise<Session | undefined>;
-  /** Drops record, log and claims. */
+  /** Drops record, log, messages and claims. Succeeds where there is none. */
   deleteSession(id: string): Promise<void>;
   /** The session that holds a claim. */
   holderOf(claim: string): Promise<string | undefined>;
-  /** Sessions that fit, the newest first. */
+  /** Sessions that fit, by created_at and then session_id, the largest first. */
   listSessions(filter: SessionFilter): Promise<readonly Session[]>;
-  /** At most `limit` events after `seq`, in order and without a gap; undefined: some of them are no longer kept. */
+  getStatistics(): Promise<Statistics>;
+  /** At most `limit` events after `seq`, in order and without a gap; undefined: some of them are no longer kept. The last 512 are kept. */
   eventsAfter(id: string, seq: number, limit: number): Promise<readonly LogEvent[] | undefined>;
-  /** Calls `wake` after commits to this session, which must exist. May wake for nothing. @returns ends the subscription */
+  /** At most `limit` messages after `seq`, in order. They are kept as long as the record. */
+  messagesAfter(id: string, seq: number, limit: number): Promise<readonly Message[]>;
+  findMessage(id: string, message_id: string): Promise<Message | undefined>;
+  /** Forgets what was said: the messages are gone, and their events in the log keep their place with an empty content. */
+  dropMessages(id: string): Promise<void>;
+  /** Calls `wake` after commits to this session, which must exist, also of other nodes. May wake for nothing, must not miss for ever. @returns ends the subscription */
   subscribe(id: string, wake: () => void): () => void;
-  /** Ids of sessions whose `dueAt` is `before` or earlier, the earliest first, at most `limit`. May name some a tenth of a second early. */
+  /** Ids of sessions whose `dueAt` is `before` or earlier, the earliest first, at most `limit`. May name some a tenth of a second early, or for nothing. */
   due(before: number, limit: number): Promise<readonly string[]>;
+  /** Says that a node lives until then, epoch ms; nodes whose time is over are forgotten. */
+  beat(nodeId: string, until: number): Promise<void>;
+  /** The nodes that live at this time, epoch ms. */
+  nodes(now: number): Promise<readonly string[]>;
+  /** Whether the storage answers now. Rejects where it does not. */
+  ping(): Promise<void>;
+  /** Ends connections; calls after it reject. */
+  close(): Promise<void>;
+}
+
+/** What a provider is made with. */
+export interface StoreOptions {
+  /** Which storage, as configured: memory:, redis://..., postgres://... */
+  url: string;
+  /** In front of every key, channel and the like. */
+  keyPrefix: string;
+  /** What one call may take. */
+  timeoutMs: number;
+  clock: Clock;
+  log: Logger;
+}
+/** Makes a provider. Does not fail because the storage is down: its calls do, until it is back. */
+export type StoreFactory = (options: StoreOptions) => Promise<StoreProvider>;
+
+/** A provider with the verbs that are the same for all. */
+export interface SessionStore extends StoreProvider {
+  /** Merges into a session's metadata; null removes a key. @throws GatewayError SESSION_NOT_FOUND */
+  updateMetadata(id: string, updates: Record<string, string | readonly string[] | null>): Promise<Session>;
+  /** Drops the records whose time as a tombstone is over, at most `limit`. @returns how many */
+  cleanExpiredSessions(limit?: number): Promise<number>;
 }
 
 /** LiveKit answered that it will not, or did not answer. */

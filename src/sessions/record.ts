@@ -1,5 +1,5 @@
 import type { Metadata, Wanted } from '../../protocol/fields.ts';
-import type { EndReason, Status } from '../../protocol/states.ts';
+import type { EndReason, ShareRole, Status, Visibility } from '../../protocol/states.ts';
 
 /** One service's part in one session. Fields are named as on the wire; times are epoch milliseconds. */
 export interface Assignment {
@@ -7,6 +7,8 @@ export interface Assignment {
   service_id: string;
   /** Which registration of the service this is; a later one of the same id has a larger number. */
   incarnation: number;
+  /** The node that reaches the service. */
+  node_id?: string;
   attempt: number;
   /** Offered: asked. Joining: accepted. Ready: serving. */
   status: 'Offered' | 'Joining' | 'Ready';
@@ -51,6 +53,8 @@ export interface Leaving {
   assignment_id: string;
   service_id: string;
   incarnation: number;
+  /** The node that reaches the service. */
+  node_id?: string;
 }
 
 /** The LiveKit room. Its state is written before the call it names is made, so that whoever finds the record can finish the work. */
@@ -99,6 +103,8 @@ export interface Deadlines {
   leave?: number;
   /** Terminating becomes Terminated whatever is left to do. */
   end?: number;
+  /** The end by `expiry` is announced. */
+  expiring?: number;
   /** A client-chosen room name may be used again. */
   release_name?: number;
   /** The record is dropped. */
@@ -110,12 +116,16 @@ export interface Session {
   session_id: string;
   /** Grows by one with each commit. */
   version: number;
+  /** Of the commit that wrote it: a commit whose answer was lost is known again by it. */
+  commit_id: string;
   /** The last event in its log. */
   seq: number;
   status: Status;
   health: 'ok' | 'degraded';
   /** Whether a client socket holds it. */
   link: 'attached' | 'none';
+  /** The node whose socket holds it. */
+  node_id?: string;
   owner_id?: string;
   user_identity?: string;
   user_name?: string;
@@ -124,6 +134,14 @@ export interface Session {
   user_attributes?: Record<string, string>;
   workspace_dir?: string;
   metadata: Metadata;
+  /** What its users keep with it; JSON. */
+  context: Record<string, unknown>;
+  /** Who besides the owner may read it: nobody, those it is shared with, everybody. */
+  visibility: Visibility;
+  /** With whom it is shared, by user, and as what. */
+  shares: Record<string, ShareRole>;
+  /** How many messages it holds. */
+  messages: number;
   token_policy: 'on_ready' | 'immediate';
   on_join_timeout: 'fail' | 'degrade';
   on_service_loss: 'replace' | 'degrade' | 'terminate';

@@ -6,13 +6,15 @@ import { parse } from '../../protocol/parse.ts';
 import { type Answer, type RequestRow, type Role, requests } from '../../protocol/requests.ts';
 import type { ServicePeer } from '../services/links.ts';
 import type { Instance } from '../services/registry.ts';
-import { GatewayError } from '../sessions/errors.ts';
-import type { Clock } from '../sessions/ports.ts';
+import { GatewayError, storageFailed } from '../sessions/errors.ts';
+import { type Clock, StorageError } from '../sessions/ports.ts';
 import type { Cursor } from './cursor.ts';
 import { dispatch, type Handlers, later } from './handlers.ts';
 
 /** Frames that wait behind the one in work; a hand types fewer, and a burst of this size is worked off within milliseconds. */
 const pauseAt = 32;
+
+const maxWatches = 32;
 
 export interface SocketLimits {
   maxFrameBytes: number;
@@ -50,6 +52,8 @@ export class Connection implements ServicePeer {
   owner: string | undefined;
   /** Follows the log of the held session. */
   cursor: Cursor | undefined;
+  /** Follow other sessions' logs, by session. */
+  #watches: Map<string, Cursor> | undefined;
   /** The service registered here. */
   service: Instance | undefined;
   closed = false;
@@ -60,6 +64,7 @@ export class Connection implements ServicePeer {
   #pausedReading = false;
   #flushed: (() => void) | undefined;
   #closing = false;
+  #stalled = false;
   #accepted = false;
   #refused = 0;
   #tokens: number;
@@ -116,6 +121,19 @@ export class Connection implements ServicePeer {
     this.#parts.ws.close(code, reason);
   }
 
+  /** Follows another session too; one it follows already is begun anew. @throws GatewayError ILLEGAL_STATE too many at once */
+  watch(sessionId: string, start: () => Cursor): void {
+    this.unwatch(sessionId);
+    this.#watches ??= new Map();
+    if (this.#watches.size >= maxWatches) throw new GatewayError('ILLEGAL_STATE', `a socket follows at most ${maxWatches} sessions`);
+    this.#watches.set(sessionId, start());
+  }
+
+  unwatch(sessionId: string): void {
+    this.#watches?.get(sessionId)?.stop();
+    this.#watches?.delete(sessionId);
+  }
+
   terminate(): void {
     this.#parts.ws.terminate();
   }
@@ -133,10 +151,19 @@ export class Connection implements ServicePeer {
     this.send({ type, ...(id !== undefined && { id }), ...body });
   }
 
+  /** The storage failed while events were read for this socket: it is tried again by the next sweep. */
+  stall(): void {
+    this.#stalled = true;
+  }
+
   /** Called by the sweep: pings a silent socket, ends one that is gone, slow, or never said anything. */
   check(now: number): void {
     if (this.closed) return;
     const { ws, socket, limits } = this.#parts;
+    if (this.#stalled) {
+      this.#stalled = false;
+      this.#onFlushed();
+    }
     if (!this.#accepted && now - this.#openedAt >= limits.firstFrameMs) return this.close(Close.HandshakeTimeout);
     this.#checkReader(now, socket.bytesWritten - socket.writableLength);
     // pausing stops pongs as well: paused time does not count
@@ -225,6 +252,7 @@ export class Connection implements ServicePeer {
     this.#flushed?.();
     this.#flushed = undefined;
     this.cursor?.wake();
+    for (const watch of this.#watches?.values() ?? []) watch.wake();
   }
 
   #handle(frame: string): Promise<void> | undefined {
@@ -274,6 +302,10 @@ export class Connection implements ServicePeer {
       } else if (++this.#refused >= limits.maxRefusedInARow) this.close(Close.TooManyRefused);
       return;
     }
+    if (error instanceof StorageError) {
+      log.warn({ err: error, connection_id: this.id, session_id: this.sessionId }, 'storage failed');
+      return this.sendError(storageFailed(), id);
+    }
     log.error({ err: error, connection_id: this.id, session_id: this.sessionId, error_id: this.id }, 'frame failed');
     this.sendError(new GatewayError('INTERNAL', 'Internal error', { details: { error_id: this.id } }), id);
   }
@@ -282,6 +314,8 @@ export class Connection implements ServicePeer {
     if (this.closed) return;
     this.closed = true;
     this.#waiting.length = 0;
+    for (const watch of this.#watches?.values() ?? []) watch.stop();
+    this.#watches = undefined;
     this.#onFlushed();
     this.#parts.onEnd(this, code === 1_000 || code === 1_005);
   }

@@ -1,4 +1,5 @@
 import { Close } from '../../protocol/close.ts';
+import type { LogEvent } from '../../protocol/events.ts';
 import { answer } from '../../protocol/requests.ts';
 import { type Operations, whyNotCreated } from '../sessions/operations.ts';
 import type { Rooms, SessionStore } from '../sessions/ports.ts';
@@ -9,19 +10,17 @@ const batch = 64;
 interface CursorParts {
   connection: Connection;
   sessionId: string;
-  /** Of the NewSessionRequest, which is answered when the session leaves Creating. */
-  requestId: string | undefined;
-  /** The session was there before. */
-  replayed: boolean;
   store: SessionStore;
-  rooms: Rooms;
-  operations: Operations;
-  /** The session is over, and the connection was told. */
+  /** Answers the request that made the cursor. @returns the last event that the answer reflects; undefined: it is too early */
+  begin(): Promise<number | undefined>;
+  /** An event as this socket gets it. @returns undefined: this socket gets nothing any more */
+  dress(event: LogEvent): LogEvent | Promise<LogEvent | undefined>;
+  /** The session is over, or nothing more may be told of it. */
   onEnded(): void;
   onError(error: unknown): void;
 }
 
-/** A socket's place in the log of its session: answers the request that made it, then delivers each event once, in order. */
+/** A socket's place in the log of a session: answers the request that made it, then delivers each event once, in order. */
 export class Cursor {
   readonly #parts: CursorParts;
   readonly #unsubscribe: () => void;
@@ -53,7 +52,7 @@ export class Cursor {
     try {
       while (this.#again && !this.#stopped) {
         this.#again = false;
-        if (this.#seq === undefined) await this.#answer();
+        this.#seq ??= await this.#parts.begin();
         if (this.#seq !== undefined) await this.#deliver(this.#seq);
       }
     } catch (error) {
@@ -63,24 +62,8 @@ export class Cursor {
     }
   }
 
-  async #answer(): Promise<void> {
-    const { store, sessionId, connection, requestId, operations, replayed } = this.#parts;
-    const session = await store.loadSession(sessionId);
-    if (!session || session.status === 'Creating' || this.#stopped) return;
-    // it never got as far as waiting for anything
-    const refusal = session.timings.room_ms === undefined && session.room ? whyNotCreated(session) : undefined;
-    if (refusal) {
-      this.#end();
-      return connection.sendError(refusal, requestId);
-    }
-    // of a session that is over by now SessionEnded, its last event, is still to be told
-    const seq = session.status === 'Terminated' ? session.seq - 1 : session.seq;
-    connection.sendAnswer(answer('NewSessionResponse', { ...(await operations.created(session, replayed)), seq }), requestId);
-    this.#seq = seq;
-  }
-
   async #deliver(from: number): Promise<void> {
-    const { store, sessionId, connection } = this.#parts;
+    const { store, sessionId, connection, dress } = this.#parts;
     for (let seq = from; connection.writable && !this.#stopped; ) {
       const events = await store.eventsAfter(sessionId, seq, batch);
       // it read so slowly that the log went on without it
@@ -88,22 +71,64 @@ export class Cursor {
       if (events.length === 0) return;
       for (const event of events) {
         if (this.#stopped) return;
-        const token = event.type === 'SessionReady' ? await this.#token() : undefined;
-        connection.send(token === undefined ? event : { ...event, access_token: token });
+        const made = dress(event);
+        const dressed = made instanceof Promise ? await made : made;
+        if (dressed) connection.send(dressed);
         seq = this.#seq = event.seq;
-        if (event.type === 'SessionEnded') return this.#end();
+        if (!dressed || event.type === 'SessionEnded') {
+          this.stop();
+          return this.#parts.onEnded();
+        }
       }
     }
   }
+}
+
+interface FollowParts extends Omit<CursorParts, 'begin' | 'dress'> {
+  /** Of the NewSessionRequest. */
+  requestId: string | undefined;
+  /** The session was there before. */
+  replayed: boolean;
+  operations: Operations;
+  rooms: Rooms;
+}
+
+/** Follows the session that the socket asked for: answers when it leaves Creating, and adds the token where the session becomes Ready. */
+export function follow({ operations, requestId, rooms, replayed, ...common }: FollowParts): Cursor {
+  const { connection, sessionId, store } = common;
+  const cursor: Cursor = new Cursor({
+    ...common,
+    async begin() {
+      const session = await store.loadSession(sessionId);
+      if (!session || session.status === 'Creating') return undefined;
+      // it never got as far as waiting for anything
+      const refusal = session.timings.room_ms === undefined && session.room ? whyNotCreated(session) : undefined;
+      if (refusal) {
+        cursor.stop();
+        common.onEnded();
+        connection.sendError(refusal, requestId);
+        return undefined;
+      }
+      // of a session that is over by now SessionEnded, its last event, is still to be told
+      const seq = session.status === 'Terminated' ? session.seq - 1 : session.seq;
+      connection.sendAnswer(answer('NewSessionResponse', { ...(await operations.created(session, replayed)), seq }), requestId);
+      return seq;
+    },
+    dress: (event) => (event.type === 'SessionReady' ? withToken(event) : event),
+  });
 
   /** The log holds no token: it is signed when it is delivered. */
-  async #token(): Promise<string | undefined> {
-    const session = await this.#parts.store.loadSession(this.#parts.sessionId);
-    return session && this.#parts.rooms.clientToken(session);
-  }
+  const withToken = async (event: LogEvent<'SessionReady'>): Promise<LogEvent> => {
+    const session = await store.loadSession(sessionId);
+    return session ? { ...event, access_token: await rooms.clientToken(session) } : event;
+  };
+  return cursor;
+}
 
-  #end(): void {
-    this.stop();
-    this.#parts.onEnded();
-  }
+/** Follows a session that somebody else holds, from its record as read, as long as `mayRead`. */
+export function watch({ mayRead, ...parts }: Omit<CursorParts, 'dress'> & { mayRead(): Promise<boolean> }): Cursor {
+  return new Cursor({
+    ...parts,
+    dress: (event) => (event.type === 'SessionUpdated' ? mayRead().then((may) => (may ? event : undefined)) : event),
+  });
 }

@@ -3,14 +3,14 @@ import { type Answer, answer, type Reply, type Request, type RequestType } from 
 import type { Dispatcher } from '../services/dispatcher.ts';
 import { socketLink } from '../services/links.ts';
 import type { Instance } from '../services/registry.ts';
+import type { Caller } from '../sessions/access.ts';
 import { GatewayError } from '../sessions/errors.ts';
 import type { Sessions } from '../sessions/manager.ts';
-import type { Caller, Operations } from '../sessions/operations.ts';
+import type { Operations } from '../sessions/operations.ts';
 import type { Clock, Rooms, SessionStore } from '../sessions/ports.ts';
 import { allServe } from '../sessions/record.ts';
-import { snapshot } from '../sessions/snapshot.ts';
 import type { Connection } from './connection.ts';
-import { Cursor } from './cursor.ts';
+import { follow, watch } from './cursor.ts';
 import type { LiveSessions } from './live.ts';
 
 /** Returned where the answer goes out when the record changes: no handler waits for LiveKit or a service. */
@@ -33,19 +33,20 @@ export interface HandlerParts {
   clock: Clock;
   live: LiveSessions;
   log: Logger;
+  nodeId: string;
   onBug(error: unknown, peer: Connection): void;
 }
 
-/** A socket that holds a session speaks for its user, a service for itself; any other is the operator's. */
-const callerAt = ({ sessionId, owner, service }: Connection): Caller => ({
-  operator: sessionId === undefined && service === undefined,
-  user: owner,
-  sessionId,
-  incarnation: service?.incarnation,
-});
-
 export function handlers(parts: HandlerParts): Handlers {
   const { operations, sessions, dispatcher, live, clock } = parts;
+
+  /** A socket that holds a session speaks for its user, a service for itself; any other is the operator's. */
+  const callerAt = ({ sessionId, owner, service }: Connection): Caller => ({
+    operator: sessionId === undefined && service === undefined,
+    user: owner,
+    sessionId,
+    service: service && { incarnation: service.incarnation, node_id: parts.nodeId },
+  });
 
   /** The named session, or the socket's own. */
   const idFor = (named: string | undefined, peer: Connection): string => {
@@ -85,7 +86,8 @@ export function handlers(parts: HandlerParts): Handlers {
       const sessionId = opened.session.session_id;
       if (opened.replayed) {
         bind(sessionId);
-        await sessions.tell(sessionId, { type: 'Attached' });
+        peer.unwatch(sessionId);
+        await sessions.tell(sessionId, { type: 'Attached', node_id: parts.nodeId });
       }
       if (peer.closed) {
         live.release(peer);
@@ -93,7 +95,7 @@ export function handlers(parts: HandlerParts): Handlers {
         return later;
       }
       parts.log.info({ session_id: sessionId, connection_id: peer.id, replayed: opened.replayed }, 'session opened on socket');
-      peer.cursor = new Cursor({
+      peer.cursor = follow({
         connection: peer,
         sessionId,
         requestId: id,
@@ -108,12 +110,90 @@ export function handlers(parts: HandlerParts): Handlers {
     },
 
     async GetSessionRequest({ session_id }, peer) {
-      return answer('GetSessionResponse', snapshot(await operations.find(idFor(session_id, peer), callerAt(peer))));
+      return answer('GetSessionResponse', await operations.get(idFor(session_id, peer), callerAt(peer)));
     },
 
     async EndSessionRequest({ session_id }, peer) {
-      const session = await operations.end(idFor(session_id, peer), callerAt(peer), 'client_ended');
+      const session = await operations.end(idFor(session_id, peer), callerAt(peer));
       return answer('EndSessionResponse', { session_id: session.session_id, status: session.status });
+    },
+
+    async DeleteSessionRequest({ session_id }, peer) {
+      const session = await operations.delete(idFor(session_id, peer), callerAt(peer));
+      return answer('DeleteSessionResponse', { session_id: session.session_id, status: session.status });
+    },
+
+    async ListSessionsRequest(request, peer) {
+      return answer('ListSessionsResponse', await operations.list(callerAt(peer), request));
+    },
+
+    async UpdateSessionRequest({ type: _, id: __, session_id, ...wish }, peer) {
+      return answer('UpdateSessionResponse', await operations.update(idFor(session_id, peer), callerAt(peer), wish));
+    },
+
+    async ExtendSessionRequest({ session_id, ttl_hours }, peer) {
+      return answer('ExtendSessionResponse', await operations.extend(idFor(session_id, peer), callerAt(peer), ttl_hours));
+    },
+
+    async AddMessageRequest({ session_id, role, content, message_id }, peer) {
+      return answer(
+        'AddMessageResponse',
+        await operations.addMessage(idFor(session_id, peer), callerAt(peer), { role, content, message_id }),
+      );
+    },
+
+    async GetMessagesRequest({ session_id, limit, after }, peer) {
+      return answer('GetMessagesResponse', await operations.messages(idFor(session_id, peer), callerAt(peer), { limit, after }));
+    },
+
+    async ShareSessionRequest({ session_id, target_user_id, role }, peer) {
+      return answer('ShareSessionResponse', await operations.share(idFor(session_id, peer), callerAt(peer), target_user_id, role));
+    },
+
+    async UnshareSessionRequest({ session_id, target_user_id }, peer) {
+      return answer('UnshareSessionResponse', await operations.unshare(idFor(session_id, peer), callerAt(peer), target_user_id));
+    },
+
+    async WatchRequest({ session_id, id }, peer): Promise<typeof later> {
+      if (session_id === peer.sessionId) throw new GatewayError('ILLEGAL_STATE', 'this socket holds the session and is told its events');
+      await operations.find(session_id, callerAt(peer));
+      if (peer.closed) return later;
+      peer.watch(session_id, () =>
+        watch({
+          connection: peer,
+          sessionId: session_id,
+          store: parts.store,
+          async begin() {
+            try {
+              const session = await operations.get(session_id, callerAt(peer));
+              peer.sendAnswer(answer('WatchResponse', { session_id, seq: session.seq, session }), id);
+              if (session.status !== 'Terminated') return session.seq;
+            } catch (error) {
+              if (!(error instanceof GatewayError)) throw error;
+              peer.sendError(error, id);
+            }
+            // nothing will ever be told of it here
+            peer.unwatch(session_id);
+            return undefined;
+          },
+          mayRead: () =>
+            operations.find(session_id, callerAt(peer)).then(
+              () => true,
+              (error) => {
+                if (error instanceof GatewayError) return false;
+                throw error;
+              },
+            ),
+          onEnded: () => peer.unwatch(session_id),
+          onError: (error) => parts.onBug(error, peer),
+        }),
+      );
+      return later;
+    },
+
+    UnwatchRequest({ session_id }, peer) {
+      peer.unwatch(session_id);
+      return answer('UnwatchResponse', { session_id });
     },
 
     async RefreshTokenRequest({ session_id }, peer) {
@@ -207,7 +287,7 @@ export function handlers(parts: HandlerParts): Handlers {
         type: 'ServiceReady',
         service_id: service,
         ...(assignment_id !== undefined && { assignment_id }),
-        ...(peer.service && { incarnation: peer.service.incarnation }),
+        ...(peer.service && { incarnation: peer.service.incarnation, node_id: parts.nodeId }),
       });
       return answer('ServiceReadyResponse', {
         success: true,

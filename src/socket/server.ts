@@ -151,7 +151,12 @@ export class SocketServer {
     const sessionId = live.release(connection);
     log.debug({ connection_id: connection.id, session_id: sessionId, clean }, 'socket closed');
     if (sessionId !== undefined)
-      void sessions.tell(sessionId, { type: 'End', reason: clean ? 'client_ended' : 'client_gone', by: 'client' });
+      void sessions.tell(sessionId, {
+        type: 'End',
+        reason: clean ? 'client_ended' : 'client_gone',
+        by: 'client',
+        node_id: this.#parts.nodeId,
+      });
     if (connection.service) dispatcher.disconnected(connection.service);
     this.#onGone.get(connection)?.();
     this.#onGone.delete(connection);

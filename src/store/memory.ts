@@ -1,5 +1,5 @@
 import type { LogEvent } from '../../protocol/events.ts';
-import { ClaimTaken, type SessionStore, VersionConflict } from '../sessions/ports.ts';
+import { ClaimTaken, type Message, type Statistics, type StoreProvider, VersionConflict } from '../sessions/ports.ts';
 import { dueAt, type Session } from '../sessions/record.ts';
 import { DueIndex } from './due.ts';
 
@@ -9,6 +9,7 @@ const maxTombstones = 10_000;
 interface Entry {
   session: Session;
   log: LogEvent[];
+  messages: Map<string, Message> | undefined;
   wakes: Set<() => void> | undefined;
 }
 
@@ -17,10 +18,11 @@ const newestFirst = (a: Place, b: Place) =>
   b.created_at - a.created_at || (b.session_id < a.session_id ? -1 : b.session_id > a.session_id ? 1 : 0);
 
 /** Keeps sessions in this process: they end with it. At most 10,000 ended ones stay to be read. */
-export function memoryStore(): SessionStore {
+export function memoryStore(): StoreProvider {
   const entries = new Map<string, Entry>();
   const claims = new Map<string, string>();
   const due = new DueIndex();
+  const nodes = new Map<string, number>();
   /** Ended sessions whose rooms are gone, oldest first. */
   const tombstones = new Set<string>();
 
@@ -34,7 +36,8 @@ export function memoryStore(): SessionStore {
   return {
     async saveSession(session, expected, events) {
       const id = session.session_id;
-      const entry = entries.get(id);
+      let entry = entries.get(id);
+      if (entry && entry.session.version === session.version && entry.session.commit_id === session.commit_id) return;
       if ((entry?.session.version ?? 0) !== expected) throw new VersionConflict(id);
       const old = entry?.session.claims ?? [];
       if (old.length > 0 || session.claims.length > 0) {
@@ -46,7 +49,15 @@ export function memoryStore(): SessionStore {
         entry.session = session;
         entry.log.push(...events);
         if (entry.log.length > maxEvents) entry.log.splice(0, entry.log.length - maxEvents);
-      } else entries.set(id, { session, log: [...events], wakes: undefined });
+      } else {
+        entry = { session, log: [...events], messages: undefined, wakes: undefined };
+        entries.set(id, entry);
+      }
+      for (const event of events) {
+        if (event.type !== 'MessageAdded') continue;
+        entry.messages ??= new Map();
+        entry.messages.set(event.message_id, event);
+      }
       due.set(id, dueAt(session));
       if (session.status === 'Terminated' && (!session.room || session.room.state === 'deleted') && session.claims.length === 0) {
         tombstones.add(id);
@@ -62,16 +73,44 @@ export function memoryStore(): SessionStore {
 
     holderOf: async (claim) => claims.get(claim),
 
-    async listSessions({ owner_id, status, limit, offset, before }) {
+    async listSessions({ owner_id, status, tags, limit, offset, before }) {
       const fits = ({ session }: Entry) =>
         (owner_id === undefined || session.owner_id === owner_id) &&
         (status === undefined || session.status === status) &&
+        (tags === undefined || tags.every((tag) => session.metadata.tags?.includes(tag))) &&
         (before === undefined || newestFirst(session, before) > 0);
       return [...entries.values()]
         .filter(fits)
         .map(({ session }) => session)
         .sort(newestFirst)
         .slice(offset, offset + limit);
+    },
+
+    async getStatistics() {
+      const by_status: Statistics['by_status'] = {};
+      let messages = 0;
+      for (const { session, messages: held } of entries.values()) {
+        by_status[session.status] = (by_status[session.status] ?? 0) + 1;
+        messages += held?.size ?? 0;
+      }
+      return { sessions: entries.size, by_status, messages };
+    },
+
+    async messagesAfter(id, seq, limit) {
+      const after: Message[] = [];
+      for (const message of entries.get(id)?.messages?.values() ?? []) {
+        if (message.seq > seq && after.push(message) === limit) break;
+      }
+      return after;
+    },
+
+    findMessage: async (id, message_id) => entries.get(id)?.messages?.get(message_id),
+
+    async dropMessages(id) {
+      const entry = entries.get(id);
+      if (!entry) return;
+      entry.messages = undefined;
+      entry.log = entry.log.map((event) => (event.type === 'MessageAdded' ? { ...event, content: '' } : event));
     },
 
     async eventsAfter(id, seq, limit) {
@@ -94,5 +133,15 @@ export function memoryStore(): SessionStore {
     },
 
     due: async (before, limit) => due.upTo(before, limit),
+
+    async beat(nodeId, until) {
+      nodes.set(nodeId, until);
+    },
+
+    nodes: async (now) => [...nodes].filter(([, until]) => until >= now).map(([id]) => id),
+
+    ping: async () => {},
+
+    close: async () => {},
   };
 }

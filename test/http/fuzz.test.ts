@@ -93,8 +93,15 @@ const meeting = (body: Json, [user, service, what]: [number, number, number]): J
     ...('required_services' in body && service < 3 && { required_services: service === 0 ? [{ type: 'ASR' }] : ['asr'] }),
     // a random selector is mostly an empty one, which is refused
     ...('optional_services' in body && what > 1 && { optional_services: [{ type: 'TTS' }] }),
+    // a random version is never the right one, and a random value of metadata is mostly none
+    ...(what > 1 && { if_version: undefined }),
+    ...('metadata_updates' in body && what > 1 && { metadata_updates: { floor: what, robot: null } }),
+    ...('target_user_id' in body && user < users.length && { target_user_id: users[user] }),
   };
 };
+
+/** What needs a session that lives, and its owner: both stand in for what is random half of the time. */
+const needLive = ['updateSession', 'extendSession', 'shareSession', 'unshareSession', 'addMessage', 'getMessages'];
 
 /** A body as its schema says, then with wrong fields, as other JSON, or cut. */
 const bodies = (schema: Schema): Arbitrary<string> => {
@@ -158,6 +165,8 @@ test(`${requestCount} random requests made from openapi.json: each is answered a
   onTestFinished(() => agent.destroy());
   const endpoint = await service();
   const ids: Record<'sessions' | 'microservices', string[]> = { sessions: [], microservices: ['asr', 'tts-1', '60'] };
+  /** Ada's, and mostly not ended yet. */
+  let live = 'none';
   /** Successes by operation, and refusals by code. */
   const seen = new Map<string, number>();
   const count = (what: string) => seen.set(what, (seen.get(what) ?? 0) + 1);
@@ -186,7 +195,8 @@ test(`${requestCount} random requests made from openapi.json: each is answered a
       count(error.data.code);
     }
     const made = answer.statusCode === 201 && (reply.session_id ?? reply.room_name?.replace(/^room-/, ''));
-    if (made) ids.sessions.push(made);
+    // a token or a message is made of a session that is there
+    if (made && !ids.sessions.includes(made)) ids.sessions.push(made);
     return reply;
   };
 
@@ -200,18 +210,25 @@ test(`${requestCount} random requests made from openapi.json: each is answered a
       await call(named('registerService'), '/api/v1/microservices/register', JSON.stringify(body), json);
     }
     const body = { user_identity: 'ada', required_services: ['asr'] };
-    await call(named('createSessionAtOnce'), '/api/v1/create-session', JSON.stringify(body), json);
+    const { session_id } = await call(named('createSessionAtOnce'), '/api/v1/create-session', JSON.stringify(body), json);
+    live = session_id ?? live;
   };
 
-  const run = async ({ operation, id, query, headers, body, type }: Plan) => {
+  const run = async ({ operation, id, query: asked, headers, body, type }: Plan) => {
+    const onLive = typeof id === 'number' && id % 2 === 0 && needLive.includes(operation.name);
+    const query = onLive ? { ...asked, user_identity: 'ada' } : asked;
     const known = operation.path.includes('microservices') ? ids.microservices : ids.sessions;
     // the newest, for the others have mostly ended
-    const place = typeof id === 'string' ? id : (known.at(-1 - (id % Math.min(known.length || 1, 24))) ?? 'none');
+    const recent = typeof id === 'string' ? id : (known.at(-1 - (id % Math.min(known.length || 1, 24))) ?? 'none');
+    const place = onLive ? live : recent;
+    const target = typeof id === 'string' ? id : (users[id % users.length] ?? '');
     let sent = body?.replace(liveEndpoint, endpoint);
     const wait = query.wait ?? (operation.name === 'createSession' ? 'ready' : 'none');
     if (wait === 'ready') sent = waitingForNothing(sent);
     const search = new URLSearchParams(Object.entries(query).map(([name, value]) => [name, String(value).toWellFormed()]));
-    const path = `${operation.path.replace('{id}', encodeURIComponent(place.toWellFormed()))}${search.size > 0 ? `?${search}` : ''}`;
+    const inPath = (text: string) => encodeURIComponent(text.toWellFormed());
+    const filled = operation.path.replace('{id}', () => inPath(place)).replace('{target_user_id}', () => inPath(target));
+    const path = `${filled}${search.size > 0 ? `?${search}` : ''}`;
     const given = Object.entries(headers).map(([name, value]) => [name, header(value)]);
     await call(operation, path, sent, { ...(type && sent !== undefined && { 'content-type': type }), ...Object.fromEntries(given) });
   };
@@ -229,7 +246,7 @@ test(`${requestCount} random requests made from openapi.json: each is answered a
   };
 
   // those that need a session in the right state more often
-  const often = ['createSession', 'createSessionAtOnce', 'serviceReady', 'sessionToken'];
+  const often = ['createSession', 'createSessionAtOnce', 'serviceReady', 'sessionToken', 'updateSession'];
   const kinds = operations.map((operation) => ({ weight: often.includes(operation.name) ? 3 : 1, arbitrary: planOf(operation) }));
   const plans = fc.sample(fc.oneof(...kinds), { numRuns: requestCount, seed: 7 });
   let next = 0;
@@ -256,6 +273,8 @@ test(`${requestCount} random requests made from openapi.json: each is answered a
     'ILLEGAL_STATE',
     'WORKSPACE_FORBIDDEN',
     'ROOM_NAME_IN_USE',
+    'FORBIDDEN',
+    'VERSION_CONFLICT',
   ])
     expect(seen.get(code) ?? 0, code).toBeGreaterThan(0);
   expect(holds()).toMatchObject({ sockets: 0, live_sessions: 0 });

@@ -210,6 +210,7 @@ describe('NewSessionRequest', () => {
       optional_services: [],
       on_join_timeout: 'fail',
       on_service_loss: 'replace',
+      visibility: 'private',
     });
   });
 
@@ -233,6 +234,61 @@ describe('NewSessionRequest', () => {
   test('refuses a user named like a service of the session', () => {
     expect(paths(session({ required_services: ['tts-1', 'ada'] }))).toEqual(['user_identity']);
   });
+});
+
+describe('UpdateSessionRequest', () => {
+  const update = (fields: object) => given({ type: 'UpdateSessionRequest', ...fields });
+
+  test('what is not named stays: it has no defaults', () => {
+    expect(taken('UpdateSessionRequest', update({}))).toEqual({ type: 'UpdateSessionRequest', id: undefined });
+  });
+
+  test('null is kept: it removes a key', () => {
+    const request = taken('UpdateSessionRequest', update({ context_updates: { a: null }, metadata_updates: { tags: null, b: null } }));
+    expect(request).toMatchObject({ context_updates: { a: null }, metadata_updates: { tags: null, b: null } });
+  });
+
+  test('the context keeps JSON as it is, metadata keeps strings', () => {
+    const request = taken(
+      'UpdateSessionRequest',
+      update({ context_updates: { n: 1, deep: [{ yes: true }] }, metadata_updates: { n: 1, yes: true } }),
+    );
+    expect(request).toMatchObject({ context_updates: { n: 1, deep: [{ yes: true }] }, metadata_updates: { n: '1', yes: 'true' } });
+  });
+
+  test.each([['a\u0000b'], [{ deep: ['\ud800'] }], [{ '\udc00': 1 }]])('%j is refused in the context', (value) => {
+    expect(paths(update({ context_updates: { note: value } }))).toEqual(['context_updates.note']);
+  });
+
+  const keys = (count: number) => Object.fromEntries(Array.from({ length: count }, (_, i) => [`k${i}`, 1]));
+  test('64 keys of the context at once are taken, 65 are refused', () => {
+    expect(update({ context_updates: keys(64) }).ok).toBe(true);
+    expect(paths(update({ context_updates: keys(65) }))).toEqual(['context_updates']);
+  });
+
+  test('keys called __proto__ change no prototype', () => {
+    const parsed = parse(
+      '{"type":"UpdateSessionRequest","context_updates":{"__proto__":{"x":1},"a":1},"metadata_updates":{"__proto__":"x"}}',
+    );
+    const { context_updates = {}, metadata_updates = {} } = taken('UpdateSessionRequest', parsed);
+    expect(Object.getPrototypeOf(context_updates)).toBe(Object.prototype);
+    expect(Object.getPrototypeOf(metadata_updates)).toBe(Object.prototype);
+  });
+});
+
+test('a message has at most 32,768 characters', () => {
+  const message = (length: number) => given({ type: 'AddMessageRequest', role: 'user', content: 'x'.repeat(length) });
+  expect(message(32_768).ok).toBe(true);
+  expect(paths(message(32_769))).toEqual(['content']);
+});
+
+test('a share is one to take part unless it says otherwise', () => {
+  expect(taken('ShareSessionRequest', given({ type: 'ShareSessionRequest', target_user_id: 'grace' })).role).toBe('participant');
+});
+
+test('a list has 10 sessions a page, messages 50', () => {
+  expect(taken('ListSessionsRequest', given({ type: 'ListSessionsRequest' }))).toMatchObject({ limit: 10, offset: 0 });
+  expect(taken('GetMessagesRequest', given({ type: 'GetMessagesRequest' }))).toMatchObject({ limit: 50, after: 0 });
 });
 
 test('ServiceReady names its part by assignment_id, or by session_id and service_id', () => {

@@ -75,6 +75,7 @@ describe('an HTTP service', () => {
       service_identity: 'asr',
       livekit_url: rooms.url,
       access_token: 'service-token-of-asr',
+      context: {},
       metadata: { language: 'zh-CN', tags: ['demo'] },
       workspace_dir: process.cwd(),
       deadline_ms: 60_000,

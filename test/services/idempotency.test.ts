@@ -4,6 +4,7 @@ import { makeLog } from '../../src/log.ts';
 import { Sessions } from '../../src/sessions/manager.ts';
 import { Operations } from '../../src/sessions/operations.ts';
 import { memoryStore } from '../../src/store/memory.ts';
+import { withVerbs } from '../../src/store/verbs.ts';
 import { connectService, TestClient } from '../support/client.ts';
 import { ManualClock, settled } from '../support/clock.ts';
 import { startGateway } from '../support/gateway.ts';
@@ -147,14 +148,17 @@ test('creations that look for the key at the same moment are one session all the
   const rooms = new FakeRooms(() => clock.now());
   const memory = memoryStore();
   // as a store behind a network: everybody has looked before anybody has written
-  const store: typeof memory = {
-    ...memory,
-    async holderOf(claim) {
-      const holder = await memory.holderOf(claim);
-      await settled(1);
-      return holder;
+  const store = withVerbs(
+    {
+      ...memory,
+      async holderOf(claim) {
+        const holder = await memory.holderOf(claim);
+        await settled(1);
+        return holder;
+      },
     },
-  };
+    clock,
+  );
   const sessions = new Sessions({ store, rooms, clock, log: makeLog('silent'), timeouts: { registrationMs: 30_000 } });
   const operations = new Operations({
     sessions,
@@ -162,6 +166,7 @@ test('creations that look for the key at the same moment are one session all the
     rooms,
     offers: { available: () => [], dispatch: async () => {}, offer: async () => {}, leave: () => {}, release: () => {} },
     clock,
+    nodeId: 'node-1',
     checkWorkspace: async (folder) => folder,
     draining: () => false,
     defaults: { joinTimeoutMs: 60_000, ttlMs: 3_600_000 },

@@ -3,6 +3,7 @@ import { join } from 'node:path';
 import { describe, expect, test } from 'vitest';
 import type { ErrorCode } from '../../protocol/errors.ts';
 import { type Status, statuses } from '../../protocol/states.ts';
+import type { HoldingInput } from '../../src/sessions/holding.ts';
 import type { Input } from '../../src/sessions/machine.ts';
 import {
   active,
@@ -23,7 +24,10 @@ import {
 } from './build.ts';
 
 /** One input of each type. Where it names an assignment, it is that of `asr`, the session's one service. */
-const inputs: Record<Input['type'], Input> = {
+/** What happens to a session; what somebody wants it to hold has a table of its own below. */
+type Told = Exclude<Input['type'], HoldingInput['type']>;
+
+const inputs: Record<Told, Input> = {
   RoomCreated: { type: 'RoomCreated', made: true },
   RoomFailed: { type: 'RoomFailed', code: 'LIVEKIT_ERROR', message: 'refused', made: false },
   RoomDeleted: { type: 'RoomDeleted' },
@@ -39,7 +43,7 @@ const inputs: Record<Input['type'], Input> = {
   RoomSeen: seen('user'),
   RoomGone: { type: 'RoomGone' },
   LiveKitLost: { type: 'LiveKitLost' },
-  Attached: { type: 'Attached' },
+  Attached: { type: 'Attached', node_id: 'node-1' },
   End: clientEnds,
   Hurry: { type: 'Hurry' },
   Tick: { type: 'Tick' },
@@ -50,7 +54,7 @@ type Outcome = Status | 'changes' | 'nothing' | Extract<ErrorCode, 'ASSIGNMENT_N
 interface Situation {
   status: Status;
   make: () => Story;
-  outcomes: Record<Input['type'], Outcome>;
+  outcomes: Record<Told, Outcome>;
 }
 
 const table: Record<string, Situation> = {
@@ -462,7 +466,7 @@ const outcomeOf = (story: Story, input: Input): string => {
 
 for (const [name, { make, outcomes }] of Object.entries(table)) {
   describe(name, () => {
-    for (const [type, expected] of Object.entries(outcomes) as [Input['type'], Outcome][]) {
+    for (const [type, expected] of Object.entries(outcomes) as [Told, Outcome][]) {
       test(`${type}: ${expected}`, () => {
         expect(outcomeOf(make(), inputs[type])).toBe(expected);
       });
@@ -508,4 +512,24 @@ test('a look that shows the same participants changes nothing', () => {
 
 test('a room that was never seen is not gone', () => {
   expect(outcomeOf(creating().happens({ type: 'RoomCreated', made: false }), { type: 'RoomGone' })).toBe('nothing');
+});
+
+const holdings: Record<HoldingInput['type'], HoldingInput> = {
+  Update: { type: 'Update', context_updates: { mood: 'good' } },
+  Extend: { type: 'Extend', ttl_ms: 3_600_000 },
+  Message: { type: 'Message', message_id: 'm1', role: 'user', content: 'hello' },
+  Share: { type: 'Share', user: 'bob', role: 'viewer' },
+  Unshare: { type: 'Unshare', user: 'nobody' },
+};
+
+describe('what a session holds', () => {
+  for (const [name, { make }] of Object.entries(table)) {
+    const ended = name.startsWith('Termin');
+    for (const input of Object.values(holdings)) {
+      const expected = ended ? 'ILLEGAL_STATE' : input.type === 'Unshare' ? 'nothing' : 'changes';
+      test(`${name}, ${input.type}: ${expected}`, () => {
+        expect(outcomeOf(make(), input)).toBe(expected);
+      });
+    }
+  }
 });

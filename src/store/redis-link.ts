@@ -1,0 +1,207 @@
+import { setTimeout as sleep } from 'node:timers/promises';
+import { createClient, createCluster, createSentinel, type RedisClientOptions } from '@redis/client';
+import type { Logger } from 'pino';
+import type { Script } from './redis-scripts.ts';
+
+/** A connected client of any kind: one server, Sentinel or Cluster. */
+interface Client {
+  connect(): Promise<unknown>;
+  send(key: string, args: string[]): Promise<unknown>;
+  subscribe(channel: string, heard: (payload: string) => void): Promise<unknown>;
+  destroy(): unknown;
+  on(event: string, run: (error: Error) => void): unknown;
+}
+
+export interface LinkOptions {
+  url: string;
+  timeoutMs: number;
+  log: Logger;
+  /** What to listen to; absent: nothing. */
+  listen?: { channel: string; heard: (payload: string) => void };
+  /** After each connection, the first and those that follow one that was lost. */
+  ready?: () => void;
+}
+
+const severalHosts = /^redis(s?)-(sentinel|cluster):\/\/(?:([^:@/]*):([^@/]*)@)?([^/@]+)(?:\/(.*))?$/;
+const address = (hostAndPort: string, usualPort: number) => {
+  const { hostname, port } = new URL(`redis://${hostAndPort}`);
+  return { host: hostname.replace(/^\[(.*)\]$/, '$1'), port: port ? Number(port) : usualPort };
+};
+
+/** redis://, rediss:// (TLS), redis-sentinel://host:port,host:port/name or redis-cluster://host:port,host:port; each may have user:password@. */
+function makeClient(url: string, timeoutMs: number): Client {
+  const several = severalHosts.exec(url);
+  const common = {
+    // refused at once while there is no connection: nothing piles up, and nothing is sent after its caller gave up
+    disableOfflineQueue: true,
+    maintNotifications: 'disabled',
+    // a silent connection is dead: the ping is what a live one would answer
+    pingInterval: timeoutMs,
+  } satisfies RedisClientOptions;
+  const socket = {
+    connectTimeout: timeoutMs,
+    socketTimeout: 2 * timeoutMs,
+    // the library's own strategy gives up after a socketTimeout
+    reconnectStrategy: (retries: number) => Math.min(50 * 2 ** Math.min(retries, 6), 1_000) + Math.random() * 50,
+  };
+  // 0: no timer per command; the store has one per call
+  const commandOptions = { timeout: 0 };
+  if (!several) {
+    const client = createClient({ url, RESP: 2, ...common, socket, commandOptions });
+    return {
+      connect: () => client.connect(),
+      send: (_key, args) => client.sendCommand(args),
+      subscribe: (channel, heard) => client.subscribe(channel, heard),
+      destroy: () => client.destroy(),
+      on: (event, run) => client.on(event, run),
+    };
+  }
+  const [, tls, kind, username, password, hosts = '', name = ''] = several;
+  const node = {
+    ...common,
+    ...(username ? { username: decodeURIComponent(username) } : {}),
+    ...(password ? { password: decodeURIComponent(password) } : {}),
+    socket: tls ? { ...socket, tls: true as const } : socket,
+  };
+  if (kind === 'cluster') {
+    const rootNodes = hosts.split(',').map((host) => ({ ...node, socket: { ...node.socket, ...address(host, 6379) } }));
+    const cluster = createCluster({ RESP: 2, rootNodes, defaults: node, commandOptions });
+    return {
+      connect: () => cluster.connect(),
+      send: (key, args) => cluster.sendCommand(key, false, args),
+      subscribe: (channel, heard) => cluster.subscribe(channel, heard),
+      destroy: () => cluster.destroy(),
+      on: (event, run) => cluster.on(event === 'ready' ? 'node-ready' : event, run),
+    };
+  }
+  const sentinel = createSentinel({
+    RESP: 2,
+    name,
+    sentinelRootNodes: hosts.split(',').map((host) => address(host, 26379)),
+    nodeClientOptions: node,
+    sentinelClientOptions: { ...common, socket: node.socket },
+    // without it concurrent commands each lease a connection, of which all but one are never given back (6.3.1)
+    reserveClient: true,
+    passthroughClientErrorEvents: true,
+    commandOptions,
+  });
+  return {
+    connect: () => sentinel.connect(),
+    send: (_key, args) => sentinel.sendCommand(false, args),
+    subscribe: (channel, heard) => sentinel.subscribe(channel, heard),
+    destroy: () => sentinel.destroy(),
+    on: (event, run) => sentinel.on(event === 'ready' ? 'topology-change' : event, run),
+  };
+}
+
+/** Keeps one client connected, for ever: a storage that is down comes back by itself. */
+export class RedisLink {
+  readonly #options: LinkOptions;
+  readonly #clients = new Set<Client>();
+  #client: Client;
+  #closed = false;
+  #down = false;
+  /** The first attempt to connect has succeeded or failed. */
+  readonly tried: Promise<void>;
+  #onTried: () => void = () => {};
+
+  constructor(options: LinkOptions) {
+    this.#options = options;
+    this.tried = new Promise((done) => {
+      this.#onTried = done;
+    });
+    this.#client = this.#open();
+  }
+
+  /** What a caller that got no answer shows to `renew`. */
+  get current(): object {
+    return this.#client;
+  }
+
+  /** Runs a script on the node that has these keys. */
+  async run({ sha1, text }: Script, keys: readonly [string, ...string[]], args: readonly (string | number)[] = []): Promise<unknown> {
+    const rest = [String(keys.length), ...keys, ...args.map(String)];
+    const client = this.#client;
+    try {
+      return await client.send(keys[0], ['EVALSHA', sha1, ...rest]);
+    } catch (error) {
+      if (!(error instanceof Error && error.message.startsWith('NOSCRIPT'))) throw error;
+      return client.send(keys[0], ['EVAL', text, ...rest]);
+    }
+  }
+
+  /** Runs one command. */
+  async send(command: string, key: string, ...args: (string | number)[]): Promise<unknown> {
+    return this.#client.send(key, [command, key, ...args.map(String)]);
+  }
+
+  /**
+   * Replaces a client that did not answer: where the peer is gone without a word, its socket would take writes for minutes.
+   * What else waits for the old one keeps its own time limit.
+   */
+  renew(silent: object): void {
+    if (silent !== this.#client || this.#closed) return;
+    const old = this.#client;
+    this.#options.log.warn('redis does not answer: connecting anew');
+    this.#client = this.#open();
+    setTimeout(() => this.#destroy(old), this.#options.timeoutMs).unref();
+  }
+
+  close(): void {
+    this.#closed = true;
+    for (const client of this.#clients) this.#destroy(client);
+  }
+
+  #open(): Client {
+    const { url, timeoutMs, log } = this.#options;
+    const client = makeClient(url, timeoutMs);
+    this.#clients.add(client);
+    client.on('error', (err) => {
+      this.#onTried();
+      if (this.#down || this.#closed) return;
+      this.#down = true;
+      log.warn({ err }, 'redis is out of reach');
+    });
+    // a Cluster says so of each node, before it knows them all
+    let isConnected = false;
+    client.on('ready', () => isConnected && this.#ready(client));
+    void this.#connect(client).then(() => {
+      isConnected = true;
+      this.#ready(client);
+    });
+    return client;
+  }
+
+  async #connect(client: Client): Promise<void> {
+    const { listen, log } = this.#options;
+    const isWanted = () => !this.#closed && this.#clients.has(client);
+    const untilDone = async (step: () => Promise<unknown>) => {
+      while (isWanted()) {
+        try {
+          await step();
+          return;
+        } catch (err) {
+          this.#onTried();
+          if (isWanted()) log.debug({ err }, 'redis connect failed');
+          await sleep(200, undefined, { ref: false });
+        }
+      }
+    };
+    await untilDone(() => client.connect());
+    if (listen) await untilDone(() => client.subscribe(listen.channel, listen.heard));
+  }
+
+  #ready(client: Client): void {
+    if (client !== this.#client || this.#closed) return;
+    if (this.#down) this.#options.log.info('redis is back');
+    this.#down = false;
+    this.#onTried();
+    this.#options.ready?.();
+  }
+
+  #destroy(client: Client): void {
+    if (!this.#clients.delete(client)) return;
+    // one that never connected, or only half, may refuse
+    void (async () => client.destroy())().catch(() => {});
+  }
+}

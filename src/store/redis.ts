@@ -1,0 +1,291 @@
+import { setTimeout as sleep } from 'node:timers/promises';
+import type { LogEvent } from '../../protocol/events.ts';
+import { statuses } from '../../protocol/states.ts';
+import {
+  ClaimTaken,
+  type Message,
+  type SessionFilter,
+  type Statistics,
+  StorageError,
+  type StoreFactory,
+  type StoreProvider,
+  VersionConflict,
+} from '../sessions/ports.ts';
+import { dueAt, type Session } from '../sessions/record.ts';
+import { RedisClaims } from './redis-claims.ts';
+import { RedisLink } from './redis-link.ts';
+import * as scripts from './redis-scripts.ts';
+
+const maxEvents = 512;
+/** What was missed though the connection seemed well (a failover, a dropped signal) is looked for this often. */
+const wakeAllMs = 60_000;
+const pageSize = 100;
+/** How often `due` looks again after it mended what a crash had left. */
+const maxMends = 5;
+
+/** What a script says is stored: version, due, created_at, status, owner, claims before; null: nothing is. */
+type State = (string | null)[];
+type Verb = <T>(name: string, work: (redis: Pick<RedisLink, 'run' | 'send'>) => Promise<T>) => Promise<T>;
+
+/**
+ * Keeps sessions in Redis 6.2 or later: one server, Sentinel or Cluster. A session's keys share a hash slot, and a commit is one script on them.
+ * Claims and the indexes lie in other slots. They are written first, so that a crash leaves entries too many and never one too few;
+ * such entries are told by the record, and mended when they fall due or the session is next written; until then statistics count them.
+ * Commands are pipelined on one connection (a second one listens), which carries more than a pool would.
+ * A commit is as durable as the server makes it: see appendfsync, and replication, which is asynchronous.
+ */
+export const redisStore: StoreFactory = async ({ url, keyPrefix, timeoutMs, clock, log }) => {
+  const wakes = new Map<string, Set<() => void>>();
+  const wake = (id: string) => {
+    for (const run of wakes.get(id) ?? []) run();
+  };
+  const wakeAll = () => {
+    for (const id of wakes.keys()) wake(id);
+  };
+  const channel = `${keyPrefix}wake`;
+  const link = new RedisLink({ url, timeoutMs, log });
+  const listener = new RedisLink({ url, timeoutMs, log, listen: { channel, heard: wake }, ready: wakeAll });
+  const stopWaking = clock.every(wakeAllMs, wakeAll);
+  let closed = false;
+  // where it answers, the first call finds it ready; where it does not, nobody waits for it
+  await Promise.race([Promise.all([link.tried, listener.tried]), sleep(timeoutMs, undefined, { ref: false })]);
+
+  /** Runs one verb within the time limit. After it nothing more is sent, but what was sent may still be done. */
+  const verb: Verb = async (name, work) => {
+    if (closed) throw new StorageError(`${name}: the store is closed`);
+    const client = link.current;
+    let [isOver, isAnswered] = [false, false];
+    const sending = <A extends unknown[]>(send: (...args: A) => Promise<unknown>) => {
+      return async (...args: A) => {
+        if (isOver) throw new StorageError(`${name}: gave up`);
+        const answer = await send(...args);
+        isAnswered = true;
+        return answer;
+      };
+    };
+    let timer: NodeJS.Timeout | undefined;
+    const late = new Promise<never>((_, reject) => {
+      timer = setTimeout(() => {
+        // a long list is slow, and no sign of a dead connection
+        if (!isAnswered) link.renew(client);
+        reject(new StorageError(`${name}: no answer within ${timeoutMs} ms`));
+      }, timeoutMs);
+    });
+    try {
+      return await Promise.race([work({ run: sending(link.run.bind(link)), send: sending(link.send.bind(link)) }), late]);
+    } catch (error) {
+      if (error instanceof StorageError || error instanceof VersionConflict || error instanceof ClaimTaken) throw error;
+      throw new StorageError(`${name}: ${error instanceof Error ? error.message : error}`, { cause: error });
+    } finally {
+      isOver = true;
+      clearTimeout(timer);
+    }
+  };
+
+  // encoded: a brace in an id would end the hash tag
+  const own = (id: string, part: string) => `${keyPrefix}{${encodeURIComponent(id)}}:${part}`;
+  const keysOf = (id: string): [string, ...string[]] => {
+    const [record = '', ...rest] = ['record', 'log', 'messages', 'message_ids', 'denied'].map((part) => own(id, part));
+    return [record, ...rest];
+  };
+  // a slash is encoded in every id, so that no session is called that
+  const shared = (part: string) => `${keyPrefix}{/index}:${part}`;
+  const all = shared('all');
+  const ownerList = (owner: string | null | undefined) => (owner ? shared(`owner:${owner}`) : all);
+  const statusLists = statuses.map((status) => shared(`status:${status}`));
+  const claims = new RedisClaims(keyPrefix, timeoutMs, own);
+
+  const indexKeys = (owner: string | null | undefined): [string, ...string[]] => [
+    shared('due'),
+    all,
+    ownerList(owner),
+    ...['versions', 'message_counts', 'messages'].map(shared),
+    ...statusLists,
+  ];
+  /** How a record's own fields are written: due, created_at, status, owner. */
+  const fields = (session: Session) => {
+    const due = dueAt(session);
+    return [due === Number.POSITIVE_INFINITY ? '' : due, session.created_at, session.status, session.owner_id ?? ''] as const;
+  };
+  const indexed = async (
+    redis: Pick<RedisLink, 'run'>,
+    when: 'before' | 'after',
+    id: string,
+    state: State | readonly unknown[],
+    messages = 0,
+  ) => {
+    const [version, due, created_at, status, owner] = state.map((value) => String(value ?? ''));
+    // the status lists are the last keys
+    const place = indexKeys(owner).length - statuses.length + 1 + (statuses as readonly string[]).indexOf(status ?? '');
+    await redis.run(scripts.index, indexKeys(owner), [when, id, version ?? '', due ?? '', created_at ?? '', place, messages]);
+  };
+  const unindexed = (redis: Pick<RedisLink, 'run'>, id: string, owner?: string | null) =>
+    redis.run(scripts.index, indexKeys(owner), ['gone', id]);
+
+  const load = async (redis: Pick<RedisLink, 'send'>, id: string) => {
+    const json = await redis.send('HGET', own(id, 'record'), 'json');
+    return typeof json === 'string' ? (JSON.parse(json) as Session) : undefined;
+  };
+  const parsed = <T>(texts: unknown) => (texts as string[]).map((text) => JSON.parse(text) as T);
+
+  const commit = async (redis: Pick<RedisLink, 'run' | 'send'>, session: Session, expected: number, events: readonly LogEvent[]) => {
+    const { session_id: id, version, commit_id } = session;
+    const taken = await claims.take(redis, session).catch(async (error) => {
+      // who is out of date, or repeats what is done, is told so first
+      const [storedVersion, storedId] = (await redis.send('HMGET', own(id, 'record'), 'version', 'commit_id')) as State;
+      if (Number(storedVersion) === version && storedId === commit_id) return undefined;
+      throw error instanceof ClaimTaken && Number(storedVersion ?? 0) !== expected ? new VersionConflict(id) : error;
+    });
+    if (!taken) return;
+    await indexed(redis, 'before', id, [version, ...fields(session)]);
+    const [outcome, state, messages, denied] = (await redis.run(scripts.commit, keysOf(id), [
+      ...[expected, version, commit_id, JSON.stringify(session), JSON.stringify(session.claims), ...fields(session)],
+      ...[channel, id, maxEvents],
+      ...events.flatMap((event) => [event.seq, JSON.stringify(event), event.type === 'MessageAdded' ? event.message_id : '']),
+    ])) as ['done' | 'repeated' | 'conflict' | 'denied', State, number, string];
+    const isCommitted = outcome === 'done' || outcome === 'repeated';
+    const [stored, , , , owner, was] = state;
+    const dropped = (JSON.parse(was ?? '[]') as string[]).filter((claim) => !session.claims.includes(claim));
+    try {
+      await Promise.all([
+        stored ? indexed(redis, 'after', id, state, messages) : unindexed(redis, id, owner ?? session.owner_id),
+        isCommitted ? claims.release(redis, dropped, id, version) : claims.release(redis, taken, id, version, commit_id),
+      ]);
+    } catch (err) {
+      // the commit stands, or does not; what is left over is mended later
+      log.warn({ err, session_id: id }, 'redis indexes could not be brought up to date');
+    }
+    if (outcome === 'conflict') throw new VersionConflict(id);
+    if (outcome === 'denied') throw new ClaimTaken(denied);
+  };
+
+  /** The list's ids after `place`, in its order. */
+  const page = async (redis: Pick<RedisLink, 'run' | 'send'>, list: string, place: SessionFilter['before'], size: number) => {
+    const rows = (await (place
+      ? redis.run(scripts.page, [list], [place.created_at, place.session_id, size])
+      : redis.send('ZREVRANGE', list, 0, size - 1, 'WITHSCORES'))) as string[];
+    return rows.flatMap((session_id, i) => (i % 2 === 0 ? [{ session_id, created_at: Number(rows[i + 1]) }] : []));
+  };
+  const list = async (redis: Pick<RedisLink, 'run' | 'send'>, { owner_id, status, tags, limit, offset, before }: SessionFilter) => {
+    const name = owner_id !== undefined ? ownerList(owner_id) : status !== undefined ? shared(`status:${status}`) : all;
+    const found: Session[] = [];
+    const isSifted = tags?.length || (owner_id !== undefined && status !== undefined);
+    const size = isSifted ? pageSize : Math.min(pageSize, offset + limit);
+    for (let place = before; ; ) {
+      const rows = await page(redis, name, place, size);
+      for (const session of await Promise.all(rows.map((row) => load(redis, row.session_id)))) {
+        if (!session || (owner_id !== undefined && session.owner_id !== owner_id)) continue;
+        if (status !== undefined && session.status !== status) continue;
+        if (tags?.every((tag) => session.metadata.tags?.includes(tag)) === false) continue;
+        if (found.push(session) === offset + limit) return found.slice(offset);
+      }
+      place = rows.at(-1);
+      if (rows.length < size || !place) return found.slice(offset);
+    }
+  };
+
+  /** Those of the ids that are due. The others were left by a crash: their entries are mended. */
+  const stillDue = async (redis: Pick<RedisLink, 'run' | 'send'>, ids: readonly string[], before: number) => {
+    const looked = ids.map(async (id) => {
+      const state = (await redis.send('HMGET', own(id, 'record'), 'version', 'due', 'created_at', 'status', 'owner')) as State;
+      if (!state[0]) await unindexed(redis, id);
+      else if (!state[1] || Number(state[1]) > before) {
+        await indexed(redis, 'after', id, state, Number(await redis.send('ZCARD', own(id, 'messages'))));
+      } else return [id];
+      return [];
+    });
+    return (await Promise.all(looked)).flat();
+  };
+
+  const store: StoreProvider = {
+    saveSession: (session, expected, events) => verb('saveSession', (redis) => commit(redis, session, expected, events)),
+
+    loadSession: (id) => verb('loadSession', (redis) => load(redis, id)),
+
+    deleteSession: (id) =>
+      verb('deleteSession', async (redis) => {
+        const [held, owner] = (await redis.run(scripts.drop, keysOf(id))) as [string | null, string | null];
+        const dropped = JSON.parse(held ?? '[]') as string[];
+        await Promise.all([claims.release(redis, dropped, id, Number.MAX_SAFE_INTEGER), unindexed(redis, id, owner)]);
+      }),
+
+    holderOf: (claim) => verb('holderOf', (redis) => claims.holder(redis, claim)),
+
+    listSessions: (filter) => verb('listSessions', async (redis) => (filter.limit > 0 ? list(redis, filter) : [])),
+
+    getStatistics: () =>
+      verb('getStatistics', async (redis) => {
+        const counts = (await redis.run(scripts.statistics, [all, shared('messages'), ...statusLists])) as number[];
+        const [sessions = 0, messages = 0, ...each] = counts;
+        const by_status: Statistics['by_status'] = {};
+        for (const [i, status] of statuses.entries()) if (each[i]) by_status[status] = each[i];
+        return { sessions, by_status, messages };
+      }),
+
+    eventsAfter: (id, seq, limit) =>
+      verb('eventsAfter', async (redis) => {
+        if (limit <= 0) return [];
+        const texts = await redis.run(scripts.eventsAfter, [own(id, 'record'), own(id, 'log')], [seq, limit]);
+        return texts === null ? undefined : parsed<LogEvent>(texts);
+      }),
+
+    messagesAfter: (id, seq, limit) =>
+      verb('messagesAfter', async (redis) =>
+        parsed<Message>(await redis.send('ZRANGEBYSCORE', own(id, 'messages'), `(${seq}`, '+inf', 'LIMIT', 0, limit)),
+      ),
+
+    findMessage: (id, message_id) =>
+      verb('findMessage', async (redis) => {
+        const text = await redis.run(scripts.findMessage, [own(id, 'messages'), own(id, 'message_ids')], [message_id]);
+        return typeof text === 'string' ? (JSON.parse(text) as Message) : undefined;
+      }),
+
+    dropMessages: (id) =>
+      verb('dropMessages', async (redis) => {
+        const state = (await redis.run(scripts.dropMessages, keysOf(id))) as State;
+        if (state[0]) await indexed(redis, 'after', id, state, 0);
+      }),
+
+    subscribe(id, run) {
+      // a function of its own: the same one may be given twice
+      const entry = () => run();
+      const entries = wakes.get(id) ?? new Set();
+      wakes.set(id, entries.add(entry));
+      return () => {
+        entries.delete(entry);
+        if (entries.size === 0 && wakes.get(id) === entries) wakes.delete(id);
+      };
+    },
+
+    due: (before, limit) =>
+      verb('due', async (redis) => {
+        for (let mends = 0; ; mends++) {
+          const ids = (await redis.send('ZRANGEBYSCORE', shared('due'), '-inf', before, 'LIMIT', 0, limit)) as string[];
+          const due = await stillDue(redis, ids, before);
+          if (due.length === ids.length || mends === maxMends) return due;
+        }
+      }),
+
+    beat: (nodeId, until) =>
+      verb('beat', async (redis) => {
+        await redis.send('ZADD', shared('nodes'), until, nodeId);
+      }),
+
+    nodes: (now) =>
+      verb('nodes', async (redis) => {
+        await redis.send('ZREMRANGEBYSCORE', shared('nodes'), '-inf', `(${now}`);
+        return (await redis.send('ZRANGE', shared('nodes'), 0, -1)) as string[];
+      }),
+
+    ping: () => verb('ping', async (redis) => void (await redis.send('EXISTS', all))),
+
+    async close() {
+      closed = true;
+      stopWaking();
+      link.close();
+      listener.close();
+      wakes.clear();
+    },
+  };
+  return store;
+};

@@ -1,0 +1,229 @@
+import { expect, onTestFinished, test } from 'vitest';
+import { startGateway as start } from '../../src/gateway.ts';
+import { makeLog } from '../../src/log.ts';
+import type { StoreProvider } from '../../src/sessions/ports.ts';
+import { memoryStore } from '../../src/store/memory.ts';
+import { registerStoreProvider } from '../../src/store/open.ts';
+import { connectService, TestClient } from '../support/client.ts';
+import { ManualClock } from '../support/clock.ts';
+import { testConfig } from '../support/gateway.ts';
+import { rest } from '../support/http-service.ts';
+import { FakeRooms } from '../support/rooms.ts';
+
+/** Nodes in this process that share one storage and one LiveKit; each has a clock of its own, so that one may stop. */
+function deployment() {
+  const store: StoreProvider = memoryStore();
+  let made = { dead: false };
+  registerStoreProvider('shared', async () => {
+    const own = made;
+    // what a dead node's storage tells it, nobody hears
+    return { ...store, subscribe: (id, wake) => store.subscribe(id, () => !own.dead && wake()) };
+  });
+  const clocks: ManualClock[] = [];
+  const rooms = new FakeRooms(() => Math.max(...clocks.map((clock) => clock.now())));
+  const node = async () => {
+    const clock = new ManualClock();
+    clocks.push(clock);
+    const life = { dead: false };
+    made = life;
+    const gateway = await start({
+      config: testConfig({ storage: { url: 'shared:' }, server: { port: 0, drain_s: 0 } }),
+      livekit: { apiKey: 'test', apiSecret: 'a-secret-of-at-least-32-characters', mode: 'create', serverUrl: rooms.url },
+      log: makeLog('silent'),
+      clock,
+      rooms,
+    });
+    let closed: Promise<void> | undefined;
+    const close = () => {
+      closed ??= gateway.close();
+      return closed;
+    };
+    onTestFinished(close);
+    const die = () => {
+      life.dead = true;
+    };
+    return { ...gateway, close, die, clock, api: `${gateway.url}/api/v1/sessions` };
+  };
+  /** Time passes on these nodes; the others stand still, as if they had died. */
+  const advance = async (ms: number, ...nodes: { clock: ManualClock }[]) => {
+    for (let left = ms; left > 0; left -= 1_000) for (const { clock } of nodes) await clock.advance(Math.min(left, 1_000));
+  };
+  return { store, rooms, node, advance };
+}
+const wish = { user_identity: 'ada', room: false, visibility: 'public' };
+
+test('a session made on one node is read, messaged, changed and watched over the other', async () => {
+  const { node } = deployment();
+  const [a, b] = [await node(), await node()];
+  const { body } = await rest(a.api, 'POST', wish);
+  const watcher = await TestClient.connect(b.url);
+  const begun = await watcher.ask({ type: 'WatchRequest', session_id: body.session_id });
+  expect(begun).toMatchObject({ type: 'WatchResponse', session: { status: 'Active', owner_id: 'ada' } });
+  expect((await rest(`${b.api}/${body.session_id}?user_identity=ada`)).body).toMatchObject({ session_id: body.session_id });
+  await rest(`${a.api}/${body.session_id}/messages`, 'POST', { role: 'user', content: 'over a' });
+  await rest(`${b.api}/${body.session_id}/messages`, 'POST', { role: 'user', content: 'over b' });
+  await rest(`${a.api}/${body.session_id}`, 'PATCH', { context_updates: { turn: 1 } });
+  await rest(`${a.api}/${body.session_id}`, 'DELETE');
+  await watcher.next('SessionEnded');
+  const seen = watcher.all.filter(({ ts }) => ts !== undefined);
+  expect(seen.map(({ type, content }) => content ?? type)).toEqual([
+    'over a',
+    'over b',
+    'SessionUpdated',
+    'SessionStatusChanged',
+    'SessionStatusChanged',
+    'SessionEnded',
+  ]);
+  expect(seen.map(({ seq }) => seq)).toEqual(seen.map((_, i) => begun.seq + 1 + i));
+});
+
+test('a session held by a socket of one node is ended over the other, and its client is told', async () => {
+  const { node } = deployment();
+  const [a, b] = [await node(), await node()];
+  const ada = await TestClient.connect(a.url);
+  const { session_id } = await ada.ask({ type: 'NewSessionRequest', ...wish });
+  expect((await rest(`${b.api}/${session_id}/terminate`, 'POST')).status).toBe(200);
+  expect(await ada.next('SessionEnded')).toMatchObject({ reason: 'client_ended' });
+  expect(a.holds()).toMatchObject({ live_sessions: 0 });
+  expect(await ada.ask({ type: 'NewSessionRequest', ...wish })).toMatchObject({ type: 'NewSessionResponse' });
+});
+
+test('a hundred messages over two nodes at once have a hundred places', async () => {
+  const { node } = deployment();
+  const nodes = [await node(), await node()];
+  const [{ api = '' } = {}] = nodes;
+  const { body } = await rest(api, 'POST', wish);
+  const answers = await Promise.all(
+    Array.from({ length: 100 }, (_, i) =>
+      rest(`${nodes[i % 2]?.api}/${body.session_id}/messages`, 'POST', { role: 'user', content: `${i}`, message_id: `m${i >> 1}` }),
+    ),
+  );
+  expect(answers.map(({ status }) => status)).toEqual(Array(100).fill(201));
+  expect(answers.filter((answer) => answer.body.duplicate)).toHaveLength(50);
+  expect(new Set(answers.map((answer) => answer.body.seq)).size).toBe(50);
+});
+
+test('of a node that died the sessions its sockets held end within 40 s, and those made over REST live on', async () => {
+  const { node, advance } = deployment();
+  const [a, b] = [await node(), await node()];
+  const onA = await TestClient.connect(a.url);
+  const held = await onA.ask({ type: 'NewSessionRequest', ...wish });
+  const onB = await TestClient.connect(b.url);
+  const heldByB = await onB.ask({ type: 'NewSessionRequest', ...wish });
+  const { body: free } = await rest(a.api, 'POST', wish);
+  const watcher = await TestClient.connect(b.url);
+  await watcher.ask({ type: 'WatchRequest', session_id: held.session_id });
+  // both beat: nothing happens
+  await advance(60_000, a, b);
+  expect((await rest(`${b.api}/${held.session_id}`)).body.status).toBe('Active');
+  // a pause that is shorter than its life changes nothing either
+  await advance(20_000, b);
+  await advance(20_000, a);
+  expect((await rest(`${b.api}/${held.session_id}`)).body.status).toBe('Active');
+
+  await advance(40_000, b);
+  expect(await watcher.next('SessionEnded')).toMatchObject({ session_id: held.session_id, reason: 'node_lost', by: 'gateway' });
+  for (const id of [heldByB.session_id, free.session_id]) expect((await rest(`${b.api}/${id}`)).body.status).toBe('Active');
+  expect(await rest(`${b.api}/${free.session_id}/messages`, 'POST', { role: 'user', content: 'on' })).toMatchObject({ status: 201 });
+});
+
+test('the services that a dead node reached are lost, and others take their places', async () => {
+  const { node, advance } = deployment();
+  const [a, b] = [await node(), await node()];
+  await connectService(a.url, 'asr-a', { metadata: { type: 'ASR' } });
+  const { body } = await rest(a.api, 'POST', { user_identity: 'ada', required_services: [{ type: 'ASR' }] });
+  expect(body).toMatchObject({ status: 'Ready', ready_services: ['asr-a'] });
+  const successor = await connectService(b.url, 'asr-b', { metadata: { type: 'ASR' } });
+  const watcher = await TestClient.connect(b.url);
+  await watcher.ask({ type: 'WatchRequest', session_id: body.session_id });
+  a.die();
+  await advance(50_000, b);
+  expect(await watcher.next('ServiceStatusChanged')).toMatchObject({
+    service_id: 'asr-a',
+    status: 'Disconnected',
+    error: 'the service is gone',
+  });
+  expect(await watcher.next('SessionDegraded')).toMatchObject({ missing: ['type=ASR'] });
+  expect(await successor.next('JoinRoomRequest')).toMatchObject({ session_id: body.session_id, resuming: true });
+  await watcher.next('SessionRestored');
+  expect((await rest(`${b.api}/${body.session_id}`)).body).toMatchObject({ health: 'ok', ready_services: ['asr-b'] });
+});
+
+test('each deadline has one effect, however many nodes find it', async () => {
+  const { node, advance, store, rooms } = deployment();
+  const nodes = [await node(), await node(), await node()];
+  const [{ api = '' } = {}] = nodes;
+  let deletions = 0;
+  const remove = rooms.remove.bind(rooms);
+  rooms.remove = (room) => {
+    deletions += 1;
+    return remove(room);
+  };
+  const { body } = await rest(api, 'POST', { user_identity: 'ada', required_services: [], ttl_hours: 0.05 });
+  await advance(185_000, ...nodes);
+  const log = await store.eventsAfter(body.session_id, 0, 100);
+  const count = (name: string) => log?.filter(({ type }) => type === name).length;
+  expect({ expiring: count('SessionExpiring'), ended: count('SessionEnded'), deletions }).toEqual({ expiring: 2, ended: 1, deletions: 1 });
+  expect((await rest(`${api}/${body.session_id}`)).body).toMatchObject({ status: 'Terminated', end_reason: 'ttl' });
+  // and one forgets it for all
+  await advance(3_602_000, ...nodes);
+  expect((await rest(`${api}/${body.session_id}`)).status).toBe(404);
+});
+
+test('a node that is stopped ends what its own sockets hold, and leaves the rest alone', async () => {
+  const { node } = deployment();
+  const [a, b] = [await node(), await node()];
+  const [onA, onB] = [await TestClient.connect(a.url), await TestClient.connect(b.url)];
+  const own = await onA.ask({ type: 'NewSessionRequest', ...wish });
+  const others = await onB.ask({ type: 'NewSessionRequest', ...wish });
+  const { body: free } = await rest(a.api, 'POST', wish);
+  // a word on the other's session makes it no session of this node
+  await rest(`${a.api}/${others.session_id}/messages`, 'POST', { role: 'user', content: 'hello' });
+  await a.close();
+  const read = async (id: string) => (await rest(`${b.api}/${id}`)).body;
+  expect(await read(own.session_id)).toMatchObject({ status: 'Terminated', end_reason: 'shutdown' });
+  for (const id of [others.session_id, free.session_id]) expect(await read(id)).toMatchObject({ status: 'Active' });
+  expect(await onB.ask({ type: 'AddMessageRequest', role: 'user', content: 'still here' })).toMatchObject({ type: 'AddMessageResponse' });
+});
+
+test('a service is no part of a session that a service of another node serves', async () => {
+  const { node } = deployment();
+  const [a, b] = [await node(), await node()];
+  // the first registration on either node
+  const serving = await connectService(a.url, 'asr');
+  const stranger = await connectService(b.url, 'tts');
+  const { body } = await rest(a.api, 'POST', { user_identity: 'ada', required_services: ['asr'] });
+  const { session_id } = body;
+  expect(await serving.ask({ type: 'GetSessionRequest', session_id })).toMatchObject({ ready_services: ['asr'] });
+  expect(await stranger.ask({ type: 'GetSessionRequest', session_id })).toMatchObject({ code: 'SESSION_NOT_FOUND' });
+  // nor is one that has its name there
+  const namesake = await connectService((await node()).url, 'asr');
+  expect(await namesake.ask({ type: 'GetSessionRequest', session_id })).toMatchObject({ code: 'SESSION_NOT_FOUND' });
+});
+
+test('a service reached by one node is told to leave, and its slot freed, when the session ends over the other', async () => {
+  const { node, rooms } = deployment();
+  const [a, b] = [await node(), await node()];
+  const asr = await connectService(a.url, 'asr', { max_sessions: 1 });
+  const { body } = await rest(a.api, 'POST', { user_identity: 'ada', required_services: ['asr'] });
+  await asr.next('JoinRoomRequest');
+  await rest(`${b.api}/${body.session_id}/terminate`, 'POST');
+  expect(await asr.next('LeaveRoomRequest')).toMatchObject({ reason: 'client_ended' });
+  await expect.poll(() => rooms.open.size).toBe(0);
+  await expect.poll(() => a.holds()).toMatchObject({ watched_rooms: 0, waiting: 0 });
+  const next = await rest(a.api, 'POST', { user_identity: 'bob', required_services: ['asr'] });
+  expect(next.body).toMatchObject({ status: 'Ready', ready_services: ['asr'] });
+});
+
+test('a session that waits on one node is served by a service of the other', async () => {
+  const { node, advance } = deployment();
+  const [a, b] = [await node(), await node()];
+  const { body } = await rest(`${a.api}?wait=none`, 'POST', { user_identity: 'ada', required_services: [{ type: 'ASR' }] });
+  expect(body).toMatchObject({ status: 'WaitingForServices' });
+  await advance(11_000, a, b);
+  const asr = await connectService(b.url, 'asr-b', { metadata: { type: 'ASR' } });
+  expect(await asr.next('JoinRoomRequest')).toMatchObject({ session_id: body.session_id });
+  await expect
+    .poll(async () => (await rest(`${a.api}/${body.session_id}`)).body)
+    .toMatchObject({ status: 'Ready', ready_services: ['asr-b'] });
+});

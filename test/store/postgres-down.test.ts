@@ -1,0 +1,227 @@
+import { describe, expect, onTestFinished, test, vi } from 'vitest';
+import { StorageError, type StoreProvider } from '../../src/sessions/ports.ts';
+import { tablePrefix } from '../../src/store/postgres.ts';
+import { ManualClock, settled } from '../support/clock.ts';
+import { describeWith, parts } from '../support/parts.ts';
+import { type Postgres, sharedPostgres } from '../support/postgres.ts';
+import { record } from './contract.ts';
+import { connect, freshPrefix, log, numbers, openStore, said, seqs } from './postgres-support.ts';
+
+const timeoutMs = 500;
+/** What a busy machine may add. */
+const slackMs = 1_000;
+/** Longer than the longest pause between two attempts to listen. */
+const patience = { timeout: 15_000 };
+
+/** The call ends in time, and in vain. */
+async function fails(call: Promise<unknown>): Promise<void> {
+  const began = performance.now();
+  await expect(call).rejects.toThrow(StorageError);
+  expect(performance.now() - began).toBeLessThan(timeoutMs + slackMs);
+}
+
+const everyCall = (store: StoreProvider): Promise<unknown>[] => [
+  store.saveSession(record('z'), 0, []),
+  store.loadSession('a'),
+  store.deleteSession('z'),
+  store.holderOf('a'),
+  store.listSessions({ limit: 1, offset: 0 }),
+  store.getStatistics(),
+  store.eventsAfter('a', 0, 1),
+  store.messagesAfter('a', 0, 1),
+  store.findMessage('a', 'm'),
+  store.dropMessages('z'),
+  store.due(0, 1),
+  store.ping(),
+];
+
+describeWith(parts.postgres)('postgres store', () => {
+  const server: () => Postgres = sharedPostgres();
+  const open = (options: Parameters<typeof openStore>[1] = {}) => openStore(server().url, { timeoutMs, ...options });
+
+  describe('whose server is down', () => {
+    const stopped = async () => {
+      onTestFinished(() => server().start());
+      await server().stop();
+    };
+
+    test('is made, fails every call in time, and works once the server is there', async () => {
+      await stopped();
+      const store = await open();
+      await Promise.all(everyCall(store).map(fails));
+      const wake = vi.fn();
+      store.subscribe('a', wake);
+      await server().start();
+      await store.saveSession(record('a'), 0, log('a', 1, 1));
+      expect(await store.loadSession('a')).toMatchObject({ version: 1 });
+      await vi.waitFor(() => expect(wake).toHaveBeenCalled(), patience);
+      wake.mockClear();
+      await store.saveSession(record('a', { version: 2 }), 1, []);
+      await vi.waitFor(() => expect(wake).toHaveBeenCalled());
+    });
+
+    test('after it was up, works again by itself', async () => {
+      const store = await open();
+      await store.saveSession(record('a'), 0, []);
+      // nothing is committed to it: only a new connection wakes
+      const wake = vi.fn();
+      store.subscribe('quiet', wake);
+      await stopped();
+      await Promise.all(everyCall(store).map(fails));
+      expect(wake).not.toHaveBeenCalled();
+      await server().start();
+      expect(await store.loadSession('a')).toMatchObject({ version: 1 });
+      await vi.waitFor(() => expect(wake).toHaveBeenCalled(), patience);
+    });
+
+    test('closes while it waits to listen again, and tries no more', async () => {
+      await stopped();
+      vi.useFakeTimers({ toFake: ['setTimeout', 'clearTimeout'] });
+      onTestFinished(() => void vi.useRealTimers());
+      const store = await open();
+      await expect(store.ping()).rejects.toThrow(StorageError);
+      await settled(100);
+      // the pause before the next attempt
+      expect(vi.getTimerCount()).toBe(1);
+      await store.close();
+      expect(vi.getTimerCount()).toBe(0);
+      await expect(store.ping()).rejects.toThrow(StorageError);
+    });
+  });
+
+  describe('whose server is frozen', () => {
+    const frozen = () => {
+      onTestFinished(() => server().thaw());
+      server().freeze();
+    };
+
+    test('fails every call in time, also those that wait for a connection, and works once it thaws', async () => {
+      const store = await open();
+      await store.saveSession(record('a'), 0, []);
+      frozen();
+      await Promise.all([...everyCall(store), ...everyCall(store)].map(fails));
+      await fails(store.loadSession('a'));
+      server().thaw();
+      expect(await store.loadSession('a')).toMatchObject({ version: 1 });
+    });
+
+    test('is made, and fails in time before it was ever there', async () => {
+      frozen();
+      const store = await open();
+      await Promise.all(everyCall(store).map(fails));
+      server().thaw();
+      await store.saveSession(record('a'), 0, []);
+    });
+
+    test('commits once what was saved during the frost and is saved again after it', async () => {
+      const store = await open();
+      await store.saveSession(record('a'), 0, log('a', 1, 1));
+      const second = record('a', { version: 2, claims: ['room:lobby'] });
+      const events = [said('a', 2), ...log('a', 3, 3)];
+      frozen();
+      await fails(store.saveSession(second, 1, events));
+      await fails(store.saveSession(second, 1, events));
+      server().thaw();
+      await store.saveSession(second, 1, events);
+      expect(await store.loadSession('a')).toEqual(second);
+      expect(seqs(await store.eventsAfter('a', 0, 10))).toEqual([1, 2, 3]);
+      expect(seqs(await store.messagesAfter('a', 0, 10))).toEqual([2]);
+    });
+
+    test.for(['is connected', 'connects'] as const)('closes in time while it %s, and leaves no connection', async (state) => {
+      const sockets = () => process.getActiveResourcesInfo().filter((name) => name === 'TCPSocketWrap').length;
+      const before = sockets();
+      const store = await open();
+      if (state === 'is connected') await Promise.all(everyCall(store));
+      frozen();
+      const call = fails(store.ping());
+      await settled();
+      expect(sockets()).toBeGreaterThan(before);
+      const began = performance.now();
+      await Promise.all([call, store.close()]);
+      expect(performance.now() - began).toBeLessThan(timeoutMs + slackMs);
+      await settled();
+      expect(sockets()).toBe(before);
+    });
+
+    test('finds that its listening connection is dead when it looks after it', async () => {
+      const clock = new ManualClock();
+      const store = await open({ clock });
+      await store.ping();
+      const wake = vi.fn();
+      store.subscribe('a', wake);
+      frozen();
+      await clock.advance(10_000);
+      // by then it has given the connection up
+      await fails(store.ping());
+      await fails(store.ping());
+      expect(wake).not.toHaveBeenCalled();
+      server().thaw();
+      await vi.waitFor(() => expect(wake).toHaveBeenCalled(), patience);
+    });
+  });
+
+  test('a commit that waits for another ends in time, and is not made later', async () => {
+    const keyPrefix = freshPrefix();
+    const store = await open({ keyPrefix });
+    await store.saveSession(record('a'), 0, []);
+    const sql = await connect(server().url);
+    await sql.query(`BEGIN; SELECT 1 FROM ${tablePrefix(keyPrefix)}sessions FOR UPDATE`);
+    await fails(store.saveSession(record('a', { version: 2 }), 1, []));
+    await sql.query('COMMIT');
+    const running = `pg_stat_activity WHERE state = 'active' AND query LIKE 'SELECT ${tablePrefix(keyPrefix)}save%'`;
+    await vi.waitFor(async () => expect((await sql.query(`SELECT 1 FROM ${running}`)).rowCount).toBe(0));
+    expect(await store.loadSession('a')).toMatchObject({ version: 1 });
+  });
+
+  test('a commit whose connection is killed in the middle fails as a whole, and can be repeated', async () => {
+    const keyPrefix = freshPrefix();
+    const store = await open({ keyPrefix, timeoutMs: 5_000 });
+    await store.saveSession(record('a'), 0, log('a', 1, 1));
+    const sql = await connect(server().url);
+    // the commit has written its record when it meets this claim
+    await sql.query(`BEGIN; INSERT INTO ${tablePrefix(keyPrefix)}claims VALUES ('room:lobby', 'b')`);
+    const second = record('a', { version: 2, claims: ['room:lobby'] });
+    const saved = expect(store.saveSession(second, 1, [said('a', 2)])).rejects.toThrow(StorageError);
+    const waiting = `pg_stat_activity WHERE wait_event_type = 'Lock' AND query LIKE 'SELECT ${tablePrefix(keyPrefix)}save%'`;
+    await vi.waitFor(async () => expect((await sql.query(`SELECT pg_terminate_backend(pid) FROM ${waiting}`)).rowCount).toBe(1));
+    await saved;
+    await sql.query('ROLLBACK');
+    expect(await store.loadSession('a')).toMatchObject({ version: 1 });
+    await store.saveSession(second, 1, [said('a', 2)]);
+    expect(seqs(await store.eventsAfter('a', 0, 10))).toEqual([1, 2]);
+    expect(seqs(await store.messagesAfter('a', 0, 10))).toEqual([2]);
+  });
+
+  test('a crash of the server under load loses no acknowledged commit, event or message', { timeout: 60_000 }, async () => {
+    const store = await open();
+    await store.ping();
+    const acknowledged = new Map<string, number>();
+    let total = 0;
+    let halfway = () => {};
+    const warm = new Promise<void>((resolve) => {
+      halfway = resolve;
+    });
+    const write = async (id: string) => {
+      for (let version = 1; ; version++) {
+        await store.saveSession(record(id, { version }), version - 1, [said(id, version)]);
+        acknowledged.set(id, version);
+        if (++total === 200) halfway();
+      }
+    };
+    const writers = numbers(1, 8).map((n) => expect(write(`s${n}`)).rejects.toThrow(StorageError));
+    onTestFinished(() => server().start());
+    await warm;
+    await server().crash();
+    await Promise.all(writers);
+    await server().start();
+    expect(acknowledged.size).toBe(8);
+    for (const [id, version] of acknowledged) {
+      const stored = (await store.loadSession(id))?.version ?? 0;
+      // one more may have been written whose answer was lost
+      expect([version, version + 1]).toContain(stored);
+      expect(seqs(await store.eventsAfter(id, 0, 1_000))).toEqual(numbers(1, stored));
+      expect(seqs(await store.messagesAfter(id, 0, 1_000))).toEqual(numbers(1, stored));
+    }
+  });
+});

@@ -1,0 +1,60 @@
+import { once } from 'node:events';
+import { type AddressInfo, connect, createServer, type Socket } from 'node:net';
+import { onTestFinished } from 'vitest';
+
+/** Lies between a client and a server on loopback, and does to their bytes what a bad moment would. */
+export class TcpProxy {
+  readonly port: number;
+  /** Looks at what the client sends, or at what the server answers. 'cut' ends both connections instead of passing it on; 'hold' keeps it back, and what follows it. */
+  rule: (from: 'client' | 'server', text: string) => 'pass' | 'cut' | 'hold' = () => 'pass';
+  readonly #held: (() => void)[] = [];
+
+  constructor(port: number) {
+    this.port = port;
+  }
+
+  static async before(target: number): Promise<TcpProxy> {
+    const sockets = new Set<Socket>();
+    const server = createServer((client) => {
+      const upstream = connect(target, '127.0.0.1');
+      const cut = () => {
+        client.destroy();
+        upstream.destroy();
+      };
+      for (const [from, source, sink] of [['client', client, upstream] as const, ['server', upstream, client] as const]) {
+        sockets.add(source);
+        let isHeld = false;
+        source.on('error', cut);
+        source.on('close', cut);
+        source.on('data', (data) => {
+          const what = proxy.rule(from, data.toString());
+          if (what === 'cut') cut();
+          else if (what === 'pass' && !isHeld) sink.write(data);
+          else {
+            isHeld = true;
+            proxy.#held.push(() => {
+              isHeld = false;
+              sink.write(data);
+            });
+          }
+        });
+      }
+    }).listen(0, '127.0.0.1');
+    onTestFinished(() => {
+      for (const socket of sockets) socket.destroy();
+      server.close();
+    });
+    await once(server, 'listening');
+    const proxy = new TcpProxy((server.address() as AddressInfo).port);
+    return proxy;
+  }
+
+  get holds(): boolean {
+    return this.#held.length > 0;
+  }
+
+  /** Passes on what was held back. */
+  release(): void {
+    for (const send of this.#held.splice(0)) send();
+  }
+}
