@@ -30,7 +30,10 @@ function holdsGoodText(value: unknown): boolean {
   return Object.entries(value).every(([key, inner]) => wellFormed.test(key) && holdsGoodText(inner));
 }
 
-export const httpUrl = z.url({ protocol: /^https?$/ }).max(2_048);
+export const httpUrl = z
+  .url({ protocol: /^https?$/ })
+  .max(2_048)
+  .refine((url) => !/^https?:\/\/[^/?#]*@/.test(url), 'must hold no user and no password');
 export const time = z.iso.datetime().describe('ISO-8601, UTC');
 export const milliseconds = z.number().int().min(0);
 

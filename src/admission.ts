@@ -23,14 +23,21 @@ export interface AdmissionConfig {
 /** Decides who may talk to the gateway at all, before anything of theirs is read. @returns why not; undefined: they may */
 export type Admission = (request: Pick<IncomingMessage, 'headers' | 'socket'>) => string | undefined;
 
+const loopbackName = /^(localhost|127\.0\.0\.1|\[::1\])(:\d+)?$/;
 const loopbackOrigin = /^https?:\/\/(localhost|127\.0\.0\.1|\[::1\])(:\d+)?$/;
 
 export function admission({ host, allowedOrigins, authWrittenOut }: AdmissionConfig): Admission {
   const boundToLoopback = isLoopbackHost(host);
   const protectedMode = !boundToLoopback && !authWrittenOut;
+  const allowedHosts = new Set(allowedOrigins.map((origin) => origin.replace(/^https?:\/\//, '')));
   return ({ headers, socket }) => {
     if (protectedMode && !isLoopback(socket.remoteAddress ?? '')) {
       return 'protected mode: the gateway listens on the network without authentication. Set AUTH_MODE (none to leave it open on purpose), or SERVER_HOST=127.0.0.1';
+    }
+    // a name of somebody else's that leads here: its pages would be of the same origin as the gateway, and send no Origin
+    const named = headers.host ?? '';
+    if ((boundToLoopback || protectedMode) && !loopbackName.test(named) && !allowedHosts.has(named)) {
+      return `the gateway may not be asked for as ${named.slice(0, 200)}: add its origin to server.allowed_origins`;
     }
     const { origin } = headers;
     if (origin === undefined || allowedOrigins.includes(origin) || (boundToLoopback && loopbackOrigin.test(origin))) return undefined;

@@ -1,6 +1,7 @@
 import { hostname } from 'node:os';
 import { parse, stringify } from 'smol-toml';
 import { z } from 'zod';
+import { isLoopbackHost } from './admission.ts';
 
 const number = z.coerce.number({ error: (issue) => (issue.code === 'invalid_type' ? 'must be a number' : undefined) });
 const level = z.enum(['fatal', 'error', 'warn', 'info', 'debug', 'trace', 'silent']);
@@ -259,6 +260,9 @@ export function warnings(config: Config): string[] {
   return [
     ...(server.workers > 1 ? [`server.workers=${server.workers}: more than one process needs shared storage; one runs`] : []),
     ...(vector.log_enabled ? ['VECTOR_LOG_ENABLED: the log is written to standard output only; let Vector read it there'] : []),
+    ...(auth.mode === undefined && !isLoopbackHost(server.host)
+      ? ['protected mode: it listens on the network, but serves only this machine; set AUTH_MODE=none to open it to everybody']
+      : []),
     ...(auth.mode === 'none' ? ['AUTH_MODE=none: whoever reaches this address may do everything'] : []),
     ...(livekit.api_secret !== undefined && livekit.api_secret.length < 32
       ? ['livekit.api_secret is shorter than 32 characters: good for development only']

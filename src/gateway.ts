@@ -1,5 +1,5 @@
 import { once } from 'node:events';
-import { createServer } from 'node:http';
+import { createServer, type RequestListener } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { getRequestListener } from '@hono/node-server';
 import type { Logger } from 'pino';
@@ -20,10 +20,12 @@ import { Dispatcher } from './services/dispatcher.ts';
 import { guard } from './services/guard.ts';
 import { Outbound } from './services/outbound.ts';
 import { Probes } from './services/probes.ts';
+import { GatewayError } from './sessions/errors.ts';
 import { Sessions } from './sessions/manager.ts';
 import { Foreign, Nodes } from './sessions/nodes.ts';
 import { Operations } from './sessions/operations.ts';
 import { type Clock, type Rooms, type SessionStore, StorageError } from './sessions/ports.ts';
+import type { Session } from './sessions/record.ts';
 import { handlers } from './socket/handlers.ts';
 import { LiveSessions } from './socket/live.ts';
 import { SocketServer } from './socket/server.ts';
@@ -65,16 +67,30 @@ export async function startGateway({ config, livekit, log, clock = systemClock, 
   });
 
   const outbound = outboundOf(config);
+  const store = await storeOf(config, clock, log);
   const server = createServer({ headersTimeout: 5_000, requestTimeout: 30_000, connectionsCheckingInterval: 1_000 });
+  const admit = admission({
+    host: config.server.host,
+    allowedOrigins: config.server.allowed_origins,
+    authWrittenOut: config.auth.mode !== undefined,
+  });
+  // until everything is in its place nobody is served, but nobody waits in vain either
+  let answer: RequestListener = (_, response) => response.writeHead(503, { 'retry-after': '1', connection: 'close' }).end();
+  server.on('request', (request, response) => {
+    const refusal = admit(request);
+    if (refusal === undefined) return answer(request, response);
+    response.writeHead(403, { 'content-type': 'application/json' });
+    response.end(JSON.stringify(new GatewayError('FORBIDDEN', refusal).body(clock.now())));
+  });
   server.listen(config.server.port, config.server.host);
-  await once(server, 'listening').catch((error: NodeJS.ErrnoException) => {
+  await once(server, 'listening').catch(async (error: NodeJS.ErrnoException) => {
+    await store.close();
     throw new ConfigError(`server.port: cannot listen on ${config.server.host}:${config.server.port} (${error.code})`);
   });
   const { port } = server.address() as AddressInfo;
 
   const name = gatewayName(config, port);
   const rooms = givenRooms ?? new LiveKitRooms({ ...livekit, publicUrl: config.livekit.public_url, gatewayName: name }, clock);
-  const store = await storeOf(config, clock, log);
   const storageType = config.storage.storage_type ?? nameOf(storageUrl(config.storage));
   const shared = storageType !== 'memory';
   const sessions = new Sessions({
@@ -112,11 +128,6 @@ export async function startGateway({ config, livekit, log, clock = systemClock, 
       joinTimeoutMs: config.microservices.join_timeout * 1_000,
       ttlMs: (config.session.default_expiry ?? config.session.ttl_hours * 3_600) * 1_000,
     },
-  });
-  const admit = admission({
-    host: config.server.host,
-    allowedOrigins: config.server.allowed_origins,
-    authWrittenOut: config.auth.mode !== undefined,
   });
   const { limits, heartbeat } = config;
   const sockets = new SocketServer({
@@ -164,9 +175,12 @@ export async function startGateway({ config, livekit, log, clock = systemClock, 
     }),
   });
 
-  const foreign = shared
-    ? new Foreign({ store, sessions, log, onForeign: (before, session) => dispatcher.followForeign(before, session) })
-    : undefined;
+  const followForeign = (before: Session | undefined, session: Session) => {
+    // a socket of another node holds it now
+    if (before?.node_id === nodeId && session.node_id !== nodeId) live.takenOver(session.session_id);
+    dispatcher.followForeign(before, session);
+  };
+  const foreign = shared ? new Foreign({ store, sessions, log, onForeign: followForeign }) : undefined;
   const nodes = foreign && new Nodes({ nodeId, store, sessions, foreign, clock, log });
   // on shared storage there may be sessions already
   await nodes?.round();
@@ -212,22 +226,8 @@ export async function startGateway({ config, livekit, log, clock = systemClock, 
     },
   });
   documents(app, version);
-  const answer = getRequestListener(app.fetch, { overrideGlobalObjects: false });
-  server.on('request', (request, response) => {
-    const refusal = admit(request);
-    if (refusal === undefined) return void answer(request, response);
-    response.writeHead(403, { 'content-type': 'application/json' });
-    response.end(
-      JSON.stringify({
-        error: 'Forbidden',
-        code: 'FORBIDDEN',
-        message: refusal,
-        timestamp: new Date(clock.now()).toISOString(),
-        retryable: false,
-      }),
-    );
-  });
-
+  const listener = getRequestListener(app.fetch, { overrideGlobalObjects: false });
+  answer = (request, response) => void listener(request, response);
   const host = config.server.host.includes(':') ? `[${config.server.host}]` : config.server.host;
   return {
     url: `http://${host}:${port}`,
@@ -241,7 +241,6 @@ export async function startGateway({ config, livekit, log, clock = systemClock, 
       await sockets.close();
       reconciler.close();
       leftovers.close();
-      nodes?.close();
       foreign?.close();
       probes.close();
       dispatcher.close();
@@ -249,6 +248,7 @@ export async function startGateway({ config, livekit, log, clock = systemClock, 
       server.closeAllConnections();
       await new Promise((closed) => server.close(closed));
       await outbound.close();
+      await nodes?.close();
       await store.close();
     },
   };

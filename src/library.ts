@@ -154,7 +154,7 @@ export function createSessionManager(options: SessionManagerOptions = {}): Sessi
     },
 
     async createSession({ user_id, ...wish }) {
-      const body = check(newSessionFields, { ...wish, user_identity: user_id, room: false }, 'createSession');
+      const body = check(newSessionFields, { ...wish, user_identity: check(identity, user_id, 'user_id'), room: false }, 'createSession');
       const { session } = await (await operations()).open(body, { link: 'none', token_policy: 'on_ready' });
       return session.session_id;
     },

@@ -33,6 +33,7 @@ function readConfig(name: string): ConfigFile {
   }
 }
 
+process.stdout.on('error', (error: NodeJS.ErrnoException) => process.exit(error.code === 'EPIPE' ? 0 : 1));
 const say = (text: string): void => void process.stdout.write(`${text}\n`);
 
 /** Asks a running gateway and prints its list, a line each. */
@@ -40,7 +41,10 @@ async function list(what: 'microservices' | 'sessions', columns: readonly string
   const response = await fetch(`${url}/api/v1/${what}`).catch((error: Error) => {
     throw new ConfigError(`--url ${url}: no gateway answers there (${(error.cause as { code?: string })?.code ?? error.message})`);
   });
-  const body = (await response.json()) as { items?: Record<string, unknown>[]; message?: string };
+  const body = (await response.json().catch(() => ({ message: 'what answers there is no gateway' }))) as {
+    items?: Record<string, unknown>[];
+    message?: string;
+  };
   if (!body.items) throw new ConfigError(`--url ${url}: ${body.message}`);
   const rows = [columns, ...body.items.map((item) => columns.map((column) => String(item[column] ?? '-')))];
   const widths = columns.map((_, i) => Math.max(...rows.map((row) => (row[i] ?? '').length)));

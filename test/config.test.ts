@@ -94,7 +94,11 @@ test("the documents' development.toml works as written, and says what has no eff
     livekit: { server_url: 'http://localhost:7880', api_key: 'devkey', api_secret: 'secret' },
     logging: { level: 'debug', format: 'json' },
   });
-  expect(warnings(config)).toEqual([expect.stringContaining('server.workers=4'), expect.stringContaining('api_secret')]);
+  expect(warnings(config)).toEqual([
+    expect.stringContaining('server.workers=4'),
+    expect.stringContaining('protected mode'),
+    expect.stringContaining('api_secret'),
+  ]);
 });
 
 test("the documents' environment works as written, and says what has no effect", () => {

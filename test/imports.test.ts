@@ -19,7 +19,7 @@ const mayImport: Record<string, readonly string[]> = {
 
   'src/admission.ts': [],
   'src/clock.ts': ['src/sessions'],
-  'src/config.ts': [],
+  'src/config.ts': ['src/admission.ts'],
   'src/log.ts': [],
   'src/version.ts': [],
   'src/workspace.ts': ['src/sessions'],

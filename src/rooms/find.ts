@@ -109,8 +109,14 @@ async function startLiveKit(
   };
   // its own group: Ctrl-C in the terminal must not end it before the gateway has deleted its rooms
   const child = spawn(binary, ['--config-body', JSON.stringify(config)], { stdio: 'ignore', detached: true });
+  // whatever ends this process, its server does not stay behind
+  const onExit = () => child.kill('SIGKILL');
+  process.once('exit', onExit);
   const ended = new Promise<void>((done) => {
-    child.once('exit', () => done());
+    child.once('exit', () => {
+      process.removeListener('exit', onExit);
+      done();
+    });
     child.once('error', () => done());
   });
   const url = `ws://localhost:${port}`;

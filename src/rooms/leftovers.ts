@@ -60,8 +60,12 @@ export class Leftovers {
     try {
       for (const { name, metadata } of await rooms.list()) {
         if (!(await this.#isLeftover(name, metadata))) continue;
-        await rooms.remove({ name });
-        log.info({ room: name }, 'leftover room deleted');
+        // one that resists must not keep the others
+        const error = await rooms.remove({ name }).catch((err: unknown) => err);
+        log.info(
+          { room: name, ...(error !== undefined && { err: error }) },
+          error === undefined ? 'leftover room deleted' : 'leftover room resists',
+        );
       }
     } catch (err) {
       if (!(err instanceof RoomsError)) log.error({ err }, 'leftover sweep failed');

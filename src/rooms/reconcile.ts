@@ -34,6 +34,8 @@ export class Reconciler {
   readonly #byRoom = new Map<string, string>();
   readonly #parts: ReconcilerParts;
   readonly #stop: () => void;
+  /** Rooms that are due, the longest due last: it is looked at next. */
+  #queue: Watched[] = [];
   #calls = 0;
 
   constructor(parts: ReconcilerParts) {
@@ -53,7 +55,10 @@ export class Reconciler {
     if (!watched) return;
     watched.nextAt = 0;
     if (watched.looking) watched.rung = true;
-    else if (this.#calls < maxCalls) void this.#look(watched);
+    else {
+      this.#queue.push(watched);
+      this.#fill();
+    }
   }
 
   /** How many rooms it looks at. */
@@ -80,10 +85,19 @@ export class Reconciler {
 
   #sweep(): void {
     const now = this.#parts.clock.now();
-    for (const watched of this.#watched.values()) {
-      if (watched.nextAt > now || watched.looking) continue;
-      if (this.#calls >= maxCalls) return;
-      void this.#look(watched);
+    if (this.#queue.length === 0) {
+      const due = [...this.#watched.values()].filter((watched) => watched.nextAt <= now && !watched.looking);
+      this.#queue = due.sort((a, b) => b.nextAt - a.nextAt);
+    }
+    this.#fill();
+  }
+
+  /** Begins as many looks as may be under way. */
+  #fill(): void {
+    while (this.#calls < maxCalls) {
+      const watched = this.#queue.pop();
+      if (!watched) return;
+      if (!watched.looking && this.#watched.get(watched.session.session_id) === watched) void this.#look(watched);
     }
   }
 
@@ -107,6 +121,7 @@ export class Reconciler {
       watched.looking = false;
       watched.nextAt = watched.rung ? 0 : clock.now() + everyMs(watched.session);
       watched.rung = false;
+      this.#fill();
     }
   }
 }

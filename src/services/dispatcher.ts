@@ -55,6 +55,7 @@ export class Dispatcher implements Offers {
   }
 
   async dispatch(session: Session): Promise<void> {
+    if (isEnded(session)) return;
     const offers: Offer[] = [];
     const busy: string[] = [];
     // LiveKit throws out the first holder of an identity: neither the user's nor one already there
@@ -141,12 +142,15 @@ export class Dispatcher implements Offers {
   followForeign(before: Session | undefined, session: Session): void {
     const id = session.session_id;
     const reason = session.ended?.reason ?? 'the session goes on without it';
-    const active = new Set(assignments(session).map((a) => a.assignment_id));
+    const active = new Map(assignments(session).map((a) => [a.assignment_id, a.node_id]));
     const leaving = new Set(session.leaving.map((a) => a.assignment_id));
     const known = before ? [...assignments(before), ...before.leaving] : [];
     for (const assignment of known) {
       const { assignment_id, node_id } = assignment;
-      if (node_id !== this.#parts.nodeId || active.has(assignment_id)) continue;
+      if (node_id !== this.#parts.nodeId) continue;
+      // it moved to another node together with its service: the slot here is free
+      if (active.get(assignment_id) !== undefined && active.get(assignment_id) !== node_id) this.release(id, assignment);
+      if (active.has(assignment_id)) continue;
       const wasLeaving = before?.leaving.some((a) => a.assignment_id === assignment_id) === true;
       if (!wasLeaving) this.leave(id, assignment, reason);
       if (!leaving.has(assignment_id)) this.release(id, assignment);
@@ -157,7 +161,7 @@ export class Dispatcher implements Offers {
   /** Cannot reject. */
   async #dispatchForeign(session: Session): Promise<void> {
     try {
-      if (!isEnded(session) && session.status !== 'Creating') await this.dispatch(session);
+      if (session.status !== 'Creating') await this.dispatch(session);
     } catch (err) {
       this.#parts.log.debug({ err, session_id: session.session_id }, 'another node was faster');
     }
@@ -198,29 +202,42 @@ export class Dispatcher implements Offers {
     for (const { session_id, assignment_id } of holds) {
       try {
         const { service_id, incarnation } = instance;
-        await sessions.apply(session_id, { type: 'ServiceBack', assignment_id, service_id, incarnation, node_id: this.#parts.nodeId });
+        await sessions.apply(session_id, {
+          type: 'ServiceBack',
+          assignment_id,
+          service_id,
+          incarnation,
+          node_id: this.#parts.nodeId,
+          ...(again && { again }),
+        });
         keep.push(assignment_id);
-      } catch {
-        instance.slots.delete(assignment_id);
-        release.push(assignment_id);
+      } catch (error) {
+        // a storage that does not answer says nothing of what is held
+        if (error instanceof GatewayError) {
+          instance.slots.delete(assignment_id);
+          release.push(assignment_id);
+        } else keep.push(assignment_id);
       }
     }
     for (const [assignment_id, session_id] of before) {
       if (keep.includes(assignment_id)) continue;
-      await sessions.tell(session_id, { type: 'ServiceFailed', assignment_id, error: 'the service registered again without it' });
+      const error = 'the service registered again without it';
+      const { incarnation = 0 } = old ?? {};
+      await sessions.tell(session_id, { type: 'ServiceFailed', assignment_id, error, incarnation, node_id: this.#parts.nodeId });
     }
     return { instance, keep, release };
   }
 
   /** Offers a service to those who wait for what it is, the longest waiting first. Cannot reject. */
   async offerWaiting(instance: Instance): Promise<void> {
+    if (!hasFreeSlot(instance)) return;
     for (const sessionId of this.#waiting.for(instance)) {
-      if (!hasFreeSlot(instance)) return;
       try {
         await this.dispatch(await this.#parts.sessions.get(sessionId));
       } catch (err) {
         this.#parts.log.warn({ err, session_id: sessionId }, 'waiting session could not be offered');
       }
+      if (!hasFreeSlot(instance)) return;
     }
   }
 

@@ -31,9 +31,18 @@ export class WaitingList {
     }
   }
 
-  /** Sessions that wait for something this service is, the longest waiting first. */
-  for(instance: Instance): string[] {
-    const found = [...this.#byWant.values()].filter(({ want }) => matches(instance, want)).flatMap(({ sessions }) => [...sessions]);
-    return [...new Set(found.sort(([, a], [, b]) => a - b).map(([id]) => id))];
+  /** Sessions that wait for something this service is, the longest waiting first; one that waits for two such things may come twice. */
+  *for(instance: Instance): Generator<string> {
+    // each list is in the order of its turns: they are merged as far as somebody asks
+    const lists = [...this.#byWant.values()].filter(({ want }) => matches(instance, want)).map(({ sessions }) => sessions.entries());
+    const heads = lists.map((list) => list.next().value);
+    for (;;) {
+      let first = -1;
+      for (const [i, head] of heads.entries()) if (head && (first < 0 || head[1] < (heads[first]?.[1] ?? 0))) first = i;
+      const head = heads[first];
+      if (!head) return;
+      heads[first] = lists[first]?.next().value;
+      yield head[0];
+    }
   }
 }

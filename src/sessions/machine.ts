@@ -37,12 +37,13 @@ export type Input =
   | { type: 'Declined'; assignment_id: string; error: string; unsure?: boolean; retry_after_ms?: number }
   /** `incarnation` absent: said by somebody else in the service's name, which is taken where nobody authenticates. */
   | { type: 'ServiceReady'; service_id: string; assignment_id?: string; incarnation?: number; node_id?: string }
-  | { type: 'ServiceFailed'; assignment_id: string; error: string }
+  /** `incarnation`, `node_id`: of the registration it is said of; absent: of whoever holds it. */
+  | { type: 'ServiceFailed'; assignment_id: string; error: string; incarnation?: number; node_id?: string }
   | { type: 'ServiceLeft'; assignment_id: string; clean: boolean }
   /** The service's socket went without a word. */
-  | { type: 'ServiceGone'; assignment_id: string; incarnation: number }
+  | { type: 'ServiceGone'; assignment_id: string; incarnation: number; node_id?: string }
   /** The service registered again and still holds this. */
-  | { type: 'ServiceBack'; assignment_id: string; service_id: string; incarnation: number; node_id?: string }
+  | { type: 'ServiceBack'; assignment_id: string; service_id: string; incarnation: number; node_id?: string; again?: true }
   | { type: 'RoomSeen'; participants: readonly Participant[] }
   | { type: 'RoomGone' }
   /** LiveKit has been out of reach for too long. */
@@ -180,16 +181,15 @@ const rules: { [T in Input['type']]: Rule<T> } = {
     );
     const assignment = requirement?.assignment;
     if (!assignment || assignment.service_id !== service_id) return notHeld;
-    if (incarnation !== undefined && incarnation !== assignment.incarnation) return notHeld;
-    // each node counts its own registrations
-    if (node_id !== undefined && assignment.node_id !== undefined && node_id !== assignment.node_id) return notHeld;
+    if (incarnation !== undefined && isAnother(assignment, incarnation, node_id)) return notHeld;
     if (assignment.status === 'Ready') return nothing;
     gate.ready(d, requirement, assignment);
   },
 
-  ServiceFailed(d, { assignment_id, error }) {
+  ServiceFailed(d, { assignment_id, error, incarnation, node_id }) {
     const held = holderOf(d, assignment_id);
     if (!held) return left(d, assignment_id) ? undefined : notHeld;
+    if (incarnation !== undefined && isAnother(held.assignment, incarnation, node_id)) return nothing;
     gate.failed(d, held.requirement, error);
   },
 
@@ -201,16 +201,17 @@ const rules: { [T in Input['type']]: Rule<T> } = {
     gate.failed(d, held.requirement, clean ? 'the service left' : 'the service left in disorder');
   },
 
-  ServiceGone(d, { assignment_id, incarnation }) {
+  ServiceGone(d, { assignment_id, incarnation, node_id }) {
     const held = holderOf(d, assignment_id);
     if (!held) return left(d, assignment_id) ? undefined : nothing;
-    if (held.assignment.incarnation !== incarnation) return nothing;
+    if (isAnother(held.assignment, incarnation, node_id)) return nothing;
     gate.suspected(d, held.requirement, held.assignment, 'socket');
   },
 
-  ServiceBack(d, { assignment_id, service_id, incarnation, node_id }) {
+  ServiceBack(d, { assignment_id, service_id, incarnation, node_id, again }) {
     const held = holderOf(d, assignment_id);
-    if (held?.assignment.service_id !== service_id || held.assignment.status === 'Offered') return notHeld;
+    // an offer that nobody has accepted is held by nobody, but for a service that was never away
+    if (held?.assignment.service_id !== service_id || (held.assignment.status === 'Offered' && !again)) return notHeld;
     if (node_id !== undefined) held.assignment.node_id = node_id;
     gate.returned(d, held.assignment, incarnation);
   },
@@ -239,8 +240,9 @@ const rules: { [T in Input['type']]: Rule<T> } = {
   },
 
   LiveKitLost(d) {
-    if (!d.s.room || isEnded(d.s)) return nothing;
-    terminate(d, 'livekit_error');
+    // one that was never reached for this room is not lost
+    if (!d.s.room?.seen || isEnded(d.s)) return nothing;
+    terminate(d, 'livekit_error', 'gateway', { code: 'LIVEKIT_ERROR', message: 'LiveKit has been out of reach for too long' });
   },
 
   Attached(d, { node_id }) {
@@ -370,6 +372,10 @@ function rested(requirement: Requirement, now: number): boolean {
   }
   return news;
 }
+
+/** Whether the assignment belongs to another registration; each node counts its own. */
+const isAnother = (assignment: Assignment, incarnation: number, node_id: string | undefined) =>
+  assignment.incarnation !== incarnation || (node_id !== undefined && assignment.node_id !== undefined && assignment.node_id !== node_id);
 
 /** Takes an assignment off the list of those that are leaving. */
 function left(d: Draft, assignment_id: string): boolean {

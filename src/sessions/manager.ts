@@ -24,6 +24,8 @@ const maxConflicts = 1_000;
 const sweepMs = 200;
 const sweepBatch = 1_000;
 
+const isNews = ({ type }: Input) => type === 'End' || type === 'ServiceGone' || type === 'ServiceLeft' || type === 'ServiceFailed';
+
 /** What to do about an end that nobody wanted. */
 const hints: Partial<Record<EndReason, string>> = {
   registration_timeout: 'a required service never registered: check its id, that it runs, and that it reaches the gateway',
@@ -51,6 +53,9 @@ export class Sessions {
   #offers: Offers | undefined;
   #stopSweep: (() => void) | undefined;
   #sweeping = false;
+  #isDown = false;
+  /** News that the storage could not take. */
+  readonly #unsaid = new Map<string, { id: string; input: Input }>();
 
   constructor(parts: SessionsParts) {
     this.#parts = parts;
@@ -164,6 +169,10 @@ export class Sessions {
     try {
       await this.apply(id, input);
     } catch (err) {
+      // news that nobody says again: it is kept until the storage answers
+      if (err instanceof StorageError && isNews(input)) {
+        this.#unsaid.set(`${id} ${input.type} ${'assignment_id' in input ? input.assignment_id : ''}`, { id, input });
+      }
       if (err instanceof GatewayError) this.#parts.log.debug({ session_id: id, input: input.type, code: err.code }, 'input refused');
       else this.#parts.log.error({ err, session_id: id, input: input.type }, 'input failed');
     }
@@ -178,7 +187,9 @@ export class Sessions {
       for (const watch of this.#watchers) watch(session);
       for (const event of events) this.#note(session, event);
     }
-    for (const effect of new Set(effects)) void this.#run(session, effect);
+    // one look for services is enough
+    const last = effects.findLastIndex((effect) => effect.do === 'dispatch');
+    for (const [i, effect] of effects.entries()) if (effect.do !== 'dispatch' || i === last) void this.#run(session, effect);
     return session;
   }
 
@@ -264,15 +275,31 @@ export class Sessions {
     await this.tell(session.session_id, { type: 'RoomDeleted' });
   }
 
+  /** Says what the storage could not take, now that it answers. @throws StorageError it does not */
+  async #sayAgain(): Promise<void> {
+    if (this.#unsaid.size === 0) return;
+    await this.#parts.store.ping();
+    const again = [...this.#unsaid].slice(0, sweepBatch);
+    for (const [key] of again) this.#unsaid.delete(key);
+    await Promise.all(again.map(([, { id, input }]) => this.tell(id, input)));
+  }
+
   /** Finds sessions with something due. One at a time: a slow store makes sweeps rarer, not more. */
   async #sweep(): Promise<void> {
     if (this.#sweeping) return;
     this.#sweeping = true;
     try {
+      await this.#sayAgain();
       const due = await this.#parts.store.due(this.#parts.clock.now(), sweepBatch);
       await Promise.all(due.map((id) => this.tell(id, { type: 'Tick' })));
+      if (this.#isDown) this.#parts.log.info('the storage answers again');
+      this.#isDown = false;
     } catch (err) {
-      this.#parts.log.error({ err }, 'deadline sweep failed');
+      // once, not at every sweep
+      if (!(err instanceof StorageError)) this.#parts.log.error({ err }, 'deadline sweep failed');
+      else if (!this.#isDown)
+        this.#parts.log.error({ reason: err.message }, 'the storage does not answer: deadlines and requests wait for it');
+      this.#isDown = err instanceof StorageError;
     } finally {
       this.#sweeping = false;
     }

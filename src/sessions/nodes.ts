@@ -1,11 +1,13 @@
 import type { Logger } from 'pino';
 import type { Sessions } from './manager.ts';
 import type { Clock, SessionStore } from './ports.ts';
-import { assignments, isEnded, type Session } from './record.ts';
+import { assignments, type Session } from './record.ts';
 
 const beatMs = 10_000;
 const livesMs = 30_000;
 const page = 100;
+/** Sessions of a dead node that are told at once. */
+const batch = 100;
 
 interface NodesParts {
   nodeId: string;
@@ -18,48 +20,79 @@ interface NodesParts {
 
 /**
  * Shows the other nodes that this one lives. Ends the sessions whose socket was held by a node that does not live any more, and
- * tells the others that the services it reached are out of reach.
- * `close` stops it.
+ * tells the others that the services it reached are out of reach. `close` stops it.
  */
 export class Nodes {
   readonly #parts: NodesParts;
-  readonly #stop: () => void;
-  #running = false;
+  readonly #stops: (() => void)[];
+  #beatAt: number;
+  /** Before this time nobody is held for dead. */
+  #judgeFrom = 0;
+  #looking = false;
 
   constructor(parts: NodesParts) {
     this.#parts = parts;
-    this.#stop = parts.clock.every(beatMs, () => void this.round());
+    this.#beatAt = parts.clock.now();
+    this.#stops = [parts.clock.every(beatMs, () => void this.#beat()), parts.clock.every(beatMs, () => void this.#look())];
   }
 
-  close(): void {
-    this.#stop();
+  /** Says as well that this node lives no longer, where the storage answers. */
+  async close(): Promise<void> {
+    for (const stop of this.#stops) stop();
+    const { store, nodeId, log } = this.#parts;
+    await store.beat(nodeId, 0).catch((err) => log.warn({ err }, 'the last sign of life failed'));
   }
 
   /** One sign of life and one look at the others. Cannot reject. */
   async round(): Promise<void> {
-    if (this.#running) return;
-    this.#running = true;
-    const { store, nodeId, clock, sessions, log } = this.#parts;
+    await this.#beat();
+    await this.#look();
+  }
+
+  /** Apart from the looks: one that takes long must not cost this node its life. */
+  async #beat(): Promise<void> {
+    const { store, nodeId, clock, log } = this.#parts;
     try {
       await store.beat(nodeId, clock.now() + livesMs);
-      const alive = new Set(await store.nodes(clock.now()));
-      for await (const session of unended(store)) {
-        this.#parts.foreign.see(session);
-        const { session_id } = session;
-        if (session.link === 'attached' && session.node_id !== undefined && !alive.has(session.node_id)) {
-          await sessions.tell(session_id, { type: 'End', reason: 'node_lost', by: 'gateway' });
-          continue;
-        }
-        for (const { assignment_id, incarnation, node_id } of assignments(session)) {
-          if (node_id === undefined || alive.has(node_id)) continue;
-          await sessions.tell(session_id, { type: 'ServiceGone', assignment_id, incarnation });
-        }
-      }
     } catch (err) {
-      log.warn({ err }, 'sign of life failed: the storage does not answer');
-    } finally {
-      this.#running = false;
+      return log.warn({ err }, 'sign of life failed: the storage does not answer');
     }
+    // who could not beat for a while saw nobody beat: the others get time to show themselves
+    if (clock.now() - this.#beatAt > beatMs * 1.5) this.#judgeFrom = clock.now() + livesMs;
+    this.#beatAt = clock.now();
+  }
+
+  async #look(): Promise<void> {
+    if (this.#looking) return;
+    this.#looking = true;
+    const { store, clock, foreign, log } = this.#parts;
+    try {
+      await foreign.turn();
+      const alive = new Set(await store.nodes(clock.now()));
+      let tells: Promise<void>[] = [];
+      for await (const session of unended(store)) {
+        foreign.see(session);
+        if (clock.now() >= this.#judgeFrom) tells.push(...this.#judge(session, alive));
+        if (tells.length >= batch) tells = await Promise.all(tells).then(() => []);
+      }
+      await Promise.all(tells);
+    } catch (err) {
+      log.warn({ err }, 'the other nodes could not be looked at: the storage does not answer');
+    } finally {
+      this.#looking = false;
+    }
+  }
+
+  #judge(session: Session, alive: ReadonlySet<string>): Promise<void>[] {
+    const { sessions } = this.#parts;
+    const { session_id, link, node_id: holder } = session;
+    if (link === 'attached' && holder !== undefined && !alive.has(holder)) {
+      return [sessions.tell(session_id, { type: 'End', reason: 'node_lost', by: 'gateway' })];
+    }
+    const gone = assignments(session).filter(({ node_id }) => node_id !== undefined && !alive.has(node_id));
+    return gone.map(({ assignment_id, incarnation, node_id }) =>
+      sessions.tell(session_id, { type: 'ServiceGone', assignment_id, incarnation, ...(node_id !== undefined && { node_id }) }),
+    );
   }
 }
 
@@ -71,10 +104,22 @@ interface ForeignParts {
   onForeign(before: Session | undefined, session: Session): void;
 }
 
+interface Known {
+  session: Session;
+  unsubscribe: () => void;
+  looking: boolean;
+  again: boolean;
+}
+
 /** Shows this node the sessions that other nodes change on shared storage. `close` ends its subscriptions. */
 export class Foreign {
   readonly #parts: ForeignParts;
-  readonly #known = new Map<string, { session: Session; unsubscribe: () => void }>();
+  readonly #known = new Map<string, Known>();
+  /** Ended in this round or the one before: what was read of them earlier says nothing any more. */
+  #ended = new Set<string>();
+  #endedBefore = new Set<string>();
+  /** Could not be read when they changed. */
+  #missed = new Set<string>();
   #closed = false;
 
   constructor(parts: ForeignParts) {
@@ -88,10 +133,21 @@ export class Foreign {
     this.#known.clear();
   }
 
+  /** A new round begins: looks once more at what could not be read. */
+  async turn(): Promise<void> {
+    this.#endedBefore = this.#ended;
+    this.#ended = new Set();
+    const missed = [...this.#missed];
+    this.#missed.clear();
+    await Promise.all(missed.map((id) => this.#look(id)));
+  }
+
   /** A record as another node may have written it. One that is not newer than what is known here says nothing. */
   see(session: Session): void {
-    const before = this.#known.get(session.session_id)?.session;
-    if (this.#closed || (before && before.version >= session.version)) return;
+    const id = session.session_id;
+    const before = this.#known.get(id)?.session;
+    if (this.#closed || this.#ended.has(id) || this.#endedBefore.has(id)) return;
+    if (before && before.version >= session.version) return;
     // the watchers come back to #note
     this.#parts.sessions.show(session);
     this.#parts.onForeign(before, session);
@@ -104,28 +160,53 @@ export class Foreign {
     if (session.status === 'Terminated') {
       known?.unsubscribe();
       this.#known.delete(id);
+      this.#ended.add(id);
     } else if (known) known.session = session;
-    else if (!this.#closed) this.#known.set(id, { session, unsubscribe: this.#parts.store.subscribe(id, () => void this.#look(id)) });
+    else if (!this.#closed) {
+      const unsubscribe = this.#parts.store.subscribe(id, () => void this.#look(id));
+      this.#known.set(id, { session, unsubscribe, looking: false, again: false });
+    }
   }
 
   /** Cannot reject. */
   async #look(id: string): Promise<void> {
+    const known = this.#known.get(id);
+    if (!known) return;
+    known.again = known.looking;
+    if (known.looking) return;
+    known.looking = true;
     try {
-      const session = await this.#parts.store.loadSession(id);
-      if (session) this.see(session);
+      do {
+        known.again = false;
+        const session = await this.#parts.store.loadSession(id);
+        this.see(session ?? forgotten(known.session));
+      } while (known.again);
     } catch (err) {
+      this.#missed.add(id);
       this.#parts.log.warn({ err, session_id: id }, 'a session could not be looked at; the next round does');
+    } finally {
+      known.looking = false;
     }
   }
 }
 
-/** Every session that has not ended, the newest first. @throws StorageError */
-export async function* unended(store: Pick<SessionStore, 'listSessions'>): AsyncGenerator<Session> {
-  let before: { created_at: number; session_id: string } | undefined;
-  for (;;) {
-    const found = await store.listSessions({ limit: page, offset: 0, before });
-    for (const session of found) if (!isEnded(session)) yield session;
-    before = found.at(-1);
-    if (found.length < page) return;
+/** What is left of a record that is gone: an end that nobody here saw. */
+const forgotten = (session: Session): Session => ({
+  ...session,
+  version: session.version + 1,
+  status: 'Terminated',
+  leaving: [],
+  requirements: session.requirements.map(({ assignment: _, ...requirement }) => requirement),
+});
+
+/** Every session that has not ended, status by status, the newest first. @throws StorageError */
+async function* unended(store: Pick<SessionStore, 'listSessions'>): AsyncGenerator<Session> {
+  for (const status of ['Creating', 'WaitingForServices', 'Ready', 'Active'] as const) {
+    for (let before: { created_at: number; session_id: string } | undefined; ; ) {
+      const found = await store.listSessions({ status, limit: page, offset: 0, before });
+      yield* found;
+      before = found.at(-1);
+      if (found.length < page) break;
+    }
   }
 }

@@ -125,8 +125,10 @@ export class Operations {
 
   /** One page of the caller's own sessions, or for the operator of everybody's. */
   async list(caller: Caller, { status, tags, limit, offset, cursor }: ListWish) {
+    // somebody without a name owns nothing
+    if (!caller.operator && caller.user === undefined) return { items: [] };
     const before = cursor === undefined ? undefined : placeOf(cursor);
-    const owner_id = caller.operator ? undefined : (caller.user ?? '');
+    const owner_id = caller.operator ? undefined : caller.user;
     // one more than asked for says whether there is more
     const found = await this.#parts.store.listSessions({ owner_id, status, tags, limit: limit + 1, offset, before });
     const last = found[limit - 1];

@@ -73,6 +73,7 @@ export class Cursor {
         if (this.#stopped) return;
         const made = dress(event);
         const dressed = made instanceof Promise ? await made : made;
+        if (this.#stopped) return;
         if (dressed) connection.send(dressed);
         seq = this.#seq = event.seq;
         if (!dressed || event.type === 'SessionEnded') {

@@ -73,6 +73,8 @@ export function handlers(parts: HandlerParts): Handlers {
     Ping: ({ t }) => answer('Pong', { ...(t !== undefined && { t }), server_time: new Date(clock.now()).toISOString() }),
 
     async NewSessionRequest({ type: _, id, ...body }, peer): Promise<typeof later> {
+      // a storage that was emptied does not hold the socket for ever
+      if (peer.sessionId !== undefined && !(await parts.store.loadSession(peer.sessionId))) live.release(peer);
       if (peer.sessionId !== undefined) throw new GatewayError('SESSION_ALREADY_EXISTS', 'Session already exists on this socket');
       // the live entry before the record: whatever happens in between, the socket's end finds it
       const bind = (sessionId: string) => live.bind(sessionId, peer, body.user_identity);

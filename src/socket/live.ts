@@ -27,6 +27,14 @@ export class LiveSessions {
     connection.owner = owner;
   }
 
+  /** A socket of another node holds the session now: the one that held it here is closed, which does not end the session. */
+  takenOver(sessionId: string): void {
+    const holder = this.#bySession.get(sessionId);
+    if (!holder) return;
+    this.release(holder);
+    holder.close(Close.TakenOver);
+  }
+
   /** Sends what may be lost to the socket that holds the session. */
   tell(sessionId: string, notice: Notice): void {
     const connection = this.#bySession.get(sessionId);

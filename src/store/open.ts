@@ -42,7 +42,7 @@ export function storageUrl({ url, storage_type, connection_string }: StorageWish
 }
 
 /** The provider's name in a URL. */
-export const nameOf = (url: string) => providerOf(url.split(':')[0] ?? '');
+export const nameOf = (url: string) => providerOf(/^[a-z][a-z0-9+.-]*(?=:)/i.exec(url)?.[0] ?? '');
 
 /**
  * Makes the provider that a wish asks for. Does not fail because the storage is down.
@@ -53,7 +53,8 @@ export async function openStore(wish: StorageWish, options: Omit<StoreOptions, '
   const url = storageUrl(wish);
   const name = wish.storage_type === undefined ? nameOf(url) : providerOf(wish.storage_type);
   const factory = factories.get(name);
-  if (!factory) throw new RangeError(`there is no storage named ${name}; known are ${[...factories.keys()].join(', ')}`);
+  if (!factory)
+    throw new RangeError(`there is no storage named ${name || '(its URL has no scheme)'}; known are ${[...factories.keys()].join(', ')}`);
   return factory({ ...options, url });
 }
 

@@ -1,5 +1,5 @@
 import { once } from 'node:events';
-import type { IncomingMessage } from 'node:http';
+import { type IncomingMessage, request } from 'node:http';
 import { networkInterfaces } from 'node:os';
 import { expect, test } from 'vitest';
 import WebSocket, { type ClientOptions } from 'ws';
@@ -82,4 +82,20 @@ test.runIf(ownAddress !== undefined)('a gateway on every address without AUTH_MO
 test.runIf(ownAddress !== undefined)('AUTH_MODE=none written out opens it', async () => {
   const { url } = await startGateway({ server: { host: '0.0.0.0', port: 0 }, auth: { mode: 'none' } });
   await (await TestClient.connect(`http://${ownAddress}:${new URL(url).port}`)).caughtUp();
+});
+
+test('a gateway on loopback is not asked for by a name that somebody else may have pointed at it', async () => {
+  const { url } = await startGateway({ server: { port: 0, allowed_origins: 'https://gateway.example:8443' } });
+  expect(await refusal(url, { headers: { host: 'evil.example:8080' } })).toMatchObject({
+    status: 403,
+    body: expect.stringContaining('evil.example'),
+  });
+  const status = (host: string) =>
+    new Promise((done, fail) =>
+      request(`${url}/health`, { headers: { host } }, (response) => done(response.resume().statusCode))
+        .on('error', fail)
+        .end(),
+    );
+  expect(await status('evil.example')).toBe(403);
+  for (const host of ['localhost:1', '127.0.0.1', '[::1]:8080', 'gateway.example:8443']) expect(await status(host), host).toBe(200);
 });
