@@ -1,7 +1,7 @@
 import { expect, onTestFinished, test } from 'vitest';
 import { startGateway as start } from '../../src/gateway.ts';
 import { makeLog } from '../../src/log.ts';
-import type { StoreProvider } from '../../src/sessions/ports.ts';
+import { StorageError, type StoreProvider } from '../../src/sessions/ports.ts';
 import { memoryStore } from '../../src/store/memory.ts';
 import { registerStoreProvider } from '../../src/store/open.ts';
 import { connectService, TestClient } from '../support/client.ts';
@@ -14,10 +14,25 @@ import { FakeRooms } from '../support/rooms.ts';
 function deployment() {
   const store: StoreProvider = memoryStore();
   let made = { dead: false };
+  /** While down, no node reaches the storage. */
+  const outage = { down: false };
   registerStoreProvider('shared', async () => {
     const own = made;
-    // what a dead node's storage tells it, nobody hears
-    return { ...store, subscribe: (id, wake) => store.subscribe(id, () => !own.dead && wake()) };
+    const up = async () => {
+      if (outage.down) throw new StorageError('down');
+    };
+    return {
+      ...store,
+      // what a dead node's storage tells it, nobody hears
+      subscribe: (id, wake) => store.subscribe(id, () => !own.dead && wake()),
+      saveSession: (...args) => up().then(() => store.saveSession(...args)),
+      loadSession: (id) => up().then(() => store.loadSession(id)),
+      listSessions: (filter) => up().then(() => store.listSessions(filter)),
+      due: (before, limit) => up().then(() => store.due(before, limit)),
+      beat: (id, until) => up().then(() => store.beat(id, until)),
+      nodes: (now) => up().then(() => store.nodes(now)),
+      ping: up,
+    };
   });
   const clocks: ManualClock[] = [];
   const rooms = new FakeRooms(() => Math.max(...clocks.map((clock) => clock.now())));
@@ -48,7 +63,7 @@ function deployment() {
   const advance = async (ms: number, ...nodes: { clock: ManualClock }[]) => {
     for (let left = ms; left > 0; left -= 1_000) for (const { clock } of nodes) await clock.advance(Math.min(left, 1_000));
   };
-  return { store, rooms, node, advance };
+  return { store, rooms, node, advance, outage };
 }
 const wish = { user_identity: 'ada', room: false, visibility: 'public' };
 
@@ -226,4 +241,58 @@ test('a session that waits on one node is served by a service of the other', asy
   await expect
     .poll(async () => (await rest(`${a.api}/${body.session_id}`)).body)
     .toMatchObject({ status: 'Ready', ready_services: ['asr-b'] });
+});
+
+test('an outage of the storage longer than a node may be silent costs no session', async () => {
+  const { node, advance, outage } = deployment();
+  const [a, b] = [await node(), await node()];
+  // their rounds do not fall together
+  await advance(5_000, b);
+  const [ada, bob] = [await TestClient.connect(a.url), await TestClient.connect(b.url)];
+  await ada.ask({ type: 'NewSessionRequest', ...wish });
+  await bob.ask({ type: 'NewSessionRequest', ...wish });
+  outage.down = true;
+  await advance(45_000, a, b);
+  outage.down = false;
+  await advance(60_000, a, b);
+  for (const client of [ada, bob]) expect(await client.ask({ type: 'GetSessionRequest' })).toMatchObject({ status: 'Active' });
+});
+
+test('a socket that closed while the storage was down ends its session when the storage is back', async () => {
+  const { node, advance, outage, store } = deployment();
+  const a = await node();
+  const ada = await TestClient.connect(a.url);
+  const { session_id } = await ada.ask({ type: 'NewSessionRequest', ...wish });
+  outage.down = true;
+  ada.ws.terminate();
+  await ada.closed;
+  await expect.poll(() => a.holds().live_sessions).toBe(0);
+  await advance(3_000, a);
+  outage.down = false;
+  await advance(3_000, a);
+  expect(await store.loadSession(session_id)).toMatchObject({ status: 'Terminated', ended: { reason: 'client_gone' } });
+});
+
+test('a session taken over at another node leaves the socket that held it, with 4409, and goes on', async () => {
+  const { node } = deployment();
+  const [a, b] = [await node(), await node()];
+  const [old, fresh] = [await TestClient.connect(a.url), await TestClient.connect(b.url)];
+  const keyed = { type: 'NewSessionRequest', ...wish, idempotency_key: 'k' };
+  const { session_id } = await old.ask(keyed);
+  expect(await fresh.ask(keyed)).toMatchObject({ session_id, replayed: true });
+  expect(await old.closed).toEqual({ code: 4409, reason: 'taken over' });
+  expect(await fresh.ask({ type: 'GetSessionRequest' })).toMatchObject({ session_id, status: 'Active', link: 'attached' });
+  expect([a.holds().live_sessions, b.holds().live_sessions]).toEqual([0, 1]);
+});
+
+test('of an ended session a node keeps nothing, also when it reads an older record late', async () => {
+  const { node, advance } = deployment();
+  const [a, b] = [await node(), await node()];
+  for (let i = 0; i < 5; i++) {
+    const { body } = await rest(a.api, 'POST', { user_identity: 'ada', required_services: [] });
+    await advance(11_000, a, b);
+    await rest(`${b.api}/${body.session_id}/terminate`, 'POST');
+  }
+  await advance(40_000, a, b);
+  for (const each of [a, b]) expect(each.holds()).toMatchObject({ watched_rooms: 0, waiting: 0, live_sessions: 0 });
 });
