@@ -29,7 +29,7 @@ import type { Session } from './sessions/record.ts';
 import { handlers } from './socket/handlers.ts';
 import { LiveSessions } from './socket/live.ts';
 import { SocketServer } from './socket/server.ts';
-import { nameOf, openStore, storageUrl } from './store/open.ts';
+import { chooseStore, nameOf, openStore, storageUrl } from './store/open.ts';
 import { withVerbs } from './store/verbs.ts';
 import { version } from './version.ts';
 import { workspaces } from './workspace.ts';
@@ -62,9 +62,7 @@ export interface Gateway {
 export async function startGateway({ config, livekit, log, clock = systemClock, rooms: givenRooms }: GatewayParts): Promise<Gateway> {
   const nodeId = uuid();
   let draining = false;
-  const checkWorkspace = await workspaces(config.workspace.roots).catch((error: Error) => {
-    throw new ConfigError(`workspace.roots: ${error.message}`);
-  });
+  const checkWorkspace = await workspacesOf(config);
 
   const outbound = outboundOf(config);
   const store = await storeOf(config, clock, log);
@@ -98,7 +96,7 @@ export async function startGateway({ config, livekit, log, clock = systemClock, 
     rooms,
     clock,
     log,
-    timeouts: { registrationMs: config.microservices.registration_timeout * 1_000 },
+    timeouts: { registrationMs: config.microservices.registration_timeout * 1_000, maxMessages: config.limits.messages_per_session },
   });
   const dispatcher = new Dispatcher({ sessions, rooms, clock, log, nodeId });
   const reconciler = new Reconciler({ sessions, rooms, clock, log, lostAfterMs: config.livekit.lost_after_s * 1_000 });
@@ -253,6 +251,23 @@ export async function startGateway({ config, livekit, log, clock = systemClock, 
     },
   };
 }
+
+/**
+ * Says whether a gateway could be started with this configuration, without starting one.
+ * @throws ConfigError
+ */
+export async function checkConfig(config: Config): Promise<void> {
+  await workspacesOf(config);
+  await outboundOf(config).close();
+  await chooseStore(config.storage).catch((error: Error) => {
+    throw new ConfigError(`storage: ${error.message}`);
+  });
+}
+
+const workspacesOf = ({ workspace }: Config) =>
+  workspaces(workspace.roots).catch((error: Error) => {
+    throw new ConfigError(`workspace.roots: ${error.message}`);
+  });
 
 async function storeOf({ storage }: Config, clock: Clock, log: Logger): Promise<SessionStore> {
   try {

@@ -2,6 +2,7 @@
 import { readFileSync } from 'node:fs';
 import { Command, CommanderError } from 'commander';
 import { type Config, ConfigError, type ConfigFile, loadConfig, printConfig, settings } from './config.ts';
+import { checkConfig } from './gateway.ts';
 import { serve } from './serve.ts';
 import { version } from './version.ts';
 
@@ -68,8 +69,8 @@ const config = program.command('config').description('Look at the configuration'
 withSettings(config.command('print').description('Print what holds, as TOML, secrets masked')).action((given) =>
   say(printConfig(configOf(given)).trimEnd()),
 );
-withSettings(config.command('check').description('Say whether it can be used')).action((given) => {
-  configOf(given);
+withSettings(config.command('check').description('Say whether it can be used')).action(async (given) => {
+  await checkConfig(configOf(given));
   say('the configuration is good');
 });
 const url = ['--url <url>', 'Of the running gateway', 'http://127.0.0.1:8080'] as const;

@@ -40,7 +40,7 @@ export async function serve(config: Config): Promise<void> {
       return;
     }
     stopping = Date.now();
-    log.info({ signal }, 'stopping');
+    log.info({ signal }, 'stopping: sessions end and rooms are deleted; the same signal again after a second leaves at once');
     setTimeout(() => process.exit(1), config.server.drain_s * 1_000 + stopMarginMs).unref();
     void gateway
       .close()

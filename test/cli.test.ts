@@ -55,6 +55,14 @@ test('config print shows what holds, config check says whether it can', () => {
   expect(printed.stdout).toContain('api_key = "k"');
   expect(printed.stdout).not.toContain('hidden-from-all');
   expect(run(['config', 'check', '--config', path])).toMatchObject({ status: 0, stdout: 'the configuration is good\n' });
+  for (const [text, line] of [
+    ['[storage]\nurl = "mongodb://x"', 'there is no storage named mongodb'],
+    ['[storage]\nstorage_type = "redis"\nconnection_string = "postgres://x/db"', 'the address of a postgres storage'],
+    ['[workspace]\nroots = ["/nowhere"]', 'workspace.roots'],
+    ['[microservices]\nallowed_networks = ["10.0.0.0/99"]', 'microservices.allowed_networks'],
+  ] as const) {
+    expect(run(['config', 'check', '--config', configFile(text)])).toMatchObject({ status: 78, stderr: expect.stringContaining(line) });
+  }
   expect(run(['config', 'check', '--config', configFile('[server]\nprot = 1')])).toMatchObject({
     status: 78,
     stderr: expect.stringContaining('did you mean server.port?'),

@@ -94,6 +94,11 @@ export function endpoints(parts: EndpointsParts): Endpoints {
 
     async registerService({ body }) {
       operations.refuseWhileDraining();
+      const refusal = parts.outbound.refusal(body.endpoint);
+      if (refusal !== undefined)
+        throw new GatewayError('VALIDATION_FAILED', `body: endpoint: ${refusal}`, {
+          details: { issues: [{ path: 'endpoint', message: refusal }] },
+        });
       const { instance } = await dispatcher.register(body, httpLink(body.endpoint, parts.paths, parts.outbound));
       void dispatcher.offerWaiting(instance);
       return { success: true, service_id: instance.service_id, message: 'Microservice registered successfully' };

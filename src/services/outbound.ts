@@ -1,3 +1,4 @@
+import { isIP } from 'node:net';
 import { ExponentialBackoff, handleWhenResult, type IPolicy, retry } from 'cockatiel';
 import { Agent, buildConnector, request } from 'undici';
 import type { Guard } from './guard.ts';
@@ -17,7 +18,10 @@ export class Outbound {
     { maxAttempts: maxTries - 1, backoff: new ExponentialBackoff({ initialDelay: 200, maxDelay: 2_000 }) },
   );
 
+  readonly #allows: Guard;
+
   constructor(allows: Guard) {
+    this.#allows = allows;
     const connect = buildConnector({ timeout: 5_000 });
     this.#agent = new Agent({
       maxResponseSize: maxResponseBytes,
@@ -30,6 +34,14 @@ export class Outbound {
           callback(new Error(`${remoteAddress} is not an allowed address: see microservices.allowed_networks`), null);
         }),
     });
+  }
+
+  /** Why an endpoint can never be called, where its URL alone says so; a name is judged by the address it leads to. */
+  refusal(endpoint: string): string | undefined {
+    // the URL writes every form of an address in one way
+    const host = new URL(endpoint).hostname.replace(/^\[|\]$/g, '');
+    if (isIP(host) === 0 || this.#allows(host, { remoteAddress: host })) return undefined;
+    return `${host} is not an allowed address: see microservices.allowed_networks`;
   }
 
   /** Posts JSON and repeats it while that can help, within `timeoutMs`. Never rejects. */

@@ -66,6 +66,8 @@ export type Decision =
 
 export interface Timeouts {
   registrationMs: number;
+  /** How many messages a session may hold; absent: no limit. */
+  maxMessages?: number;
 }
 
 const forgetAgainMs = 60_000;
@@ -345,8 +347,11 @@ const rules: { [T in Input['type']]: Rule<T> } = {
   },
 };
 
-function hold(d: Draft, input: HoldingInput): Refused | typeof nothing | undefined {
+function hold(d: Draft, input: HoldingInput, { maxMessages = Number.POSITIVE_INFINITY }: Timeouts): Refused | typeof nothing | undefined {
   if (isEnded(d.s)) return new Refused('ILLEGAL_STATE', `the session is ${d.s.status}`);
+  if (input.type === 'Message' && d.s.messages >= maxMessages) {
+    return new Refused('ILLEGAL_STATE', `the session holds ${maxMessages} messages: it takes no more`);
+  }
   const outcome = (holding[input.type] as (d: Draft, input: HoldingInput) => Refusal | boolean)(d, input);
   if (typeof outcome === 'object') return new Refused(outcome.code, outcome.message);
   return outcome ? undefined : nothing;

@@ -4,10 +4,10 @@ import type { Dispatcher } from '../services/dispatcher.ts';
 import { socketLink } from '../services/links.ts';
 import type { Instance } from '../services/registry.ts';
 import type { Caller } from '../sessions/access.ts';
-import { GatewayError } from '../sessions/errors.ts';
+import { GatewayError, storageFailed } from '../sessions/errors.ts';
 import type { Sessions } from '../sessions/manager.ts';
 import type { Operations } from '../sessions/operations.ts';
-import type { Clock, Rooms, SessionStore } from '../sessions/ports.ts';
+import { type Clock, type Rooms, type SessionStore, StorageError } from '../sessions/ports.ts';
 import { allServe } from '../sessions/record.ts';
 import type { Connection } from './connection.ts';
 import { follow, watch } from './cursor.ts';
@@ -171,8 +171,8 @@ export function handlers(parts: HandlerParts): Handlers {
               peer.sendAnswer(answer('WatchResponse', { session_id, seq: session.seq, session }), id);
               if (session.status !== 'Terminated') return session.seq;
             } catch (error) {
-              if (!(error instanceof GatewayError)) throw error;
-              peer.sendError(error, id);
+              if (!(error instanceof GatewayError || error instanceof StorageError)) throw error;
+              peer.sendError(error instanceof GatewayError ? error : storageFailed(), id);
             }
             // nothing will ever be told of it here
             peer.unwatch(session_id);

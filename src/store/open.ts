@@ -49,13 +49,19 @@ export const nameOf = (url: string) => providerOf(/^[a-z][a-z0-9+.-]*(?=:)/i.exe
  * @throws RangeError no provider of that name, or a module that cannot be loaded
  */
 export async function openStore(wish: StorageWish, options: Omit<StoreOptions, 'url'>): Promise<StoreProvider> {
+  const { factory, url } = await chooseStore(wish);
+  return factory({ ...options, url });
+}
+
+/** What a wish asks for, without making it. @throws RangeError as `openStore` */
+export async function chooseStore(wish: StorageWish): Promise<{ factory: StoreFactory; url: string }> {
   for (const name of wish.providers ?? []) await load(name);
   const url = storageUrl(wish);
   const name = wish.storage_type === undefined ? nameOf(url) : providerOf(wish.storage_type);
   const factory = factories.get(name);
   if (!factory)
     throw new RangeError(`there is no storage named ${name || '(its URL has no scheme)'}; known are ${[...factories.keys()].join(', ')}`);
-  return factory({ ...options, url });
+  return { factory, url };
 }
 
 async function load(name: string): Promise<void> {

@@ -50,3 +50,24 @@ test('an optional service that accepts and is never ready is asked anew after th
   });
   expect(await slow.next('JoinRoomRequest')).toMatchObject({ attempt: 2 });
 });
+
+test.each(['http://10.0.0.1:80', 'http://[fd00::1]', 'http://169.254.169.254/latest', 'http://2886729729:80'])(
+  'the endpoint %s, which may never be called, is refused at its registration',
+  async (endpoint) => {
+    const { url } = await startGateway();
+    expect(await rest(`${url}/api/v1/microservices/register`, 'POST', { service_id: 'asr', endpoint })).toMatchObject({
+      status: 400,
+      body: { code: 'VALIDATION_FAILED', message: expect.stringContaining('microservices.allowed_networks') },
+    });
+  },
+);
+
+test('an endpoint with a user and a password is refused, and neither is said again', async () => {
+  const { url } = await startGateway();
+  const answer = await rest(`${url}/api/v1/microservices/register`, 'POST', {
+    service_id: 'asr',
+    endpoint: 'http://u:hunter2@localhost:1',
+  });
+  expect(answer).toMatchObject({ status: 400, body: { code: 'VALIDATION_FAILED' } });
+  expect(JSON.stringify(answer.body)).not.toContain('hunter2');
+});

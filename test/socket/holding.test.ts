@@ -499,3 +499,12 @@ test('the statistics count sessions, messages and what this node holds', async (
     live_sessions: 0,
   });
 });
+
+test('a session takes no more messages than the limit', async () => {
+  const { url } = await startGateway({ limits: { messages_per_session: 2 } });
+  const client = await TestClient.connect(url);
+  await client.ask({ type: 'NewSessionRequest', user_identity: 'ada', room: false });
+  const say = () => client.ask({ type: 'AddMessageRequest', role: 'user', content: 'hello' });
+  expect([(await say()).type, (await say()).type]).toEqual(['AddMessageResponse', 'AddMessageResponse']);
+  expect(await say()).toMatchObject({ type: 'Error', code: 'ILLEGAL_STATE' });
+});
