@@ -16,13 +16,14 @@ export class Child {
   readonly errors: string[] = [];
   readonly exited: Promise<{ code: number | null; signal: NodeJS.Signals | null }>;
   readonly #waiting = new Set<() => void>();
-  #ended = false;
+  /** How it ended. */
+  #ended: string | undefined;
 
   constructor(command: string, args: readonly string[], options: { env?: NodeJS.ProcessEnv; cwd?: string } = {}) {
     this.process = spawn(command, args, { cwd: root, ...options, stdio: 'pipe' });
     this.exited = new Promise((done) => {
       this.process.once('close', (code, signal) => {
-        this.#ended = true;
+        this.#ended = `${signal ?? `code ${code}`}`;
         for (const look of this.#waiting) look();
         done({ code, signal });
       });
@@ -66,7 +67,7 @@ export class Child {
           found(line);
         } else if (this.#ended) {
           end();
-          fail(new Error(`it ended without a line like ${match}; it printed:\n${this.lines.join('\n')}`));
+          fail(new Error(`it ended (${this.#ended}) without a line like ${match}; it printed:\n${this.lines.join('\n')}`));
         }
       };
       const timer = setTimeout(() => {
