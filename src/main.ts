@@ -8,6 +8,7 @@ import { version } from './version.ts';
 
 /** EX_CONFIG of sysexits.h. */
 const exitConfig = 78;
+const listMs = 10_000;
 
 const camel = (flag: string) => flag.slice(2).replace(/-(\w)/g, (_, letter: string) => letter.toUpperCase());
 const collect = (value: string, before: string[]) => [...before, value];
@@ -39,13 +40,16 @@ const say = (text: string): void => void process.stdout.write(`${text}\n`);
 
 /** Asks a running gateway and prints its list, a line each. */
 async function list(what: 'microservices' | 'sessions', columns: readonly string[], { url }: { url: string }): Promise<void> {
-  const response = await fetch(`${url}/api/v1/${what}`).catch((error: Error) => {
+  // a dropped connection is waited for by timers that do not keep the process alive
+  const awake = setTimeout(() => {}, 2 * listMs);
+  const response = await fetch(`${url}/api/v1/${what}`, { signal: AbortSignal.timeout(listMs) }).catch((error: Error) => {
     throw new ConfigError(`--url ${url}: no gateway answers there (${(error.cause as { code?: string })?.code ?? error.message})`);
   });
   const body = (await response.json().catch(() => ({ message: 'what answers there is no gateway' }))) as {
     items?: Record<string, unknown>[];
     message?: string;
   };
+  clearTimeout(awake);
   if (!body.items) throw new ConfigError(`--url ${url}: ${body.message}`);
   const rows = [columns, ...body.items.map((item) => columns.map((column) => String(item[column] ?? '-')))];
   const widths = columns.map((_, i) => Math.max(...rows.map((row) => (row[i] ?? '').length)));

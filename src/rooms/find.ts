@@ -7,6 +7,7 @@ import type { Key } from './tokens.ts';
 
 const devKey: Key = { apiKey: 'devkey', apiSecret: 'secret' };
 const devPort = 7880;
+const answerMs = 1_000;
 const startMs = 10_000;
 const stopMs = 5_000;
 
@@ -76,11 +77,16 @@ export async function findLiveKit(wanted: Wanted): Promise<Found> {
 const shown = (mode: Found['mode']) => (mode === 'create' ? 'rooms are created' : 'rooms are made when somebody joins');
 
 async function answers(url: string, key: Key): Promise<boolean> {
-  const client = new RoomServiceClient(url, key.apiKey, key.apiSecret, { requestTimeout: 1, failover: false });
-  return client.listRooms(['-']).then(
-    () => true,
-    () => false,
-  );
+  const client = new RoomServiceClient(url, key.apiKey, key.apiSecret, { requestTimeout: answerMs / 1_000, failover: false });
+  // a request whose connection was dropped waits for timers that do not keep the process alive: it would end here without a word
+  const awake = setTimeout(() => {}, 2 * answerMs);
+  return client
+    .listRooms(['-'])
+    .then(
+      () => true,
+      () => false,
+    )
+    .finally(() => clearTimeout(awake));
 }
 
 async function startLiveKit(
