@@ -38,7 +38,8 @@ export const snapshot = z.object({
     .describe('With whom it is shared and as what, by user; told to its owner and the operator'),
   messages: z.number().int().describe('How many messages were added to it'),
   health: z.enum(['ok', 'degraded']).describe('degraded: it is Ready or Active, and a required service is missing'),
-  link: z.enum(['attached', 'none']).describe('Whether a client socket holds it'),
+  link: z.enum(['attached', 'away', 'none']).describe('Whether a client socket holds it; away: its socket broke, and it may come back'),
+  resume_deadline: time.optional().describe('away: when the session ends without its client, ISO-8601, UTC'),
   ready_services: readyServices,
   pending_services: pendingServices,
   services: z
@@ -111,6 +112,27 @@ export const answers = {
       seq: z.number().int().describe('The position this reflects; the next event has seq + 1'),
       timings: timings.describe('How long each part of the start took; a part that has not happened is absent'),
       replayed: z.boolean().describe('The session was there before: the same idempotency key was used'),
+      resume_window_s: z.number().int().describe('Seconds the session waits for its client after a broken socket'),
+      resume_token: z
+        .string()
+        .optional()
+        .describe('Lets the client come back on a new socket; here when resume_window_s is not 0. An earlier one ends with it'),
+    }),
+  },
+  ResumeResponse: {
+    about: 'This socket holds the session. The missed events follow, then ResumeComplete.',
+    body: z.object({
+      session_id: sessionId,
+      recovered: z
+        .boolean()
+        .describe('false: some of the missed events are no longer kept, so none is sent; start over from the snapshot'),
+      snapshot: snapshot.describe('As GetSessionResponse'),
+      from_seq: z.number().int().describe('The first event that follows'),
+      to_seq: z.number().int().describe('The last event before ResumeComplete; one less than from_seq: none follows'),
+      access_token: z
+        .string()
+        .optional()
+        .describe('Lets the user into the room; here when recovered is false and the session is Ready or Active'),
     }),
   },
   RefreshTokenResponse: {

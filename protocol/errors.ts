@@ -51,6 +51,10 @@ export const errors = {
   ILLEGAL_STATE: { status: 409, error: 'Conflict', retryable: false },
   /** Others changed the session at the same time, again and again. */
   VERSION_CONFLICT: { status: 409, error: 'Conflict', retryable: true },
+  /** There is no such session, it cannot be resumed, or the token is not its newest: one answer for all. */
+  RESUME_INVALID: { status: 410, error: 'Gone', retryable: false },
+  /** The session waited for its client until its resume window was over, and ended. */
+  RESUME_EXPIRED: { status: 410, error: 'Gone', retryable: false },
   /** Frames came faster than the limit. */
   RATE_LIMITED: { status: 429, error: 'TooManyRequests', retryable: true },
   /** LiveKit refused or did not answer. */

@@ -121,6 +121,14 @@ export const commands = {
       deadline_ms: milliseconds.describe('How long the gateway waits for ServiceLeft; 0: it does not'),
     }),
   },
+  ClientPresence: {
+    about: "The client's socket broke, or it came back. The room and its media go on meanwhile.",
+    body: z.object({
+      session_id: sessionId,
+      status: z.enum(['connected', 'away']).describe('Whether a socket of the client holds the session'),
+      resume_deadline: time.optional().describe('away: when the session ends without its client, ISO-8601, UTC'),
+    }),
+  },
 } satisfies Record<string, { about: string; body: z.ZodObject }>;
 export type CommandType = keyof typeof commands;
 export type Command<T extends CommandType = CommandType> = { [K in T]: { type: K } & z.output<(typeof commands)[K]['body']> }[T];
@@ -177,6 +185,13 @@ export const controls = {
     body: z.object({
       reason: z.string().describe('Always shutdown'),
       deadline_ms: milliseconds.describe('Until the socket is closed'),
+    }),
+  },
+  ResumeComplete: {
+    about: 'Every missed event has come; what follows is new.',
+    body: z.object({
+      session_id: sessionId,
+      seq: z.number().int().describe('The last of them; as to_seq in ResumeResponse'),
     }),
   },
   Error: {

@@ -66,6 +66,13 @@ export const newSessionFields = z.object({
     .enum(['on_ready', 'immediate'])
     .optional()
     .describe('When the access token is given: with Ready, or in the answer at once. Default on the socket: on_ready'),
+  resume_window_s: z
+    .number()
+    .int()
+    .min(0)
+    .max(3_600)
+    .default(0)
+    .describe('Seconds the session waits for its client after a broken socket; 0: it ends with its socket'),
   visibility: z
     .enum(visibilities)
     .default('private')
@@ -161,6 +168,16 @@ export const requests = {
     about: 'Opens a session and binds it to this socket. With a user_identity the session has a LiveKit room, unless room is false.',
     body: coherent(newSessionFields),
     reply: 'NewSessionResponse',
+  },
+  ResumeRequest: {
+    from: ['client'],
+    about: 'Takes a session over on this socket and asks for the events since the last one that came. Refused, it changes nothing.',
+    body: z.object({
+      session_id: sessionId,
+      resume_token: text(128, 1).describe('As NewSessionResponse gave it'),
+      last_seq: z.number().int().min(0).describe('The seq of the last event that came; 0: none did'),
+    }),
+    reply: 'ResumeResponse',
   },
   GetSessionRequest: {
     from: ['client', 'service'],
