@@ -123,9 +123,7 @@ export const answers = {
     about: 'This socket holds the session. The missed events follow, then ResumeComplete.',
     body: z.object({
       session_id: sessionId,
-      recovered: z
-        .boolean()
-        .describe('false: some of the missed events are no longer kept, so none is sent; start over from the snapshot'),
+      recovered: z.boolean().describe('false: some of the missed events are no longer kept, so none is sent; start over from the snapshot'),
       snapshot: snapshot.describe('As GetSessionResponse'),
       from_seq: z.number().int().describe('The first event that follows'),
       to_seq: z.number().int().describe('The last event before ResumeComplete; one less than from_seq: none follows'),

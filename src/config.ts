@@ -81,6 +81,7 @@ export const configSchema = z.object({
       ),
     join_path: path.default('/join').describe('Below its endpoint, where a service is asked to join'),
     leave_path: path.default('/leave').describe('Where it is asked to leave'),
+    presence_path: path.default('/presence').describe('Where it is told that the client is away or back'),
     health_path: path.default('/health').describe('Where it is asked whether it is there'),
   }),
   session: z.object({

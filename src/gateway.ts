@@ -101,14 +101,14 @@ export async function startGateway({ config, livekit, log, clock = systemClock, 
   const dispatcher = new Dispatcher({ sessions, rooms, clock, log, nodeId });
   const reconciler = new Reconciler({ sessions, rooms, clock, log, lostAfterMs: config.livekit.lost_after_s * 1_000 });
   const leftovers = new Leftovers({ rooms, sessions, store, clock, log, gatewayName: name });
-  const { join_path: join, leave_path: leave, health_path: health } = config.microservices;
-  const paths = { join, leave, health };
+  const { join_path: join, leave_path: leave, presence_path: presence, health_path: health } = config.microservices;
+  const paths = { join, leave, presence, health };
   const probes = new Probes({ dispatcher, outbound, paths, clock });
   const live = new LiveSessions();
   const running = new Set<string>();
-  sessions.onCommit(({ session_id, status, node_id }) => {
-    // on shared storage a stop ends what its own sockets hold; the rest lives on
-    if (status === 'Terminated' || (shared && node_id !== nodeId)) running.delete(session_id);
+  sessions.onCommit(({ session_id, status, node_id, resume }) => {
+    // on shared storage a stop ends what its own sockets hold and nobody can take over; the rest lives on
+    if (status === 'Terminated' || (shared && (node_id !== nodeId || resume))) running.delete(session_id);
     else running.add(session_id);
   });
   sessions.start(dispatcher);

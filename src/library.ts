@@ -94,7 +94,14 @@ const noRooms = {
   mode: 'on_join',
   reach: { ever: false, downSince: undefined },
 } as unknown as Rooms;
-const noServices: Offers = { available: () => [], dispatch: async () => {}, offer: async () => {}, leave() {}, release() {} };
+const noServices: Offers = {
+  available: () => [],
+  dispatch: async () => {},
+  offer: async () => {},
+  leave() {},
+  presence() {},
+  release() {},
+};
 const named = (id: string) => check(sessionId, id, 'session_id');
 const as = (user: string): Caller => ({ operator: false, user: check(identity, user, 'user_id') });
 
@@ -155,7 +162,7 @@ export function createSessionManager(options: SessionManagerOptions = {}): Sessi
 
     async createSession({ user_id, ...wish }) {
       const body = check(newSessionFields, { ...wish, user_identity: check(identity, user_id, 'user_id'), room: false }, 'createSession');
-      const { session } = await (await operations()).open(body, { link: 'none', token_policy: 'on_ready' });
+      const { session } = await (await operations()).open(body, { token_policy: 'on_ready' });
       return session.session_id;
     },
 

@@ -68,6 +68,7 @@ export async function startService({ gateway, id, rtc, onStep, ...options }: Ser
         send({ type: 'ServiceFailed', assignment_id, error: String(error).slice(0, 500) });
       }
     },
+    async ClientPresence() {},
     async LeaveRoomRequest({ assignment_id, reason }) {
       await seats.get(assignment_id)?.leave();
       seats.delete(assignment_id);

@@ -63,7 +63,7 @@ export function endpoints(parts: EndpointsParts): Endpoints {
     gone: AbortSignal,
     user?: Spec['user'],
   ) => {
-    const { session, replayed } = await operations.open(body, { link: 'none', token_policy, user });
+    const { session, replayed } = await operations.open(body, { token_policy, user });
     try {
       const settled = await sessions.until(session.session_id, far, gone);
       const refusal = whyNotCreated(settled);
@@ -187,6 +187,7 @@ export function endpoints(parts: EndpointsParts): Endpoints {
         optional_services: [],
         on_join_timeout: 'fail',
         on_service_loss: 'replace',
+        resume_window_s: 0,
         // an app may ask twice at once: one session for both
         ...(room_name !== undefined && { idempotency_key: `livekit ${room_name}`.slice(0, 128) }),
         ...(agents && agents.length > 0 && { required_services: agents }),

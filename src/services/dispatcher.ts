@@ -1,5 +1,6 @@
 import type { Logger } from 'pino';
 import { v7 as uuid } from 'uuid';
+import type { Command } from '../../protocol/events.ts';
 import type { Wanted } from '../../protocol/fields.ts';
 import type { Availability } from '../../protocol/states.ts';
 import { GatewayError } from '../sessions/errors.ts';
@@ -107,6 +108,7 @@ export class Dispatcher implements Offers {
       deadline_ms: Math.max(0, mustBeReadyBy - clock.now()),
       resuming: assignment.resuming,
     });
+    if (session.link === 'away' && delivery && delivery.outcome !== 'refused') link?.presence(presenceOf(session));
     if (delivery?.outcome === 'sent') return;
     if (delivery?.outcome === 'accepted') {
       await sessions.apply(session.session_id, { type: 'Accepted', assignment_id }).catch(() => this.#tellToLeave(link, assignment_id));
@@ -131,6 +133,14 @@ export class Dispatcher implements Offers {
       void this.#parts.sessions.tell(sessionId, { type: 'ServiceLeft', assignment_id: assignment.assignment_id, clean: true });
   }
 
+  presence(session: Session): void {
+    for (const assignment of assignments(session)) {
+      // the node that reaches the service sees the same record and tells it; who has not been offered it yet is told then
+      if (assignment.node_id === undefined || assignment.node_id === this.#parts.nodeId)
+        this.#linkOf(assignment)?.presence(presenceOf(session));
+    }
+  }
+
   release(_sessionId: string, assignment: Leaving): void {
     const instance = this.registry.get(assignment.service_id);
     if (!instance?.slots.delete(assignment.assignment_id)) return;
@@ -141,6 +151,7 @@ export class Dispatcher implements Offers {
   /** Another node changed a session: what that means to the services reached from here, and to those that wait here for work. */
   followForeign(before: Session | undefined, session: Session): void {
     const id = session.session_id;
+    if (before && before.link !== session.link && !isEnded(session)) this.presence(session);
     const reason = session.ended?.reason ?? 'the session goes on without it';
     const active = new Map(assignments(session).map((a) => [a.assignment_id, a.node_id]));
     const leaving = new Set(session.leaving.map((a) => a.assignment_id));
@@ -169,7 +180,7 @@ export class Dispatcher implements Offers {
 
   /**
    * Registers a service and settles what it held before its connection broke.
-   * @returns the registration, what it may go on with, and what is over
+   * @returns the registration, what it may go on with (and of which sessions), and what is over
    * @throws GatewayError SERVICE_ID_EXISTS
    */
   async register(wish: Wish, link: Link, held: readonly { session_id: string; assignment_id: string }[] = [], own?: Instance) {
@@ -193,6 +204,7 @@ export class Dispatcher implements Offers {
       'service registered',
     );
     const keep: string[] = [];
+    const kept: Session[] = [];
     const release: string[] = [];
     // over HTTP nothing broke: an instance that says again where it is goes on
     const again = wish.endpoint !== undefined && wish.endpoint === old?.endpoint && wish.instance_id === old.instance_id;
@@ -202,7 +214,7 @@ export class Dispatcher implements Offers {
     for (const { session_id, assignment_id } of holds) {
       try {
         const { service_id, incarnation } = instance;
-        await sessions.apply(session_id, {
+        const session = await sessions.apply(session_id, {
           type: 'ServiceBack',
           assignment_id,
           service_id,
@@ -210,6 +222,7 @@ export class Dispatcher implements Offers {
           node_id: this.#parts.nodeId,
           ...(again && { again }),
         });
+        kept.push(session);
         keep.push(assignment_id);
       } catch (error) {
         // a storage that does not answer says nothing of what is held
@@ -225,7 +238,7 @@ export class Dispatcher implements Offers {
       const { incarnation = 0 } = old ?? {};
       await sessions.tell(session_id, { type: 'ServiceFailed', assignment_id, error, incarnation, node_id: this.#parts.nodeId });
     }
-    return { instance, keep, release };
+    return { instance, keep, release, kept };
   }
 
   /** Offers a service to those who wait for what it is, the longest waiting first. Cannot reject. */
@@ -318,3 +331,10 @@ export class Dispatcher implements Offers {
     return instance?.incarnation === incarnation ? instance.link : undefined;
   }
 }
+
+const presenceOf = ({ session_id, link, deadlines }: Session): Command<'ClientPresence'> => ({
+  type: 'ClientPresence',
+  session_id,
+  status: link === 'away' ? 'away' : 'connected',
+  ...(deadlines.resume !== undefined && { resume_deadline: new Date(deadlines.resume).toISOString() }),
+});

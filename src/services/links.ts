@@ -12,6 +12,8 @@ export interface Link {
   offer(command: Command<'JoinRoomRequest'>): Promise<Delivery>;
   /** Told once, and not waited for. */
   leave(command: Command<'LeaveRoomRequest'>): void;
+  /** Told once, and not waited for. */
+  presence(command: Command<'ClientPresence'>): void;
   /** Whether leaving is answered by ServiceLeft; where it is not, a service that was told has left. */
   readonly saysLeft: boolean;
 }
@@ -25,17 +27,20 @@ export interface ServicePeer {
 export const socketLink = (peer: ServicePeer): Link => ({
   offer: async (command) => (peer.send(command) ? { outcome: 'sent' } : { outcome: 'refused', error: 'the offer could not be sent' }),
   leave: (command) => void peer.send(command),
+  presence: (command) => void peer.send(command),
   saysLeft: true,
 });
 
 /** A service has this long to accept. */
 const offerMs = 10_000;
 const leaveMs = 3_000;
+const presenceMs = 3_000;
 
 /** Where below its endpoint a service takes what. */
 export interface EndpointPaths {
   join: string;
   leave: string;
+  presence: string;
   health: string;
 }
 
@@ -47,6 +52,9 @@ export const httpLink = (endpoint: string, paths: EndpointPaths, outbound: Outbo
   },
   leave({ type: _, ...fields }) {
     void outbound.post(at(endpoint, paths.leave), fields, leaveMs);
+  },
+  presence({ type: _, ...fields }) {
+    void outbound.post(at(endpoint, paths.presence), fields, presenceMs);
   },
   saysLeft: false,
 });

@@ -2,13 +2,13 @@ import type { Metadata, Wanted } from '../../protocol/fields.ts';
 import { Draft } from './draft.ts';
 import { announceNext } from './holding.ts';
 import type { Decision } from './machine.ts';
-import { type Requirement, roomClaim, type Session } from './record.ts';
+import { type Requirement, rejoinMs, roomClaim, type Session } from './record.ts';
 
 const createMs = 10_000;
 /** What LiveKit keeps an empty room at least, seconds: the seeds' number. */
 const emptyTimeoutS = 300;
-/** The user's own time to come back, and what LiveKit adds to it as a net. */
-const departureTimeoutS = 50;
+/** What LiveKit adds, as a net, to the user's own time to come back. */
+const departureNetS = 30;
 
 /** A checked wish for a session; `required` and `optional` without doubles. */
 export interface Spec {
@@ -27,10 +27,10 @@ export interface Spec {
   on_join_timeout: Session['on_join_timeout'];
   on_service_loss: Session['on_service_loss'];
   idempotency: Session['idempotency'];
-  /** Whether a client's socket holds it. */
-  link: Session['link'];
-  /** This node, where its socket does. */
-  node_id: string | undefined;
+  /** This node and the socket, where one does. */
+  holder: { node_id: string; connection_id: string } | undefined;
+  /** How its client may come back; undefined: not at all. */
+  resume: Session['resume'];
   token_policy: 'on_ready' | 'immediate';
   join_timeout_ms: number;
   client_join_timeout_s: number | undefined;
@@ -50,8 +50,9 @@ export function create(spec: Spec, now: number): Extract<Decision, { ok: true }>
     seq: 0,
     status: 'Creating',
     health: 'ok',
-    link: spec.link,
-    ...(spec.node_id !== undefined && { node_id: spec.node_id }),
+    link: spec.holder ? 'attached' : 'none',
+    ...spec.holder,
+    ...(spec.resume && { resume: spec.resume }),
     ...(spec.user_identity !== undefined && { owner_id: spec.user_identity, user_identity: spec.user_identity }),
     ...(spec.user_name !== undefined && { user_name: spec.user_name }),
     ...(spec.user?.metadata !== undefined && { user_metadata: spec.user.metadata }),
@@ -90,7 +91,7 @@ export function create(spec: Spec, now: number): Extract<Decision, { ok: true }>
       state: 'creating',
       seen: false,
       empty_timeout: Math.max(emptyTimeoutS, Math.ceil(spec.join_timeout_ms / 1_000 + (spec.client_join_timeout_s ?? 0) + 20)),
-      departure_timeout: departureTimeoutS,
+      departure_timeout: rejoinMs(session) / 1_000 + departureNetS,
       user_seen: false,
       delete_attempts: 0,
     };

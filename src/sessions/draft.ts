@@ -11,6 +11,8 @@ export type Effect =
   | { do: 'offer'; assignment: Assignment }
   /** Tell the service to leave, where it can still be told. */
   | { do: 'leave'; assignment: Leaving; reason: string }
+  /** Tell the services whether the client is there. */
+  | { do: 'presence' }
   /** The assignment is over: its slot is free. */
   | { do: 'release'; assignment: Leaving }
   /** Drop the record. */

@@ -2,11 +2,20 @@ import { clip } from '../../protocol/fields.ts';
 import type { ServiceStatus } from '../../protocol/states.ts';
 import type { Draft } from './draft.ts';
 import { terminate } from './ending.ts';
-import { type Assignment, allServe, isEnded, isServing, missing, type Participant, type Requirement, userIsIn } from './record.ts';
+import {
+  type Assignment,
+  allServe,
+  isEnded,
+  isServing,
+  missing,
+  type Participant,
+  type Requirement,
+  rejoinMs,
+  userIsIn,
+} from './record.ts';
 
 const offerMs = 10_000;
 const suspectMs = 5_000;
-const rejoinMs = 20_000;
 /** The gateway ends a session that its user never joined before LiveKit drops the empty room. */
 const emptyMarginMs = 10_000;
 const maxReplacements = 3;
@@ -172,7 +181,7 @@ function becomeReady(d: Draft): void {
   d.emit('SessionReady', { room_name: s.room.name, livekit_url: s.room.livekit_url, timings: { ...s.timings } });
   if (userIsIn(s)) return userCame(d);
   if (s.room.user_seen) {
-    s.deadlines.rejoin = now + rejoinMs;
+    s.deadlines.rejoin = now + rejoinMs(s);
     return;
   }
   const madeAt = s.created_at + (s.timings.room_ms ?? 0);
@@ -192,7 +201,7 @@ function userCame(d: Draft): void {
 
 function userWent(d: Draft): void {
   if (d.s.status !== 'Active') return;
-  d.s.deadlines.rejoin = d.now + rejoinMs;
+  d.s.deadlines.rejoin = d.now + rejoinMs(d.s);
   d.moveTo('Ready', 'the user left the room');
 }
 

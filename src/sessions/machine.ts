@@ -1,6 +1,7 @@
 import type { ErrorCode } from '../../protocol/errors.ts';
 import type { LogEvent } from '../../protocol/events.ts';
 import type { EndReason } from '../../protocol/states.ts';
+import { outcomeOf, remember } from './commands.ts';
 import { Draft, type Effect } from './draft.ts';
 import { advance, deleteRoom, hurry, roomDeleted, terminate } from './ending.ts';
 import * as gate from './gate.ts';
@@ -48,12 +49,13 @@ export type Input =
   | { type: 'RoomGone' }
   /** LiveKit has been out of reach for too long. */
   | { type: 'LiveKitLost' }
-  /** A client's socket holds it from now on. */
-  | { type: 'Attached'; node_id: string }
-  /** Somebody changes what it holds. */
-  | HoldingInput
-  /** `node_id`: of the node whose socket ended; nothing where another node holds the session by now. */
-  | { type: 'End'; reason: EndReason; by: 'client' | 'gateway'; node_id?: string }
+  /** A client's socket holds it from now on. `token_hash`: of the only resume token that counts from now on; absent: as before. */
+  | { type: 'Attached'; node_id: string; connection_id: string; token_hash?: string }
+  /** That socket has ended: on purpose, by accident, or together with its node. Nothing where another one holds the session by now. */
+  | { type: 'Detached'; connection_id: string; how: 'closed' | 'broken' | 'node_lost' }
+  /** Somebody changes what it holds. `command`: the hash of the request, where its outcome is to be remembered. */
+  | (HoldingInput & { command?: string | undefined })
+  | { type: 'End'; reason: EndReason; by: 'client' | 'gateway' }
   /** An end under way waits for no service any longer. */
   | { type: 'Hurry' }
   /** Some deadline may have passed. */
@@ -247,11 +249,26 @@ const rules: { [T in Input['type']]: Rule<T> } = {
     terminate(d, 'livekit_error', 'gateway', { code: 'LIVEKIT_ERROR', message: 'LiveKit has been out of reach for too long' });
   },
 
-  Attached(d, { node_id }) {
-    if (isEnded(d.s)) return new Refused('ILLEGAL_STATE', `the session is ${d.s.status}`);
-    if (d.s.link === 'attached' && d.s.node_id === node_id) return nothing;
-    d.s.link = 'attached';
-    d.s.node_id = node_id;
+  Attached(d, { node_id, connection_id, token_hash }) {
+    const { s } = d;
+    if (isEnded(s)) return new Refused('ILLEGAL_STATE', `the session is ${s.status}`);
+    const wasAway = s.link === 'away';
+    s.link = 'attached';
+    s.node_id = node_id;
+    s.connection_id = connection_id;
+    if (s.resume && token_hash !== undefined) s.resume = { ...s.resume, token_hash };
+    delete s.deadlines.resume;
+    if (wasAway) d.effects.push({ do: 'presence' });
+  },
+
+  Detached(d, { connection_id, how }) {
+    const { s } = d;
+    if (isEnded(s) || s.link !== 'attached' || s.connection_id !== connection_id) return nothing;
+    if (how === 'closed') return terminate(d, 'client_ended', 'client');
+    if (!s.resume) return how === 'node_lost' ? terminate(d, 'node_lost') : terminate(d, 'client_gone', 'client');
+    s.link = 'away';
+    s.deadlines.resume = d.now + s.resume.window_ms;
+    d.effects.push({ do: 'presence' });
   },
 
   Update: hold,
@@ -260,8 +277,8 @@ const rules: { [T in Input['type']]: Rule<T> } = {
   Share: hold,
   Unshare: hold,
 
-  End(d, { reason, by, node_id }) {
-    if (isEnded(d.s) || (node_id !== undefined && d.s.node_id !== node_id)) return nothing;
+  End(d, { reason, by }) {
+    if (isEnded(d.s)) return nothing;
     terminate(d, reason, by);
   },
 
@@ -347,14 +364,20 @@ const rules: { [T in Input['type']]: Rule<T> } = {
   },
 };
 
-function hold(d: Draft, input: HoldingInput, { maxMessages = Number.POSITIVE_INFINITY }: Timeouts): Refused | typeof nothing | undefined {
+function hold(
+  d: Draft,
+  input: HoldingInput & { command?: string | undefined },
+  { maxMessages = Number.POSITIVE_INFINITY }: Timeouts,
+): Refused | typeof nothing | undefined {
   if (isEnded(d.s)) return new Refused('ILLEGAL_STATE', `the session is ${d.s.status}`);
   if (input.type === 'Message' && d.s.messages >= maxMessages) {
     return new Refused('ILLEGAL_STATE', `the session holds ${maxMessages} messages: it takes no more`);
   }
   const outcome = (holding[input.type] as (d: Draft, input: HoldingInput) => Refusal | boolean)(d, input);
   if (typeof outcome === 'object') return new Refused(outcome.code, outcome.message);
-  return outcome ? undefined : nothing;
+  if (!outcome) return nothing;
+  if (input.command !== undefined) remember(d, input.command, outcomeOf(input, d.s));
+  return undefined;
 }
 
 /** The one reason a session ends by itself now, the most telling first. */
@@ -362,6 +385,7 @@ function whyOver(s: Session, passed: (at: number | undefined) => boolean): EndRe
   if (passed(s.deadlines.expiry)) return s.expiry_reason;
   if (passed(s.deadlines.create)) return 'livekit_error';
   if (passed(s.deadlines.registration)) return 'registration_timeout';
+  if (passed(s.deadlines.resume)) return 'resume_expired';
   if (passed(s.deadlines.client_join)) return 'client_never_joined';
   if (passed(s.deadlines.rejoin)) return 'client_gone';
   return undefined;

@@ -24,7 +24,8 @@ const maxConflicts = 1_000;
 const sweepMs = 200;
 const sweepBatch = 1_000;
 
-const isNews = ({ type }: Input) => type === 'End' || type === 'ServiceGone' || type === 'ServiceLeft' || type === 'ServiceFailed';
+const isNews = ({ type }: Input) =>
+  type === 'End' || type === 'Detached' || type === 'ServiceGone' || type === 'ServiceLeft' || type === 'ServiceFailed';
 
 /** What to do about an end that nobody wanted. */
 const hints: Partial<Record<EndReason, string>> = {
@@ -236,6 +237,8 @@ export class Sessions {
           return await this.#offers?.offer(session, effect.assignment);
         case 'leave':
           return this.#offers?.leave(id, effect.assignment, effect.reason);
+        case 'presence':
+          return this.#offers?.presence(session);
         case 'release':
           return this.#offers?.release(id, effect.assignment);
         case 'forget':

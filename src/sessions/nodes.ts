@@ -19,8 +19,8 @@ interface NodesParts {
 }
 
 /**
- * Shows the other nodes that this one lives. Ends the sessions whose socket was held by a node that does not live any more, and
- * tells the others that the services it reached are out of reach. `close` stops it.
+ * Shows the other nodes that this one lives. Tells the sessions what a node that does not live any more held
+ * of them: their client's socket, and the sockets of their services. `close` stops it.
  */
 export class Nodes {
   readonly #parts: NodesParts;
@@ -85,14 +85,15 @@ export class Nodes {
 
   #judge(session: Session, alive: ReadonlySet<string>): Promise<void>[] {
     const { sessions } = this.#parts;
-    const { session_id, link, node_id: holder } = session;
-    if (link === 'attached' && holder !== undefined && !alive.has(holder)) {
-      return [sessions.tell(session_id, { type: 'End', reason: 'node_lost', by: 'gateway' })];
-    }
+    const { session_id, link, node_id: holder, connection_id = '' } = session;
+    const isLost = link === 'attached' && holder !== undefined && !alive.has(holder);
     const gone = assignments(session).filter(({ node_id }) => node_id !== undefined && !alive.has(node_id));
-    return gone.map(({ assignment_id, incarnation, node_id }) =>
-      sessions.tell(session_id, { type: 'ServiceGone', assignment_id, incarnation, ...(node_id !== undefined && { node_id }) }),
-    );
+    return [
+      ...(isLost ? [sessions.tell(session_id, { type: 'Detached', connection_id, how: 'node_lost' })] : []),
+      ...gone.map(({ assignment_id, incarnation, node_id }) =>
+        sessions.tell(session_id, { type: 'ServiceGone', assignment_id, incarnation, ...(node_id !== undefined && { node_id }) }),
+      ),
+    ];
   }
 }
 

@@ -6,12 +6,14 @@ import type { Wanted } from '../../protocol/fields.ts';
 import type { newSessionFields } from '../../protocol/requests.ts';
 import type { ShareRole, Status } from '../../protocol/states.ts';
 import { type Action, authorize, type Caller, standing } from './access.ts';
+import { hashOf, type Outcome, outcomeOf, remembered } from './commands.ts';
 import { keyOf, type Spec } from './create.ts';
 import { GatewayError } from './errors.ts';
-import type { Input } from './machine.ts';
+import type { HoldingInput } from './holding.ts';
 import type { Sessions } from './manager.ts';
 import { ClaimTaken, type Clock, type Message, type Offers, type Rooms, type SessionStore } from './ports.ts';
 import { isEnded, roomClaim, type Session } from './record.ts';
+import { checkResume, resumeInvalid } from './resume.ts';
 import { iso, pendingServices, readyServices, snapshot } from './snapshot.ts';
 
 const maxReplays = 5;
@@ -20,6 +22,14 @@ const maxPageBytes = 131_072;
 
 /** What a session is asked for with, checked. */
 export type NewSession = z.output<typeof newSessionFields>;
+
+/** How a session is asked for. */
+interface Opening {
+  /** The connection that holds it, and the hash of the resume token given there; absent: none does. */
+  holder?: { connection_id: string; token_hash: string };
+  token_policy: Session['token_policy'];
+  user?: Spec['user'];
+}
 
 export interface OperationsParts {
   sessions: Sessions;
@@ -54,7 +64,7 @@ export class Operations {
    */
   async open(
     body: NewSession,
-    { link, token_policy, user }: { link: Session['link']; token_policy: Session['token_policy']; user?: Spec['user'] },
+    { holder, token_policy, user }: Opening,
     starting: (id: string) => void = () => {},
   ): Promise<{ session: Session; replayed: boolean }> {
     this.refuseWhileDraining();
@@ -84,8 +94,11 @@ export class Operations {
           on_join_timeout: body.on_join_timeout,
           on_service_loss: body.on_service_loss,
           idempotency,
-          link,
-          node_id: link === 'attached' ? this.#parts.nodeId : undefined,
+          holder: holder && { node_id: this.#parts.nodeId, connection_id: holder.connection_id },
+          resume:
+            body.resume_window_s === 0
+              ? undefined
+              : { window_ms: body.resume_window_s * 1_000, ...(holder && { token_hash: holder.token_hash }) },
           token_policy: body.token_policy ?? token_policy,
           join_timeout_ms: body.join_timeout_s === undefined ? defaults.joinTimeoutMs : body.join_timeout_s * 1_000,
           client_join_timeout_s: body.client_join_timeout_s,
@@ -97,6 +110,23 @@ export class Operations {
         // somebody with the same key was faster: theirs is the session
         if (!(error instanceof ClaimTaken) || tries === maxReplays) throw error;
       }
+    }
+  }
+
+  /**
+   * Gives a session to the socket of a client that has come back. One that has ended for another reason than its absence is
+   * shown all the same: the client learns why.
+   * @throws GatewayError DRAINING, RESUME_INVALID, RESUME_EXPIRED
+   */
+  async resume(id: string, resume_token: string, connection_id: string): Promise<Session> {
+    this.refuseWhileDraining();
+    try {
+      return await this.#parts.sessions.apply(id, async (session) => {
+        checkResume(session, resume_token);
+        return isEnded(session) ? undefined : { type: 'Attached', node_id: this.#parts.nodeId, connection_id };
+      });
+    } catch (error) {
+      throw error instanceof GatewayError && error.code === 'SESSION_NOT_FOUND' ? resumeInvalid() : error;
     }
   }
 
@@ -136,20 +166,40 @@ export class Operations {
     return { items, ...(found.length > limit && last && { next_cursor: cursorOf(last) }) };
   }
 
+  /**
+   * Changes what a session holds: once for each command, where the session remembers them.
+   * @param command the request of the session's own client; absent: of somebody whose requests are not remembered
+   * @param isDone whether it holds that already
+   */
+  async #hold<T extends HoldingInput['type']>(
+    id: string,
+    input: Extract<HoldingInput, { type: T }>,
+    command: object | undefined,
+    isDone: () => Promise<boolean> | boolean = () => false,
+  ): Promise<Outcome<T>> {
+    let told: Record<string, unknown> | undefined;
+    const session = await this.#parts.sessions.apply(id, async (session) => {
+      const hash = session.resume && command && hashOf(command);
+      told = remembered(session, hash);
+      return told || (await isDone()) ? undefined : { ...(input as HoldingInput), ...(hash !== undefined && { command: hash }) };
+    });
+    return (told ?? outcomeOf(input, session)) as Outcome<T>;
+  }
+
   /** @throws GatewayError SESSION_NOT_FOUND, FORBIDDEN, VERSION_CONFLICT, ILLEGAL_STATE, VALIDATION_FAILED */
-  async update(id: string, caller: Caller, wish: Omit<Extract<Input, { type: 'Update' }>, 'type'>) {
+  async update(id: string, caller: Caller, wish: Omit<Extract<HoldingInput, { type: 'Update' }>, 'type'>, command?: object) {
     const session = await this.find(id, caller);
     // a service keeps in the context what its successor needs; the rest is its owner's
     const contextOnly = wish.metadata_updates === undefined && wish.visibility === undefined;
     authorize(session, caller, standing(session, caller) === 'service' && contextOnly ? 'take part' : 'own');
-    const { version } = await this.#parts.sessions.apply(id, { type: 'Update', ...wish });
+    const { version } = await this.#hold(id, { type: 'Update', ...wish }, command);
     return { session_id: id, version };
   }
 
   /** @throws GatewayError SESSION_NOT_FOUND, FORBIDDEN, ILLEGAL_STATE */
-  async extend(id: string, caller: Caller, ttl_hours: number) {
+  async extend(id: string, caller: Caller, ttl_hours: number, command?: object) {
     await this.find(id, caller, 'own');
-    const { expires_at } = await this.#parts.sessions.apply(id, { type: 'Extend', ttl_ms: ttl_hours * 3_600_000 });
+    const { expires_at } = await this.#hold(id, { type: 'Extend', ttl_ms: ttl_hours * 3_600_000 }, command);
     return { session_id: id, expires_at: iso(expires_at) };
   }
 
@@ -158,18 +208,20 @@ export class Operations {
     id: string,
     caller: Caller,
     { role, content, message_id = uuidv7() }: { role: string; content: string; message_id?: string | undefined },
+    command?: object,
   ) {
-    const { store, sessions } = this.#parts;
+    const { store } = this.#parts;
     await this.find(id, caller, 'take part');
+    const input = { type: 'Message', message_id, role, content, user_id: caller.user } as const;
     let known: Message | undefined;
-    await sessions.apply(id, async () => {
+    const kept = await this.#hold(id, input, command, async () => {
       // looked up anew for each try: the commit fails if another came in between
       known = await store.findMessage(id, message_id);
-      return known ? undefined : { type: 'Message', message_id, role, content, user_id: caller.user };
+      return known !== undefined;
     });
-    const kept = known ?? (await store.findMessage(id, message_id));
-    if (!kept) throw new GatewayError('ILLEGAL_STATE', 'the session was deleted meanwhile');
-    return { session_id: id, ...shownMessage(kept), duplicate: known !== undefined };
+    const message = known ?? (await store.findMessage(id, kept.message_id));
+    if (!message) throw new GatewayError('ILLEGAL_STATE', 'the session was deleted meanwhile');
+    return { session_id: id, ...shownMessage(message), duplicate: known !== undefined };
   }
 
   /** @throws GatewayError SESSION_NOT_FOUND */
@@ -189,15 +241,15 @@ export class Operations {
   }
 
   /** @throws GatewayError SESSION_NOT_FOUND, FORBIDDEN, ILLEGAL_STATE, VALIDATION_FAILED */
-  async share(id: string, caller: Caller, user: string, role: ShareRole) {
+  async share(id: string, caller: Caller, user: string, role: ShareRole, command?: object) {
     await this.find(id, caller, 'own');
-    return sharing(await this.#parts.sessions.apply(id, { type: 'Share', user, role }));
+    return { session_id: id, ...(await this.#hold(id, { type: 'Share', user, role }, command)) };
   }
 
   /** @throws GatewayError SESSION_NOT_FOUND, FORBIDDEN, ILLEGAL_STATE */
-  async unshare(id: string, caller: Caller, user: string) {
+  async unshare(id: string, caller: Caller, user: string, command?: object) {
     await this.find(id, caller, 'own');
-    return sharing(await this.#parts.sessions.apply(id, { type: 'Unshare', user }));
+    return { session_id: id, ...(await this.#hold(id, { type: 'Unshare', user }, command)) };
   }
 
   /** Ends a session and forgets what was said in it; succeeds again. @throws GatewayError SESSION_NOT_FOUND, FORBIDDEN */
@@ -264,7 +316,13 @@ export class Operations {
       seq: session.seq,
       timings: session.timings,
       replayed,
+      resume_window_s: (session.resume?.window_ms ?? 0) / 1_000,
     };
+  }
+
+  /** A token for the user, where the session is as far. */
+  async joinToken(session: Session): Promise<string | undefined> {
+    return session.room && this.#mayJoin(session) ? this.#parts.rooms.clientToken(session) : undefined;
   }
 
   #mayJoin({ status, token_policy }: Session): boolean {
@@ -304,8 +362,6 @@ const shownMessage = ({ message_id, seq, role, content, user_id, ts }: Message) 
   ...(user_id !== undefined && { user_id }),
   created_at: ts,
 });
-
-const sharing = ({ session_id, visibility, shares }: Session) => ({ session_id, visibility, shares });
 
 const cursorOf = ({ created_at, session_id }: Session) => Buffer.from(`${created_at} ${session_id}`).toString('base64url');
 

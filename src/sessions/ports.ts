@@ -169,6 +169,8 @@ export interface Offers {
   offer(session: Session, assignment: Assignment): Promise<void>;
   /** Sends a LeaveRoomRequest, where the service can still be reached. */
   leave(sessionId: string, assignment: Leaving, reason: string): void;
+  /** Tells the session's services whether its client is there, where they can be reached. */
+  presence(session: Session): void;
   /** Frees the assignment's slot. */
   release(sessionId: string, assignment: Leaving): void;
 }

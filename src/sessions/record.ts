@@ -85,10 +85,22 @@ export interface Participant {
   joined_at: number;
 }
 
+/** A change that the client asked for. */
+export interface Remembered {
+  /** Of the whole request, id and all. */
+  hash: string;
+  /** What was answered, without what any answer to it says. */
+  outcome: Record<string, unknown>;
+  /** Of the outcome, as JSON. */
+  bytes: number;
+}
+
 /** Absolute times at which something happens to the session by itself. */
 export interface Deadlines {
   /** The room must be there. */
   create?: number;
+  /** Its client, away, must have come back. */
+  resume?: number;
   /** Every required id must have been registered. */
   registration?: number;
   /** Every required service must be ready. */
@@ -122,10 +134,16 @@ export interface Session {
   seq: number;
   status: Status;
   health: 'ok' | 'degraded';
-  /** Whether a client socket holds it. */
-  link: 'attached' | 'none';
-  /** The node whose socket holds it. */
+  /** Whether a client socket holds it; away: its socket broke, and it may come back. */
+  link: 'attached' | 'away' | 'none';
+  /** The node whose socket holds it, or held it last. */
   node_id?: string;
+  /** That socket. */
+  connection_id?: string;
+  /** How its client may come back after a broken socket, and the hash of the token for that once one was given; absent: it ends with its socket. */
+  resume?: { window_ms: number; token_hash?: string };
+  /** What its client asked for lately and got: told again, not done again, when an answer was lost. */
+  remembered?: readonly Remembered[];
   owner_id?: string;
   user_identity?: string;
   user_name?: string;
@@ -175,6 +193,9 @@ export interface Session {
 
 /** What claims a client-chosen room name. */
 export const roomClaim = (name: string) => `room:${name}`;
+
+/** How long the room waits for its user, who may come back with the client. */
+export const rejoinMs = ({ resume }: Pick<Session, 'resume'>) => Math.max(20_000, (resume?.window_ms ?? 0) + 10_000);
 
 export const isEnded = (session: Session) => session.status === 'Terminating' || session.status === 'Terminated';
 

@@ -24,6 +24,7 @@ export function snapshot(session: Session): Snapshot {
     messages: session.messages,
     health: session.health,
     link: session.link,
+    ...(session.deadlines.resume !== undefined && { resume_deadline: iso(session.deadlines.resume) }),
     ready_services: readyServices(session),
     pending_services: pendingServices(session),
     services: session.requirements.map((r) => ({

@@ -37,8 +37,8 @@ export interface ConnectionParts {
   limits: SocketLimits;
   clock: Clock;
   log: Logger;
-  /** Called once, when the socket has ended: `clean` as a client ends it on purpose. */
-  onEnd(connection: Connection, clean: boolean): void;
+  /** Called once, when the socket has ended. */
+  onEnd(connection: Connection): void;
 }
 
 /** One socket: takes frames in order, answers each once, and ends with a code that says why. */
@@ -56,7 +56,8 @@ export class Connection implements ServicePeer {
   #watches: Map<string, Cursor> | undefined;
   /** The service registered here. */
   service: Instance | undefined;
-  closed = false;
+  /** How the socket ended: as a client ends it on purpose, or otherwise; undefined: it has not. */
+  ended: 'closed' | 'broken' | undefined;
 
   readonly #parts: ConnectionParts;
   readonly #waiting: string[] = [];
@@ -92,6 +93,10 @@ export class Connection implements ServicePeer {
       ),
     );
     ws.on('close', (code) => this.#ended(code));
+  }
+
+  get closed(): boolean {
+    return this.ended !== undefined;
   }
 
   /** Queues a frame; false: the socket is ending. */
@@ -296,7 +301,7 @@ export class Connection implements ServicePeer {
     if (error instanceof GatewayError) {
       log.debug({ connection_id: this.id, session_id: this.sessionId, code: error.code }, 'frame refused');
       this.sendError(error, id);
-      if (error.code !== 'VALIDATION_FAILED' && error.code !== 'FORBIDDEN') {
+      if (error.code !== 'VALIDATION_FAILED' && error.code !== 'FORBIDDEN' && error.code !== 'RESUME_INVALID') {
         this.#accepted = true;
         this.#refused = 0;
       } else if (++this.#refused >= limits.maxRefusedInARow) this.close(Close.TooManyRefused);
@@ -312,11 +317,11 @@ export class Connection implements ServicePeer {
 
   #ended(code: number): void {
     if (this.closed) return;
-    this.closed = true;
+    this.ended = code === 1_000 || code === 1_005 ? 'closed' : 'broken';
     this.#waiting.length = 0;
     for (const watch of this.#watches?.values() ?? []) watch.stop();
     this.#watches = undefined;
     this.#onFlushed();
-    this.#parts.onEnd(this, code === 1_000 || code === 1_005);
+    this.#parts.onEnd(this);
   }
 }

@@ -3,6 +3,9 @@ import type { LogEvent } from '../../protocol/events.ts';
 import { answer } from '../../protocol/requests.ts';
 import { type Operations, whyNotCreated } from '../sessions/operations.ts';
 import type { Rooms, SessionStore } from '../sessions/ports.ts';
+import { isEnded, type Session } from '../sessions/record.ts';
+import { resumeInvalid } from '../sessions/resume.ts';
+import { snapshot } from '../sessions/snapshot.ts';
 import type { Connection } from './connection.ts';
 
 const batch = 64;
@@ -13,6 +16,8 @@ interface CursorParts {
   store: SessionStore;
   /** Answers the request that made the cursor. @returns the last event that the answer reflects; undefined: it is too early */
   begin(): Promise<number | undefined>;
+  /** Everything up to here has been sent: what `begin` said, and each event then. */
+  sent?(seq: number): void;
   /** An event as this socket gets it. @returns undefined: this socket gets nothing any more */
   dress(event: LogEvent): LogEvent | Promise<LogEvent | undefined>;
   /** The session is over, or nothing more may be told of it. */
@@ -52,7 +57,10 @@ export class Cursor {
     try {
       while (this.#again && !this.#stopped) {
         this.#again = false;
-        this.#seq ??= await this.#parts.begin();
+        if (this.#seq === undefined) {
+          this.#seq = await this.#parts.begin();
+          if (this.#seq !== undefined) this.#parts.sent?.(this.#seq);
+        }
         if (this.#seq !== undefined) await this.#deliver(this.#seq);
       }
     } catch (error) {
@@ -76,6 +84,7 @@ export class Cursor {
         if (this.#stopped) return;
         if (dressed) connection.send(dressed);
         seq = this.#seq = event.seq;
+        this.#parts.sent?.(seq);
         if (!dressed || event.type === 'SessionEnded') {
           this.stop();
           return this.#parts.onEnded();
@@ -85,23 +94,31 @@ export class Cursor {
   }
 }
 
-interface FollowParts extends Omit<CursorParts, 'begin' | 'dress'> {
-  /** Of the NewSessionRequest. */
+/** What a cursor on the socket's own session needs. */
+interface OwnParts extends Omit<CursorParts, 'begin' | 'sent' | 'dress'> {
+  /** Of the request that made it. */
   requestId: string | undefined;
-  /** The session was there before. */
-  replayed: boolean;
   operations: Operations;
   rooms: Rooms;
+  /** Another socket holds the session by now. */
+  onTakenOver(): undefined;
 }
 
-/** Follows the session that the socket asked for: answers when it leaves Creating, and adds the token where the session becomes Ready. */
-export function follow({ operations, requestId, rooms, replayed, ...common }: FollowParts): Cursor {
-  const { connection, sessionId, store } = common;
+interface FollowParts extends OwnParts {
+  /** The session was there before. */
+  replayed: boolean;
+  resumeToken: string | undefined;
+}
+
+/** Follows the session that the socket asked for: answers when it leaves Creating. */
+export function follow({ requestId, replayed, resumeToken, ...common }: FollowParts): Cursor {
+  const { connection, sessionId, store, operations } = common;
   const cursor: Cursor = new Cursor({
     ...common,
     async begin() {
       const session = await store.loadSession(sessionId);
       if (!session || session.status === 'Creating') return undefined;
+      if (isAnothers(session, connection)) return common.onTakenOver();
       // it never got as far as waiting for anything
       const refusal = session.timings.room_ms === undefined && session.room ? whyNotCreated(session) : undefined;
       if (refusal) {
@@ -112,19 +129,72 @@ export function follow({ operations, requestId, rooms, replayed, ...common }: Fo
       }
       // of a session that is over by now SessionEnded, its last event, is still to be told
       const seq = session.status === 'Terminated' ? session.seq - 1 : session.seq;
-      connection.sendAnswer(answer('NewSessionResponse', { ...(await operations.created(session, replayed)), seq }), requestId);
+      const created = await operations.created(session, replayed);
+      const body = { ...created, seq, ...(resumeToken !== undefined && { resume_token: resumeToken }) };
+      connection.sendAnswer(answer('NewSessionResponse', body), requestId);
       return seq;
     },
-    dress: (event) => (event.type === 'SessionReady' ? withToken(event) : event),
+    dress: withToken(common),
   });
-
-  /** The log holds no token: it is signed when it is delivered. */
-  const withToken = async (event: LogEvent<'SessionReady'>): Promise<LogEvent> => {
-    const session = await store.loadSession(sessionId);
-    return session ? { ...event, access_token: await rooms.clientToken(session) } : event;
-  };
   return cursor;
 }
+
+/** Follows the session that the socket has taken over, from the last event that the client has: answers, replays what it missed, says when it has done so. */
+export function resume({ requestId, lastSeq, ...common }: OwnParts & { lastSeq: number }): Cursor {
+  const { connection, sessionId, store, operations } = common;
+  /** The replay ends with this event; undefined: it has ended. */
+  let replayUntil: number | undefined;
+  let isOver = false;
+  const cursor: Cursor = new Cursor({
+    ...common,
+    async begin() {
+      const session = await store.loadSession(sessionId);
+      if (session && isAnothers(session, connection)) return common.onTakenOver();
+      const kept = session && lastSeq <= session.seq && (await store.eventsAfter(sessionId, lastSeq, 1)) !== undefined;
+      if (!session) {
+        cursor.stop();
+        common.onEnded();
+        connection.sendError(resumeInvalid(), requestId);
+        return undefined;
+      }
+      replayUntil = session.seq;
+      isOver = session.status === 'Terminated';
+      const token = kept ? undefined : await operations.joinToken(session);
+      const body = {
+        session_id: sessionId,
+        recovered: kept === true,
+        snapshot: { ...snapshot(session), shares: session.shares },
+        from_seq: (kept ? lastSeq : session.seq) + 1,
+        to_seq: session.seq,
+        ...(token !== undefined && { access_token: token }),
+      };
+      connection.sendAnswer(answer('ResumeResponse', body), requestId);
+      return kept ? lastSeq : session.seq;
+    },
+    sent(seq) {
+      if (seq !== replayUntil) return;
+      replayUntil = undefined;
+      connection.send({ type: 'ResumeComplete', session_id: sessionId, seq });
+      // nothing follows that would free the socket
+      if (!isOver) return;
+      cursor.stop();
+      common.onEnded();
+    },
+    dress: withToken(common),
+  });
+  return cursor;
+}
+
+const isAnothers = (session: Session, { id }: Connection) => session.link === 'attached' && session.connection_id !== id;
+
+/** Adds the token where the session becomes Ready: the log holds none, it is signed when it is delivered. */
+const withToken = ({ store, rooms, sessionId }: Pick<OwnParts, 'store' | 'rooms' | 'sessionId'>) => {
+  const add = async (event: LogEvent<'SessionReady'>): Promise<LogEvent> => {
+    const session = await store.loadSession(sessionId);
+    return session?.room && !isEnded(session) ? { ...event, access_token: await rooms.clientToken(session) } : event;
+  };
+  return (event: LogEvent) => (event.type === 'SessionReady' ? add(event) : event);
+};
 
 /** Follows a session that somebody else holds, from its record as read, as long as `mayRead`. */
 export function watch({ mayRead, ...parts }: Omit<CursorParts, 'dress'> & { mayRead(): Promise<boolean> }): Cursor {

@@ -9,8 +9,9 @@ import type { Sessions } from '../sessions/manager.ts';
 import type { Operations } from '../sessions/operations.ts';
 import { type Clock, type Rooms, type SessionStore, StorageError } from '../sessions/ports.ts';
 import { allServe } from '../sessions/record.ts';
+import { hashOfToken, newResumeToken } from '../sessions/resume.ts';
 import type { Connection } from './connection.ts';
-import { follow, watch } from './cursor.ts';
+import { follow, resume, watch } from './cursor.ts';
 import type { LiveSessions } from './live.ts';
 
 /** Returned where the answer goes out when the record changes: no handler waits for LiveKit or a service. */
@@ -69,6 +70,31 @@ export function handlers(parts: HandlerParts): Handlers {
     return id;
   };
 
+  /** The socket ended while it was given the session: nobody else will say so. */
+  const endedMeanwhile = (sessionId: string, peer: Connection): boolean => {
+    if (!peer.closed) return false;
+    live.release(peer);
+    void sessions.tell(sessionId, { type: 'Detached', connection_id: peer.id, how: peer.ended ?? 'broken' });
+    return true;
+  };
+
+  const following = (sessionId: string, peer: Connection) => ({
+    connection: peer,
+    sessionId,
+    store: parts.store,
+    rooms: parts.rooms,
+    operations,
+    onEnded: () => live.release(peer),
+    onTakenOver: (): undefined => {
+      if (peer.sessionId === sessionId) live.takenOver(sessionId);
+    },
+    onError: (error: unknown) => parts.onBug(error, peer),
+  });
+
+  /** A request whose answer may be lost together with the socket, and is then told again: one of the session's own client. */
+  const commandOf = (request: Request, id: string, peer: Connection) =>
+    request.id !== undefined && peer.sessionId === id ? request : undefined;
+
   return {
     Ping: ({ t }) => answer('Pong', { ...(t !== undefined && { t }), server_time: new Date(clock.now()).toISOString() }),
 
@@ -78,36 +104,38 @@ export function handlers(parts: HandlerParts): Handlers {
       if (peer.sessionId !== undefined) throw new GatewayError('SESSION_ALREADY_EXISTS', 'Session already exists on this socket');
       // the live entry before the record: whatever happens in between, the socket's end finds it
       const bind = (sessionId: string) => live.bind(sessionId, peer, body.user_identity);
+      const resumeToken = body.resume_window_s === 0 ? undefined : newResumeToken();
+      const token_hash = resumeToken === undefined ? '' : hashOfToken(resumeToken);
       let opened: Awaited<ReturnType<Operations['open']>>;
       try {
-        opened = await operations.open(body, { link: 'attached', token_policy: 'on_ready' }, bind);
+        opened = await operations.open(body, { holder: { connection_id: peer.id, token_hash }, token_policy: 'on_ready' }, bind);
       } catch (error) {
         live.release(peer);
         throw error;
       }
       const sessionId = opened.session.session_id;
       if (opened.replayed) {
+        await sessions.tell(sessionId, { type: 'Attached', node_id: parts.nodeId, connection_id: peer.id, token_hash });
         bind(sessionId);
         peer.unwatch(sessionId);
-        await sessions.tell(sessionId, { type: 'Attached', node_id: parts.nodeId });
       }
-      if (peer.closed) {
-        live.release(peer);
-        await sessions.tell(sessionId, { type: 'End', reason: 'client_gone', by: 'client' });
-        return later;
-      }
+      if (endedMeanwhile(sessionId, peer)) return later;
       parts.log.info({ session_id: sessionId, connection_id: peer.id, replayed: opened.replayed }, 'session opened on socket');
-      peer.cursor = follow({
-        connection: peer,
-        sessionId,
-        requestId: id,
-        replayed: opened.replayed,
-        store: parts.store,
-        rooms: parts.rooms,
-        operations,
-        onEnded: () => live.release(peer),
-        onError: (error) => parts.onBug(error, peer),
-      });
+      peer.cursor = follow({ ...following(sessionId, peer), requestId: id, replayed: opened.replayed, resumeToken });
+      return later;
+    },
+
+    async ResumeRequest({ id, session_id, resume_token, last_seq }, peer): Promise<typeof later> {
+      if (peer.sessionId !== undefined && peer.sessionId !== session_id) {
+        throw new GatewayError('SESSION_ALREADY_EXISTS', 'this socket holds another session');
+      }
+      const session = await operations.resume(session_id, resume_token, peer.id);
+      if (endedMeanwhile(session_id, peer)) return later;
+      peer.cursor?.stop();
+      live.bind(session_id, peer, session.user_identity);
+      peer.unwatch(session_id);
+      parts.log.info({ session_id, connection_id: peer.id, last_seq }, 'session resumed on socket');
+      peer.cursor = resume({ ...following(session_id, peer), requestId: id, lastSeq: last_seq });
       return later;
     },
 
@@ -129,31 +157,37 @@ export function handlers(parts: HandlerParts): Handlers {
       return answer('ListSessionsResponse', await operations.list(callerAt(peer), request));
     },
 
-    async UpdateSessionRequest({ type: _, id: __, session_id, ...wish }, peer) {
-      return answer('UpdateSessionResponse', await operations.update(idFor(session_id, peer), callerAt(peer), wish));
+    async UpdateSessionRequest(request, peer) {
+      const { type: _, id: __, session_id, ...wish } = request;
+      const id = idFor(session_id, peer);
+      return answer('UpdateSessionResponse', await operations.update(id, callerAt(peer), wish, commandOf(request, id, peer)));
     },
 
-    async ExtendSessionRequest({ session_id, ttl_hours }, peer) {
-      return answer('ExtendSessionResponse', await operations.extend(idFor(session_id, peer), callerAt(peer), ttl_hours));
+    async ExtendSessionRequest(request, peer) {
+      const id = idFor(request.session_id, peer);
+      return answer('ExtendSessionResponse', await operations.extend(id, callerAt(peer), request.ttl_hours, commandOf(request, id, peer)));
     },
 
-    async AddMessageRequest({ session_id, role, content, message_id }, peer) {
-      return answer(
-        'AddMessageResponse',
-        await operations.addMessage(idFor(session_id, peer), callerAt(peer), { role, content, message_id }),
-      );
+    async AddMessageRequest(request, peer) {
+      const id = idFor(request.session_id, peer);
+      return answer('AddMessageResponse', await operations.addMessage(id, callerAt(peer), request, commandOf(request, id, peer)));
     },
 
     async GetMessagesRequest({ session_id, limit, after }, peer) {
       return answer('GetMessagesResponse', await operations.messages(idFor(session_id, peer), callerAt(peer), { limit, after }));
     },
 
-    async ShareSessionRequest({ session_id, target_user_id, role }, peer) {
-      return answer('ShareSessionResponse', await operations.share(idFor(session_id, peer), callerAt(peer), target_user_id, role));
+    async ShareSessionRequest(request, peer) {
+      const { session_id, target_user_id, role } = request;
+      const id = idFor(session_id, peer);
+      const command = commandOf(request, id, peer);
+      return answer('ShareSessionResponse', await operations.share(id, callerAt(peer), target_user_id, role, command));
     },
 
-    async UnshareSessionRequest({ session_id, target_user_id }, peer) {
-      return answer('UnshareSessionResponse', await operations.unshare(idFor(session_id, peer), callerAt(peer), target_user_id));
+    async UnshareSessionRequest(request, peer) {
+      const id = idFor(request.session_id, peer);
+      const command = commandOf(request, id, peer);
+      return answer('UnshareSessionResponse', await operations.unshare(id, callerAt(peer), request.target_user_id, command));
     },
 
     async WatchRequest({ session_id, id }, peer): Promise<typeof later> {
@@ -208,7 +242,12 @@ export function handlers(parts: HandlerParts): Handlers {
         throw new GatewayError('FORBIDDEN', `this socket is registered as ${peer.service.service_id}; one service a socket`);
       }
       // over a socket it is reached by the socket: the endpoint is shown, not called
-      const { instance, keep, release } = await dispatcher.register({ ...wish, endpoint: undefined }, socketLink(peer), held, peer.service);
+      const { instance, keep, release, kept } = await dispatcher.register(
+        { ...wish, endpoint: undefined },
+        socketLink(peer),
+        held,
+        peer.service,
+      );
       peer.service = instance;
       if (peer.closed) {
         dispatcher.disconnected(instance);
@@ -219,6 +258,8 @@ export function handlers(parts: HandlerParts): Handlers {
         answer('RegisterServiceResponse', { success: true, service_id, message: 'Microservice registered successfully', keep, release }),
         id,
       );
+      // whether their clients are there may have changed while the service was away
+      for (const session of kept) if (session.resume) dispatcher.presence(session);
       // after the answer, so that no offer comes before it
       parts.log.info({ service_id, connection_id: peer.id }, 'service registered on socket');
       void dispatcher.offerWaiting(instance);

@@ -71,7 +71,7 @@ export class SocketServer {
     for (const connection of this.#connections) connection.send({ type: 'GoAway', reason: 'shutdown', deadline_ms: deadlineMs });
   }
 
-  /** Closes every socket with 4452, and cuts those that do not answer within 2 s. */
+  /** Closes every socket with 4452, and cuts those that do not answer within 2 s. Their sessions know it then. */
   async close(): Promise<void> {
     this.#draining = true;
     this.#stop();
@@ -83,8 +83,11 @@ export class SocketServer {
     }, closeTimeoutMs);
     await Promise.all(ended);
     clearTimeout(timer);
+    await Promise.all(this.#telling);
   }
 
+  /** Ends of sockets that their sessions are being told. */
+  readonly #telling = new Set<Promise<unknown>>();
   readonly #onGone = new Map<Connection, () => void>();
 
   #upgrade(request: IncomingMessage, socket: Duplex, head: Buffer): void {
@@ -113,7 +116,7 @@ export class SocketServer {
         limits,
         clock,
         log,
-        onEnd: (ended, clean) => this.#ended(ended, clean),
+        onEnd: (ended) => this.#ended(ended),
       });
       this.#connections.add(connection);
       log.debug({ connection_id: connection.id, remoteAddress: request.socket.remoteAddress }, 'socket opened');
@@ -144,19 +147,18 @@ export class SocketServer {
     });
   }
 
-  /** Whatever ended the socket: its live entry goes now, its session ends, its service's sessions are told. */
-  #ended(connection: Connection, clean: boolean): void {
+  /** Whatever ended the socket: its live entry goes now, its session and its service's sessions are told. */
+  #ended(connection: Connection): void {
     const { live, sessions, dispatcher, log } = this.#parts;
     this.#connections.delete(connection);
     const sessionId = live.release(connection);
-    log.debug({ connection_id: connection.id, session_id: sessionId, clean }, 'socket closed');
-    if (sessionId !== undefined)
-      void sessions.tell(sessionId, {
-        type: 'End',
-        reason: clean ? 'client_ended' : 'client_gone',
-        by: 'client',
-        node_id: this.#parts.nodeId,
-      });
+    const how = connection.ended ?? 'broken';
+    log.debug({ connection_id: connection.id, session_id: sessionId, how }, 'socket ended');
+    if (sessionId !== undefined) {
+      const told = sessions.tell(sessionId, { type: 'Detached', connection_id: connection.id, how });
+      this.#telling.add(told);
+      void told.then(() => this.#telling.delete(told));
+    }
     if (connection.service) dispatcher.disconnected(connection.service);
     this.#onGone.get(connection)?.();
     this.#onGone.delete(connection);
