@@ -17,6 +17,8 @@ const mayImport: Record<string, readonly string[]> = {
   'src/socket': ['protocol', 'src/sessions', 'src/services', 'src/admission.ts', 'src/workspace.ts'],
   'src/http': ['protocol', 'src/sessions', 'src/services'],
 
+  'src/client': ['protocol'],
+
   'src/admission.ts': [],
   'src/clock.ts': ['src/sessions'],
   'src/config.ts': ['src/admission.ts'],
@@ -40,6 +42,10 @@ const files = ['protocol', 'src'].flatMap((folder) =>
 const importsOf = (source: string): string[] =>
   [...source.matchAll(/(?:^|[\s;}])(?:from\s*|import\s*\(?\s*)(['"])([^'"\n]+)\1/g)].map((match) => match[2] ?? '');
 
+/** Only what is still there when the types are gone. */
+const runTimeImportsOf = (source: string): string[] =>
+  importsOf(source.replaceAll(/^(?:import|export) type [^;]*?from\s*(['"])[^'"\n]+\1/gm, ''));
+
 const partOf = (file: string) => (file.startsWith('src/') ? file.split('/').slice(0, 2).join('/') : (file.split('/')[0] ?? ''));
 
 const imports = files.flatMap((file) => importsOf(readFileSync(join(root, file), 'utf8')).map((name) => ({ file, name })));
@@ -61,6 +67,8 @@ describe('imports', () => {
       'type G = import("./g.ts").G;',
     ].join('\n');
     expect(importsOf(source)).toEqual(['./a.ts', './b.ts', './c.ts', './d.ts', './e.ts', './f.ts', './g.ts']);
+    expect(runTimeImportsOf(source)).toEqual(['./a.ts', './c.ts', './d.ts', './e.ts', './f.ts', './g.ts']);
+    expect(runTimeImportsOf("import type {\n  A,\n} from './a.ts';\nimport { type B } from './b.ts';")).toEqual(['./b.ts']);
     expect(arrows.length).toBeGreaterThan(100);
   });
 
@@ -81,6 +89,19 @@ describe('imports', () => {
         return from !== to && !composers.includes(file) && !mayImport[from]?.includes(to);
       })
       .map(({ file, name }) => `${file} imports ${name}`);
+    expect(wrong).toEqual([]);
+  });
+
+  test('of the client at run time are its own, what brings nothing along, and ws', () => {
+    const client = files.filter((file) => partOf(file) === 'src/client');
+    const wrong = client.flatMap((file) =>
+      runTimeImportsOf(readFileSync(join(root, file), 'utf8'))
+        .filter((name) => {
+          const target = relative(root, join(root, dirname(file), name));
+          return name !== 'ws' && !client.includes(target) && !standalone.includes(target);
+        })
+        .map((name) => `${file} imports ${name}`),
+    );
     expect(wrong).toEqual([]);
   });
 

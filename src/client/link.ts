@@ -1,0 +1,219 @@
+import { verdict } from '../../protocol/close.ts';
+import { backoff } from './backoff.ts';
+import { findSocketClass, type Socket, type SocketClass } from './socket.ts';
+
+/** `waiting`: the socket broke, and the next is opened after a while. `closed`: there will be none. */
+export type LinkState = 'connecting' | 'open' | 'waiting' | 'closed';
+
+/** One frame as it came. What it holds is what its sender says. */
+export type Frame = { type: string; id?: unknown; [field: string]: unknown };
+
+/** How long the other side has: for the upgrade, and for a sign of life after a Ping. */
+const answerMs = 10_000;
+/** A socket that lived this long ends a row of failures. */
+const livedMs = 5_000;
+/** How long the other side has to close with us. */
+const closeMs = 2_000;
+/** Drops a socket in a browser, which cannot cut it. Not 1000, which would end the session. */
+const dropped = 4_000;
+
+export interface LinkOptions {
+  /** The WebSocket class; default: the global one, else that of the package ws. */
+  WebSocket?: SocketClass | undefined;
+  /** Silence after which the other side is asked for a sign of life; default 25,000. Without one within 10 s the socket is given up. */
+  heartbeatMs?: number | undefined;
+}
+
+/** What a link tells the one who made it. None of these may throw. */
+export interface LinkListener {
+  /** `state` is what it has now. Not told of `closed`. */
+  changed(state: LinkState): void;
+  frame(frame: Frame): void;
+  /** It ended for good: told once, with the close code. Nothing is told after it. */
+  closed(code: number, reason: string): void;
+}
+
+/** A socket that is opened again when it breaks, unless its close code says stop. It begins to connect when it is made. */
+export class Link {
+  state: LinkState = 'connecting';
+  /** The gateway said that it will close this socket, and why. */
+  goAway: Frame | undefined;
+  /** What the last socket that failed said of it, where it said anything. */
+  lastError: string | undefined;
+
+  readonly #url: string;
+  readonly #listener: LinkListener;
+  readonly #options: LinkOptions;
+  #socket: Socket | undefined;
+  /** The one thing waited for at a time: the upgrade, silence, a sign of life, the next try, or the end. */
+  #timer: ReturnType<typeof setTimeout> | undefined;
+  /** In a row, without a socket in between that lived. */
+  #failures = 0;
+  #openedAt = 0;
+  #seenAt = 0;
+  #heard = false;
+  /** The gateway asked to be left alone until then. */
+  #notBefore = 0;
+  #closing: Promise<void> | undefined;
+  #ended: (() => void) | undefined;
+
+  constructor(url: string, listener: LinkListener, options: LinkOptions = {}) {
+    this.#url = url;
+    this.#listener = listener;
+    this.#options = options;
+    void this.#connect();
+  }
+
+  /** False where there is no open socket: it did not go out. True does not say that it arrives. */
+  send(text: string): boolean {
+    if (this.state !== 'open' || this.#socket?.readyState !== 1) return false;
+    this.#socket.send(text);
+    return true;
+  }
+
+  /** Gives this socket up, as if it had broken, and opens another: at once, or as after a close code that says back off. */
+  reconnect(what: 'reconnect' | 'back off', retryAfterMs = 0): void {
+    if (this.state === 'closed' || this.state === 'waiting') return;
+    this.#notBefore = performance.now() + retryAfterMs;
+    this.#discard();
+    this.#broken(what);
+  }
+
+  /** Ends it for good. Resolves when the socket is closed, at the latest after 2 s. */
+  close(): Promise<void> {
+    this.#closing ??= this.#close();
+    return this.#closing;
+  }
+
+  async #close(): Promise<void> {
+    const socket = this.#socket;
+    this.#finish(1000, 'closed by this side');
+    if (!socket) return;
+    await new Promise<void>((ended) => {
+      this.#ended = ended;
+      this.#arm(closeMs, () => this.#discard());
+      socket.onopen = socket.onmessage = null;
+      socket.close(1000);
+    });
+  }
+
+  async #connect(): Promise<void> {
+    this.#become('connecting');
+    try {
+      const Class = await (this.#options.WebSocket ?? findSocketClass());
+      if (this.state === 'connecting') this.#open(new Class(this.#url));
+    } catch (error) {
+      // no WebSocket here, or a page that may not open this one: no later try would differ
+      this.#finish(1006, error instanceof Error ? error.message : String(error));
+    }
+  }
+
+  #open(socket: Socket): void {
+    this.#socket = socket;
+    this.goAway = undefined;
+    socket.onopen = () => {
+      this.#openedAt = this.#seenAt = performance.now();
+      this.#notBefore = 0;
+      this.lastError = undefined;
+      this.#watch();
+      this.#become('open');
+    };
+    socket.onmessage = ({ data }: { data: unknown }) => this.#receive(data);
+    // what it means is said by the close that follows; ws throws where nobody listens
+    socket.onerror = ({ message }: { message?: unknown }) => {
+      if (typeof message === 'string' && message) this.lastError = message;
+    };
+    socket.onclose = ({ code, reason }: { code: number; reason: string }) => this.#closed(code, reason);
+    this.#arm(answerMs, () => this.reconnect('back off'));
+  }
+
+  #receive(data: unknown): void {
+    this.#seenAt = performance.now();
+    this.#heard = true;
+    const frame = parse(data);
+    if (!frame) return;
+    if (frame.type === 'GoAway') this.goAway = frame;
+    // of the socket, not of a request
+    if (frame.type === 'Error' && frame.id === undefined && typeof frame.retry_after_ms === 'number') {
+      this.#notBefore = this.#seenAt + frame.retry_after_ms;
+    }
+    this.#listener.frame(frame);
+  }
+
+  /** A connection can end without a word: asks for a sign of life after some silence. */
+  #watch(): void {
+    const { heartbeatMs = 25_000 } = this.#options;
+    this.#arm(this.#seenAt + heartbeatMs - performance.now(), () => {
+      if (performance.now() - this.#seenAt < heartbeatMs) return this.#watch();
+      this.#heard = false;
+      this.send('{"type":"Ping"}');
+      this.#arm(answerMs, () => (this.#heard ? this.#watch() : this.reconnect('reconnect')));
+    });
+  }
+
+  #closed(code: number, reason: string): void {
+    const socket = this.#socket;
+    this.#socket = undefined;
+    clearTimeout(this.#timer);
+    if (socket) socket.onclose = null;
+    if (this.#ended) return this.#ended();
+    // before it was open its code says nothing: refused, or not reached
+    const what = this.state === 'open' ? verdict(code) : 'back off';
+    if (what === 'stop') this.#finish(code, reason);
+    else this.#broken(what);
+  }
+
+  #broken(what: 'reconnect' | 'back off'): void {
+    const now = performance.now();
+    if (this.state === 'open' && now - this.#openedAt >= livedMs) this.#failures = 0;
+    // told to reconnect: the first try is made at once
+    const row = what === 'reconnect' ? this.#failures - 1 : this.#failures;
+    this.#failures += 1;
+    const asked = what === 'back off' ? this.#notBefore - now : 0;
+    this.#arm(Math.max(row < 0 ? 0 : backoff(row), asked), () => void this.#connect());
+    this.#become('waiting');
+  }
+
+  /** Lets go of the socket without waiting for the other side. */
+  #discard(): void {
+    const socket = this.#socket;
+    this.#socket = undefined;
+    clearTimeout(this.#timer);
+    if (socket) {
+      socket.onopen = socket.onmessage = socket.onclose = null;
+      socket.onerror = () => {};
+      if (socket.terminate) socket.terminate();
+      else socket.close(dropped);
+    }
+    this.#ended?.();
+  }
+
+  #finish(code: number, reason: string): void {
+    if (this.state === 'closed') return;
+    clearTimeout(this.#timer);
+    this.state = 'closed';
+    this.#listener.closed(code, reason);
+  }
+
+  #become(state: LinkState): void {
+    if (this.state === state) return;
+    this.state = state;
+    this.#listener.changed(state);
+  }
+
+  #arm(ms: number, run: () => void): void {
+    clearTimeout(this.#timer);
+    this.#timer = setTimeout(run, Math.max(0, ms));
+  }
+}
+
+/** Undefined for what is no frame: a newer gateway may send what this version does not know. */
+function parse(data: unknown): Frame | undefined {
+  if (typeof data !== 'string') return undefined;
+  try {
+    const frame = JSON.parse(data);
+    return typeof frame?.type === 'string' ? frame : undefined;
+  } catch {
+    return undefined;
+  }
+}

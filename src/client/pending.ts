@@ -1,0 +1,79 @@
+interface Waiting<A> {
+  text: string;
+  group: string | undefined;
+  sent: boolean;
+  resolve(answer: A): void;
+  reject(error: Error): void;
+  timer: ReturnType<typeof setTimeout>;
+}
+
+export interface Wait {
+  /** The request's own mark, which comes back in its answer. */
+  id: string;
+  /** The frame as it is sent, the first time and again. */
+  text: string;
+  /** What the request is about: `failAll` can be told to end only these. */
+  group?: string | undefined;
+  /** Counted from the call. */
+  timeoutMs: number;
+  /** Called only when the time is over. */
+  onTimeout(): Error;
+}
+
+/** A timer that is longer fires at once. */
+const maxTimerMs = 2 ** 31 - 1;
+
+/** Requests that have no answer yet. Each one settles exactly once: answer, refusal, timeout, or `failAll`. */
+export class Pending<A> {
+  readonly #waiting = new Map<string, Waiting<A>>();
+
+  /** Keeps a request until it settles. It counts as not sent. */
+  wait({ id, text, group, timeoutMs, onTimeout }: Wait): Promise<A> {
+    return new Promise((resolve, reject) => {
+      const timer = setTimeout(() => this.fail(id, onTimeout()), Math.min(timeoutMs, maxTimerMs));
+      this.#waiting.set(id, { text, group, sent: false, resolve, reject, timer });
+    });
+  }
+
+  /** False where nobody waits for it: it came too late, or twice. */
+  settle(id: string, answer: A): boolean {
+    const waiting = this.#take(id);
+    waiting?.resolve(answer);
+    return waiting !== undefined;
+  }
+
+  /** As `settle`, with an error in the answer's place. */
+  fail(id: string, error: Error): boolean {
+    const waiting = this.#take(id);
+    waiting?.reject(error);
+    return waiting !== undefined;
+  }
+
+  /** Ends every wait, or only those of a group. */
+  failAll(error: Error, group?: string): void {
+    for (const [id, waiting] of this.#waiting) if (group === undefined || waiting.group === group) this.fail(id, error);
+  }
+
+  /** Sends everything that has no answer, in the order of the calls, each as it was; `send` returns whether it went out. */
+  sendAll(send: (text: string) => boolean): void {
+    for (const waiting of this.#waiting.values()) waiting.sent = send(waiting.text) || waiting.sent;
+  }
+
+  /** Sends one for the first time. */
+  send(id: string, send: (text: string) => boolean): void {
+    const waiting = this.#waiting.get(id);
+    if (waiting) waiting.sent = send(waiting.text);
+  }
+
+  /** How many were never sent. */
+  get unsent(): number {
+    return [...this.#waiting.values()].filter(({ sent }) => !sent).length;
+  }
+
+  #take(id: string): Waiting<A> | undefined {
+    const waiting = this.#waiting.get(id);
+    clearTimeout(waiting?.timer);
+    this.#waiting.delete(id);
+    return waiting;
+  }
+}

@@ -1,0 +1,14 @@
+import { expect, test, vi } from 'vitest';
+import { backoff } from '../../src/client/backoff.ts';
+
+test.each([
+  [0, 500],
+  [1, 1_000],
+  [5, 16_000],
+  [6, 20_000],
+  [10_000, 20_000],
+])('after %i failures the wait is anywhere between none and %i ms', (failures, ceiling) => {
+  const random = vi.spyOn(Math, 'random');
+  for (const share of [0, 0.25, 0.999]) expect([random.mockReturnValue(share), backoff(failures)][1]).toBe(ceiling * share);
+  random.mockRestore();
+});
