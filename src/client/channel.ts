@@ -33,6 +33,11 @@ export interface RequestOptions {
   timeoutMs?: number | undefined;
 }
 
+interface ChannelRequestOptions<T extends Asked> extends RequestOptions {
+  /** Called with the answer before anything that came behind it. Must not throw. */
+  onAnswer?(answer: Answered<T>): void;
+}
+
 /** Requests and their answers over a link. A request without an answer is sent again on the next socket, the same with the same id. */
 export class Channel {
   /** As the link's; `open` only once the greeting is answered. */
@@ -40,7 +45,7 @@ export class Channel {
   readonly link: Link;
   readonly #listener: ChannelListener;
   readonly #options: ChannelOptions;
-  readonly #pending = new Pending<Frame>();
+  readonly #pending = new Pending<object>();
   #greeting: { id: string; timer: ReturnType<typeof setTimeout> } | undefined;
   #end: { code: number; reason: string } | undefined;
 
@@ -66,7 +71,8 @@ export class Channel {
    * @throws QueueFull too many wait for the connection already
    * @throws RangeError the frame has more than 65,536 bytes
    */
-  async request<T extends Asked>(type: T, fields: Fields<T>, { timeoutMs = 10_000 }: RequestOptions = {}): Promise<Answered<T>> {
+  async request<T extends Asked>(type: T, fields: Fields<T>, options: ChannelRequestOptions<T> = {}): Promise<Answered<T>> {
+    const { timeoutMs = 10_000, onAnswer } = options;
     const { maxQueued = 64 } = this.#options;
     if (this.#end) throw new ConnectionClosed(this.#end.code, this.#end.reason);
     if (this.state !== 'open' && this.#pending.unsent >= maxQueued) throw new QueueFull(`${maxQueued} requests wait for the connection`);
@@ -74,7 +80,14 @@ export class Channel {
     const text = encode({ ...fields, type, id });
     const { session_id: group } = fields as { session_id?: string };
     const onTimeout = () => new RequestTimeout(this.#late(type, timeoutMs));
-    const answer = this.#pending.wait({ id, text, group, timeoutMs, onTimeout });
+    const answer = this.#pending.wait({
+      id,
+      text,
+      group,
+      timeoutMs,
+      onTimeout,
+      onAnswer: onAnswer as ((frame: object) => void) | undefined,
+    });
     if (this.state === 'open') this.#pending.send(id, (frame) => this.link.send(frame));
     return (await answer) as unknown as Answered<T>;
   }
@@ -107,9 +120,9 @@ export class Channel {
 
   #receive(frame: Frame): void {
     if (this.#greeting && frame.id === this.#greeting.id) return this.#greeted(frame);
-    if (typeof frame.id === 'string') {
-      const isSettled =
-        frame.type === 'Error' ? this.#pending.fail(frame.id, new RequestFailed(frame)) : this.#pending.settle(frame.id, frame);
+    const { type, id, ...body } = frame;
+    if (typeof id === 'string') {
+      const isSettled = type === 'Error' ? this.#pending.fail(id, new RequestFailed(body)) : this.#pending.settle(id, body);
       if (isSettled) return;
     }
     this.#listener.frame(frame);

@@ -1,5 +1,5 @@
 import type { ErrorCode } from '../../protocol/errors.ts';
-import type { Frame } from './link.ts';
+import type { SessionEnd } from './follower.ts';
 
 /** The gateway refused a request. */
 export class RequestFailed extends Error {
@@ -13,13 +13,13 @@ export class RequestFailed extends Error {
   /** More, by code: issues, session_id, reason, missing, error_id. */
   readonly details: Readonly<Record<string, unknown>>;
 
-  /** @param frame the gateway's Error */
-  constructor(frame: Frame) {
-    super(`${frame.code}: ${frame.message}`);
-    this.code = String(frame.code);
-    this.retryable = frame.retryable === true;
-    this.retryAfterMs = typeof frame.retry_after_ms === 'number' ? frame.retry_after_ms : undefined;
-    this.details = (frame.details ?? {}) as Record<string, unknown>;
+  /** @param body what the gateway's Error says */
+  constructor(body: Record<string, unknown>) {
+    super(`${body.code}: ${body.message}`);
+    this.code = String(body.code);
+    this.retryable = body.retryable === true;
+    this.retryAfterMs = typeof body.retry_after_ms === 'number' ? body.retry_after_ms : undefined;
+    this.details = (body.details ?? {}) as Record<string, unknown>;
   }
 }
 
@@ -37,6 +37,18 @@ export class ConnectionClosed extends Error {
   constructor(code: number, reason: string) {
     super(`the connection is closed: ${code} ${reason}`.trimEnd());
     this.code = code;
+  }
+}
+
+/** The session is over. */
+export class SessionOver extends Error {
+  override readonly name = 'SessionOver';
+  /** Why, as `session.ended` says it. */
+  readonly reason: SessionEnd['reason'];
+
+  constructor(reason: SessionEnd['reason']) {
+    super(`the session is over: ${reason}`);
+    this.reason = reason;
   }
 }
 

@@ -1,13 +1,4 @@
-interface Waiting<A> {
-  text: string;
-  group: string | undefined;
-  sent: boolean;
-  resolve(answer: A): void;
-  reject(error: Error): void;
-  timer: ReturnType<typeof setTimeout>;
-}
-
-export interface Wait {
+export interface Wait<A> {
   /** The request's own mark, which comes back in its answer. */
   id: string;
   /** The frame as it is sent, the first time and again. */
@@ -16,8 +7,17 @@ export interface Wait {
   group?: string | undefined;
   /** Counted from the call. */
   timeoutMs: number;
+  /** Called with the answer before the promise settles: what comes behind the answer finds its work done. Must not throw. */
+  onAnswer?: ((answer: A) => void) | undefined;
   /** Called only when the time is over. */
   onTimeout(): Error;
+}
+
+interface Waiting<A> extends Wait<A> {
+  sent: boolean;
+  resolve(answer: A): void;
+  reject(error: Error): void;
+  timer: ReturnType<typeof setTimeout>;
 }
 
 /** A timer that is longer fires at once. */
@@ -28,16 +28,17 @@ export class Pending<A> {
   readonly #waiting = new Map<string, Waiting<A>>();
 
   /** Keeps a request until it settles. It counts as not sent. */
-  wait({ id, text, group, timeoutMs, onTimeout }: Wait): Promise<A> {
+  wait(wait: Wait<A>): Promise<A> {
     return new Promise((resolve, reject) => {
-      const timer = setTimeout(() => this.fail(id, onTimeout()), Math.min(timeoutMs, maxTimerMs));
-      this.#waiting.set(id, { text, group, sent: false, resolve, reject, timer });
+      const timer = setTimeout(() => this.fail(wait.id, wait.onTimeout()), Math.min(wait.timeoutMs, maxTimerMs));
+      this.#waiting.set(wait.id, { ...wait, sent: false, resolve, reject, timer });
     });
   }
 
   /** False where nobody waits for it: it came too late, or twice. */
   settle(id: string, answer: A): boolean {
     const waiting = this.#take(id);
+    waiting?.onAnswer?.(answer);
     waiting?.resolve(answer);
     return waiting !== undefined;
   }

@@ -1,0 +1,172 @@
+import { Close } from '../../protocol/close.ts';
+import type { LogEvent } from '../../protocol/events.ts';
+import { Channel, type ChannelOptions, type RequestOptions } from './channel.ts';
+import { Emitter } from './emitter.ts';
+import { SessionOver } from './errors.ts';
+import { Follower, type SessionEnd } from './follower.ts';
+import { newId } from './id.ts';
+import type { Frame, LinkState } from './link.ts';
+import { Session } from './session.ts';
+import { socketUrl } from './url.ts';
+import type { Answered, Asked, Fields } from './wire.ts';
+
+export type { RequestOptions } from './channel.ts';
+export { ConnectionClosed, QueueFull, RequestFailed, RequestTimeout, SessionOver } from './errors.ts';
+export type { Join, Resumed, SessionEnd, SessionEvents } from './follower.ts';
+export type { LinkState } from './link.ts';
+export type { ReadyOptions, Session } from './session.ts';
+export type { Socket, SocketClass } from './socket.ts';
+export type { Answered, Asked, Fields } from './wire.ts';
+
+/** How long a client waits for its session where nothing else is said: the gateway has 10 s for the room. */
+const newSessionMs = 15_000;
+/** How long a session waits for its client where nothing else is said. */
+const resumeWindowS = 30;
+
+export type ClientOptions = ChannelOptions;
+
+/** What a client tells, by type. */
+export interface ClientEvents {
+  state: LinkState;
+  /** An event of a session that this client watches and does not hold. */
+  watched: LogEvent;
+}
+
+/**
+ * Connects to a gateway and stays connected until `close()` or a close code that says stop. Returns at once.
+ * @param url ws, wss, http or https; without a path /ws
+ * @throws TypeError the URL is none of these
+ */
+export const connect = (url: string, options: ClientOptions = {}): Client => new Client(url, options);
+
+/** One connection to a gateway, which holds at most one session at a time. */
+export class Client {
+  /** Resolves when the connection ended for good, with the close code. */
+  readonly closed: Promise<{ code: number; reason: string }>;
+
+  readonly #channel: Channel;
+  readonly #emitter = new Emitter<ClientEvents>();
+  #follower: Follower | undefined;
+  #isClosing = false;
+
+  constructor(url: string, options: ClientOptions) {
+    let onClosed = (_end: { code: number; reason: string }) => {};
+    this.closed = new Promise((resolve) => {
+      onClosed = resolve;
+    });
+    this.#channel = new Channel(
+      socketUrl(url),
+      {
+        greeting: () => this.#follower?.resumeRequest,
+        greeted: (answer) => this.#resumed(answer),
+        frame: (frame) => this.#receive(frame),
+        changed: (state) => this.#changed(state),
+        closed: (code, reason) => {
+          this.#finish(this.#whyClosed(code));
+          this.#tellState('closed');
+          onClosed({ code, reason });
+        },
+      },
+      options,
+    );
+  }
+
+  get state(): LinkState {
+    return this.#channel.state;
+  }
+
+  /** Calls `handler` with each one from now on. The returned function takes it back. */
+  on<K extends keyof ClientEvents>(type: K, handler: (value: ClientEvents[K]) => void): () => void {
+    return this.#emitter.on(type, handler);
+  }
+
+  /**
+   * Opens a session on this connection. It may break meanwhile: there will be one session all the same.
+   * @param fields as NewSessionRequest; `resume_window_s` is 30 and `idempotency_key` made here where they are absent
+   * @param timeoutMs default 15,000; a session that comes later than that is ended
+   * @throws RequestFailed, RequestTimeout, ConnectionClosed, QueueFull as `request`
+   */
+  async newSession(fields: Fields<'NewSessionRequest'>, { timeoutMs = newSessionMs }: RequestOptions = {}): Promise<Session> {
+    const body = {
+      ...fields,
+      idempotency_key: fields.idempotency_key ?? newId(),
+      resume_window_s: fields.resume_window_s ?? resumeWindowS,
+    };
+    let follower: Follower | undefined;
+    const answer = await this.#channel.request('NewSessionRequest', body, {
+      timeoutMs,
+      // its first events may stand right behind it
+      onAnswer: (opened) => {
+        follower = this.#follower = new Follower(opened);
+      },
+    });
+    return new Session(follower as Follower, this.#channel, answer, body);
+  }
+
+  /**
+   * Sends any request of the contract and waits for its answer. While there is no connection it waits for one, and where the connection broke
+   * before the answer it is sent again.
+   * @throws RequestFailed the gateway refused it
+   * @throws RequestTimeout no answer in time; the gateway may still have done it
+   * @throws ConnectionClosed the connection ended for good
+   * @throws QueueFull too many wait for the connection already
+   * @throws RangeError it has more than 65,536 bytes
+   */
+  request<T extends Asked>(type: T, fields: Fields<T>, options?: RequestOptions): Promise<Answered<T>> {
+    return this.#channel.request(type, fields, options);
+  }
+
+  /** Ends the connection, and with it the session. Resolves when the socket is closed, at the latest after 2 s. */
+  close(): Promise<void> {
+    this.#isClosing = true;
+    return this.#channel.close();
+  }
+
+  #receive(frame: Frame): void {
+    const own = frame.session_id === this.#follower?.id ? this.#follower : undefined;
+    if (isEvent(frame)) {
+      if (!own) this.#emitter.emit('watched', frame);
+      else if (own.take(frame) === 'gap') this.#channel.link.reconnect('reconnect');
+      if (own?.end) this.#follower = undefined;
+    } else if (frame.type === 'ServiceProgress') own?.tell('ServiceProgress', frame as never);
+    else if (frame.type === 'ResumeComplete' && own && frame.seq !== own.seq) this.#channel.link.reconnect('reconnect');
+    else if (frame.type === 'NewSessionResponse' && !own) {
+      // nobody waits for it any more, and it would keep this connection from the next
+      this.#channel.request('EndSessionRequest', { session_id: String(frame.session_id) }).catch(() => {});
+    }
+  }
+
+  #resumed(answer: Frame): void {
+    if (answer.type === 'Error') this.#finish({ reason: answer.code === 'RESUME_EXPIRED' ? 'resume_expired' : 'resume_invalid' });
+    else this.#follower?.resume(answer as never);
+    if (this.#follower?.end) this.#follower = undefined;
+  }
+
+  #changed(state: LinkState): void {
+    this.#tellState(state);
+    // it ends with its socket
+    if (state === 'waiting' && !this.#follower?.resumeRequest) this.#finish({ reason: 'client_gone', by: 'client' });
+  }
+
+  #tellState(state: LinkState): void {
+    this.#follower?.tell('link', state);
+    this.#emitter.emit('state', state);
+  }
+
+  #finish(end: SessionEnd): void {
+    const follower = this.#follower;
+    if (!follower) return;
+    follower.finish(end);
+    this.#follower = undefined;
+    this.#channel.failSession(follower.id, new SessionOver(end.reason));
+  }
+
+  #whyClosed(code: number): SessionEnd {
+    if (this.#isClosing) return { reason: 'client_ended', by: 'client' };
+    return { reason: code === Close.TakenOver.code ? 'taken_over' : 'connection_closed', code };
+  }
+}
+
+/** Of a session's log, also of a type that this version does not know. Answers have an id, and nothing else has both of these. */
+const isEvent = (frame: Frame): frame is LogEvent & Frame =>
+  frame.id === undefined && typeof frame.seq === 'number' && typeof frame.ts === 'string';
