@@ -62,8 +62,8 @@ export class Client {
         frame: (frame) => this.#receive(frame),
         changed: (state) => this.#changed(state),
         closed: (code, reason) => {
-          this.#finish(this.#whyClosed(code));
           this.#tellState('closed');
+          this.#finish(this.#whyClosed(code));
           onClosed({ code, reason });
         },
       },

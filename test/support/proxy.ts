@@ -5,12 +5,14 @@ import { onTestFinished } from 'vitest';
 /** Lies between a client and a server on loopback, and does to their bytes what a bad moment would. */
 export class TcpProxy {
   readonly port: number;
-  /** Looks at what the client sends, or at what the server answers. 'cut' ends both connections instead of passing it on; 'hold' keeps it back, and what follows it. */
+  /** Looks at what the client sends, or at what the server answers. 'cut' ends both connections instead of passing it on; 'hold' keeps it back, and what follows it, and even the end of that side. */
   rule: (from: 'client' | 'server', text: string) => 'pass' | 'cut' | 'hold' = () => 'pass';
   readonly #held: (() => void)[] = [];
+  readonly #sockets: Set<Socket>;
 
-  constructor(port: number) {
+  constructor(port: number, sockets: Set<Socket>) {
     this.port = port;
+    this.#sockets = sockets;
   }
 
   static async before(target: number): Promise<TcpProxy> {
@@ -25,7 +27,9 @@ export class TcpProxy {
         sockets.add(source);
         let isHeld = false;
         source.on('error', cut);
-        source.on('close', cut);
+        source.on('close', () => {
+          if (!isHeld) cut();
+        });
         source.on('data', (data) => {
           const what = proxy.rule(from, data.toString());
           if (what === 'cut') cut();
@@ -41,12 +45,17 @@ export class TcpProxy {
       }
     }).listen(0, '127.0.0.1');
     onTestFinished(() => {
-      for (const socket of sockets) socket.destroy();
+      proxy.cut();
       server.close();
     });
     await once(server, 'listening');
-    const proxy = new TcpProxy((server.address() as AddressInfo).port);
+    const proxy = new TcpProxy((server.address() as AddressInfo).port, sockets);
     return proxy;
+  }
+
+  /** Ends every connection as a broken network would. */
+  cut(): void {
+    for (const socket of this.#sockets) socket.destroy();
   }
 
   get holds(): boolean {
