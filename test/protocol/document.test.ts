@@ -14,7 +14,7 @@ import type { GatewayError } from '../../src/sessions/errors.ts';
 import { spec, t0 } from '../sessions/build.ts';
 
 const markdown = readFileSync(join(import.meta.dirname, '../../protocol/PROTOCOL.md'), 'utf8');
-/** The examples are checked with those of test/wire. */
+/** The examples are checked with those of protocol/golden. */
 const text = markdown.replace(/^```json\n[\s\S]*?^```$/gm, '');
 
 /** What stands under a heading, down to the next of its level or above. */

@@ -6,7 +6,7 @@ import { allMessages, type Message } from '../../protocol/frames.ts';
 import { type Parsed, parse } from '../../protocol/parse.ts';
 
 /** `ok-*.json` is a frame; `bad-*.json` is a frame of a peer and how it is refused. */
-const folder = join(import.meta.dirname, '../wire');
+const folder = join(import.meta.dirname, '../../protocol/golden');
 interface Bad {
   frame: object;
   code: string;
