@@ -1,3 +1,4 @@
+import { spawnSync } from 'node:child_process';
 import { accessSync, constants, statSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import { homedir } from 'node:os';
@@ -41,6 +42,16 @@ const embeddedPostgres = (): string[] => {
   }
 };
 
+/** The first Python that can load the package; looked for by running it, so only where a test asks. */
+let python: string | undefined | false = false;
+const pythonWithWebsockets = (): string | undefined => {
+  if (python === false) {
+    const places = process.env.PYTHON_BIN ? [process.env.PYTHON_BIN] : onPath('python3');
+    python = places.filter(isProgram).find((path) => spawnSync(path, ['-c', 'import websockets']).status === 0);
+  }
+  return python;
+};
+
 export const parts = {
   livekit: {
     name: 'livekit-server',
@@ -70,6 +81,13 @@ export const parts = {
     name: 'postgres',
     path: find(undefined, embeddedPostgres()),
     install: 'npm ci',
+  },
+  python: {
+    name: 'python3 with websockets',
+    get path() {
+      return pythonWithWebsockets();
+    },
+    install: 'apt-get install python3-websockets',
   },
 } satisfies Record<string, Part>;
 

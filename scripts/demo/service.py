@@ -1,0 +1,171 @@
+#!/usr/bin/env python3
+"""A whole service in Python: run it beside a gateway, and a session that wants it becomes Ready.
+
+    pip install websockets            # Debian: apt-get install python3-websockets
+    python3 scripts/demo/service.py ws://127.0.0.1:8080/ws asr
+
+What it serves goes on when its socket breaks: it connects again and says what it holds. Ctrl-C leaves every session.
+"""
+
+import asyncio
+import json
+import random
+import signal
+import sys
+import uuid
+from contextlib import asynccontextmanager, suppress
+
+import websockets
+
+
+@asynccontextmanager
+async def session(join, progress):
+    """Your part: one session. It is ready at `yield`, failed where this raises, and over after `yield`."""
+    await progress("joining", 10)
+    # from livekit import rtc            # pip install livekit
+    # room = rtc.Room()
+    # await room.connect(join["livekit_url"], join["access_token"])
+    await progress("loading the model", 50, "1 of 2 files")
+    try:
+        yield
+    finally:
+        pass  # await room.disconnect()
+
+
+class Seat:
+    """A session this service accepted and has not left."""
+
+    def __init__(self, join):
+        self.held = {name: join[name] for name in ("session_id", "assignment_id")}
+        self.is_ready = False
+        self.is_answered = False  # the gateway knows that it is ready
+        self.task = None
+
+
+class Service:
+    def __init__(self, url, service_id):
+        self.url = url
+        self.service_id = service_id
+        self.instance_id = str(uuid.uuid4())  # the same after each break: so it takes its own registration over
+        self.socket = None  # the one it is registered on
+        self.seats = {}  # by assignment_id
+        self.breaks = 0  # since it was registered last
+
+    async def run(self):
+        """Stays connected until it is cancelled, which leaves every session, or until connecting again does not help."""
+        while True:
+            code = 1006
+            try:
+                async with websockets.connect(self.url, ping_interval=10, ping_timeout=10) as socket:
+                    try:
+                        await self.talk(socket)
+                    except asyncio.CancelledError:
+                        await self.leave_all()
+                        raise
+                    finally:
+                        self.socket = None
+                        code = socket.close_code
+            except (OSError, asyncio.TimeoutError, websockets.InvalidHandshake, websockets.ConnectionClosed) as error:
+                say(f"no connection: {error}")
+            if not (code in (1001, 1006, 1012) or 4450 <= code <= 4599):
+                sys.exit(f"closed with {code}: connecting again does not help")
+            # at random, so that all services of a gateway do not come back at once
+            await asyncio.sleep(random.uniform(0, min(20, 0.5 * 2**self.breaks)))
+            self.breaks += 1
+
+    async def talk(self, socket):
+        who = {"service_id": self.service_id, "instance_id": self.instance_id, "metadata": {"type": self.service_id.upper()}}
+        held = [seat.held for seat in self.seats.values()]
+        await socket.send(json.dumps({"type": "RegisterServiceRequest", "id": "register", "held": held, **who}))
+        async for text in socket:
+            frame = json.loads(text)
+            # what this program does not know is left alone
+            handle = getattr(self, f"on_{frame['type']}", None)
+            if handle:
+                await handle(frame, socket)
+
+    async def on_RegisterServiceResponse(self, frame, socket):
+        self.socket, self.breaks = socket, 0
+        say(f"registered as {self.service_id}")
+        for assignment_id in frame["release"]:
+            self.leave(assignment_id)
+        for assignment_id, seat in self.seats.items():
+            # said on a socket that broke before the answer came
+            if seat.is_ready and not seat.is_answered:
+                await self.send("ServiceReady", assignment_id, id=assignment_id)
+
+    async def on_JoinRoomRequest(self, join, socket):
+        assignment_id = join["assignment_id"]
+        await self.send("JoinRoomResponse", assignment_id, accepted=True)
+        seat = self.seats[assignment_id] = Seat(join)
+        seat.task = asyncio.create_task(self.serve(join, seat))
+        await asyncio.sleep(0)  # it begins: cancelled before that, a task does nothing
+
+    async def on_ServiceReadyResponse(self, frame, socket):
+        if frame["id"] in self.seats:
+            self.seats[frame["id"]].is_answered = True
+        say(f"ready in {frame['session_id']}")
+
+    async def on_LeaveRoomRequest(self, frame, socket):
+        say(f"leaves: {frame['reason']}")
+        if not self.leave(frame["assignment_id"]):
+            await self.send("ServiceLeft", frame["assignment_id"])
+
+    async def on_Error(self, frame, socket):
+        say(f"refused: {frame['code']}, {frame['message']}")
+        if frame.get("id") in self.seats:  # ServiceReady came too late
+            self.leave(frame["id"])
+        elif frame.get("id") == "register":
+            if not frame["retryable"]:
+                sys.exit(1)
+            await socket.close(4500)
+
+    def leave(self, assignment_id):
+        seat = self.seats.pop(assignment_id, None)
+        if seat:
+            seat.task.cancel()
+        return seat
+
+    async def serve(self, join, seat):
+        """One session, from its acceptance until `leave` cancels it."""
+        assignment_id = join["assignment_id"]
+
+        async def progress(phase, percent=0, message=""):
+            await self.send("ServiceProgress", assignment_id, phase=phase, percent=percent, message=message)
+
+        try:
+            async with session(join, progress):
+                seat.is_ready = True
+                await self.send("ServiceReady", assignment_id, id=assignment_id)
+                await asyncio.Event().wait()
+        except asyncio.CancelledError:
+            await self.send("ServiceLeft", assignment_id)
+        except Exception as error:
+            self.seats.pop(assignment_id, None)
+            await self.send("ServiceFailed", assignment_id, error=str(error)[:500])
+
+    async def send(self, type, assignment_id, **fields):
+        """Sends where it is registered, and nowhere else: what is lost with a socket, registering again puts right."""
+        if self.socket:
+            with suppress(websockets.ConnectionClosed):
+                await self.socket.send(json.dumps({"type": type, "assignment_id": assignment_id, **fields}))
+
+    async def leave_all(self):
+        seats = [self.leave(assignment_id) for assignment_id in list(self.seats)]
+        await asyncio.gather(*(seat.task for seat in seats))
+
+
+def say(text):
+    print(text, flush=True)
+
+
+async def main(url="ws://127.0.0.1:8080/ws", service_id="asr"):
+    running = asyncio.ensure_future(Service(url, service_id).run())
+    for number in (signal.SIGINT, signal.SIGTERM):
+        asyncio.get_running_loop().add_signal_handler(number, running.cancel)
+    with suppress(asyncio.CancelledError):
+        await running
+
+
+if __name__ == "__main__":
+    asyncio.run(main(*sys.argv[1:]))

@@ -1,0 +1,75 @@
+import { expect, test } from 'vitest';
+import { TestClient } from '../support/client.ts';
+import { startGateway } from '../support/gateway.ts';
+import { describeWith, parts } from '../support/parts.ts';
+import { Child } from '../support/process.ts';
+import { TcpProxy } from '../support/proxy.ts';
+
+describeWith(parts.python)('the service in Python', () => {
+  async function start() {
+    const gateway = await startGateway();
+    const proxy = await TcpProxy.before(Number(new URL(gateway.url).port));
+    const service = new Child(parts.python.path ?? '', ['scripts/demo/service.py', `ws://127.0.0.1:${proxy.port}/ws`, 'asr']);
+    await service.line('registered as asr');
+    const client = await TestClient.connect(gateway.url);
+    const open = async () => (await client.ask({ type: 'NewSessionRequest', user_identity: 'ada', required_services: ['asr'] })).session_id;
+    return { gateway, proxy, service, client, open };
+  }
+
+  test('makes a session ready, tells how far it is, and leaves at the end', async () => {
+    const { gateway, client, open, service } = await start();
+    const session_id = await open();
+    expect(await client.next('ServiceProgress')).toMatchObject({ service_id: 'asr', phase: 'joining', percent: 10 });
+    await client.next('SessionReady');
+    await service.line(`ready in ${session_id}`);
+    await client.ask({ type: 'EndSessionRequest' });
+    // the clock stands still: were it not to say that it left, the session would wait for it
+    expect(await client.next('SessionEnded')).toMatchObject({ reason: 'client_ended' });
+    expect(gateway.holds()).toMatchObject({ live_sessions: 0, waiting: 0 });
+  });
+
+  test('serves on after its socket broke', async () => {
+    const { proxy, client, open, service, gateway } = await start();
+    await open();
+    await client.next('SessionReady');
+    const before = service.lines.length;
+    proxy.cut();
+    await service.line('registered as asr', before);
+    await gateway.clock.advance(10_000);
+    expect(await client.ask({ type: 'GetSessionRequest' })).toMatchObject({ health: 'ok', ready_services: ['asr'] });
+    expect(client.types()).not.toContain('SessionDegraded');
+    await client.ask({ type: 'EndSessionRequest' });
+    await client.next('SessionEnded');
+  });
+
+  test('says again that it is ready where the answer was lost with the socket', async () => {
+    const { proxy, client, open, service } = await start();
+    const before = service.lines.length;
+    proxy.rule = (_, text) => {
+      if (!text.includes('ServiceReadyResponse')) return 'pass';
+      proxy.rule = () => 'pass';
+      return 'cut';
+    };
+    const session_id = await open();
+    await client.next('SessionReady');
+    await service.line('registered as asr', before);
+    await service.line(`ready in ${session_id}`);
+  });
+
+  test('leaves every session when it is stopped', async () => {
+    const { client, open, service } = await start();
+    await open();
+    await client.next('SessionReady');
+    service.kill('SIGTERM');
+    // the clock stands still: a socket that ends without a word would only make it suspect
+    expect(await client.next('SessionDegraded')).toMatchObject({ missing: ['asr'] });
+    expect(await service.exited).toEqual({ code: 0, signal: null });
+  });
+
+  test('ends where another instance holds its id', async () => {
+    const { gateway } = await start();
+    const second = new Child(parts.python.path ?? '', ['scripts/demo/service.py', `${gateway.url.replace(/^http/, 'ws')}/ws`, 'asr']);
+    await second.line('SERVICE_ID_EXISTS');
+    expect(await second.exited).toMatchObject({ code: 1 });
+  });
+});
