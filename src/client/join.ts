@@ -1,0 +1,31 @@
+import type { Command } from '../../protocol/events.ts';
+
+/** What the gateway says of the session a service is asked to join. */
+export type Asking = Readonly<Omit<Command<'JoinRoomRequest'>, 'type'>>;
+
+/** The client's socket broke (`away`), or it came back. */
+export type Presence = Readonly<Omit<Command<'ClientPresence'>, 'type'>>;
+
+/** One session, as its handler sees it. */
+export interface Join extends Asking {
+  /** Aborted when this service is to leave the session, or has left it; its reason is an Error that says why. */
+  readonly signal: AbortSignal;
+  /**
+   * Tells the session's client how far the service is. Dropped while there is no connection.
+   * @param percent 0 to 100
+   */
+  progress(phase: string, percent?: number, message?: string): void;
+  /**
+   * Leaves the session unasked: as told to, and the gateway hears of it when what the handler returned is done.
+   * @param error why it cannot serve it any longer; absent: it has done what it was there for
+   */
+  leave(error?: unknown): void;
+  /** Calls `handler` when the client's socket breaks and when it comes back. The returned function takes it back. */
+  on(type: 'presence', handler: (presence: Presence) => void): () => void;
+}
+
+/** Leaves what was joined. */
+export type Leave = () => unknown;
+
+/** Serves one session: it is ready when this resolves, and failed when it throws. What it returns is called once, when the session is left. */
+export type Handler = (join: Join) => Leave | void | Promise<Leave | void>;

@@ -1,0 +1,287 @@
+import type { Command } from '../../protocol/events.ts';
+import { Channel, type ChannelListener } from './channel.ts';
+import { Emitter } from './emitter.ts';
+import { ConnectionClosed, RequestFailed } from './errors.ts';
+import { newId } from './id.ts';
+import type { Asking, Handler, Join } from './join.ts';
+import type { Frame, LinkOptions, LinkState } from './link.ts';
+import { clip, type Line, type Said, Seat, textOf } from './seat.ts';
+import type { Answered } from './wire.ts';
+
+export { ConnectionClosed, RequestFailed } from './errors.ts';
+export type { Asking, Handler, Join, Leave, Presence } from './join.ts';
+
+/** The gateway looks for a service's signs of life this often, too. */
+const heartbeatMs = 10_000;
+/** As long as the gateway waits for services at a session's end. */
+const leaveMs = 3_000;
+/** setTimeout takes no more. */
+const longestMs = 2 ** 31 - 1;
+/** As many fit into the frame that registers, beside the metadata. */
+const maxHeld = 400;
+
+/** How an offer is declined. */
+export interface Declined {
+  /** Told to the session's client. */
+  reason?: string;
+  /** The gateway does not ask again for this session before; up to 600,000. */
+  retry_after_ms?: number;
+}
+
+export interface ServiceOptions extends LinkOptions {
+  /** Also its identity in the room. */
+  service_id: string;
+  /** Who brings the same takes the registration over, also from one that is connected. Default: this object's own. */
+  instance_id?: string;
+  /** What it is, so that sessions can ask for it by that: type, language, version, ... */
+  metadata?: Record<string, string | number | boolean>;
+  /** Sessions it serves at once; default: no limit. */
+  max_sessions?: number;
+  /** Looks at an offer, within 10 s; an object declines it, as does throwing. Default: every offer is accepted. */
+  accept?(asked: Asking): Declined | undefined | void | Promise<Declined | undefined | void>;
+}
+
+export interface ServiceEvents {
+  /** `open`: it is registered. */
+  state: LinkState;
+  /** A handler, or what it returned, threw; the gateway refused a frame; or registering failed for good. */
+  error: Error;
+}
+
+/**
+ * Registers a service and serves what it is asked to: `handler` is called once for each session it accepted.
+ * @param url the gateway's socket: ws://host:port/ws
+ */
+export const serve = (url: string, options: ServiceOptions, handler: Handler): Service => new Service(url, options, handler);
+
+/** A registered service. Its connection is opened again when it breaks, and what it serves meanwhile goes on. */
+export class Service {
+  /**
+   * Resolves with the first registration. Where nobody waits for it, its failure ends a Node process.
+   * @throws RequestFailed the gateway refused it for good: SERVICE_ID_EXISTS where another instance holds the id
+   * @throws ConnectionClosed the gateway's close code says that no later try helps, or `close` was called before
+   */
+  readonly registered: Promise<void>;
+  readonly #options: ServiceOptions;
+  readonly #handler: Handler;
+  readonly #channel: Channel;
+  readonly #emitter = new Emitter<ServiceEvents>();
+  readonly #instanceId: string;
+  /** By assignment, from the offer until the gateway knows of its end. */
+  readonly #seats = new Map<string, Seat>();
+  readonly #line: Line;
+  #settle: { resolve(): void; reject(error: Error): void } = { resolve() {}, reject() {} };
+  #status: 'available' | 'full' = 'available';
+  #draining = false;
+  #refused: RequestFailed | undefined;
+  #closing: Promise<void> | undefined;
+  #idle: (() => void)[] = [];
+
+  constructor(url: string, options: ServiceOptions, handler: Handler) {
+    this.#options = options;
+    this.#handler = handler;
+    this.#instanceId = options.instance_id ?? newId();
+    this.registered = new Promise((resolve, reject) => {
+      this.#settle = { resolve, reject };
+    });
+    this.#line = {
+      // for one that closes there is no later
+      send: (frame) => this.#send(frame) || this.#closing !== undefined || this.state === 'closed',
+      ready: ({ id: assignment_id, sessionId: session_id }) =>
+        this.#channel.request('ServiceReady', { session_id, assignment_id }, { timeoutMs: longestMs }),
+      failed: (error) => this.#failed(error),
+      over: (seat) => this.#forget(seat),
+    };
+    const listener: ChannelListener = {
+      greeting: () => this.#registration(),
+      greeted: (frame) => this.#greeted(frame),
+      frame: (frame) => this.#receive(frame),
+      changed: (state) => this.#changed(state),
+      closed: (code, reason) => this.#closed(code, reason),
+    };
+    this.#channel = new Channel(url, listener, { heartbeatMs, ...options, maxQueued: Number.POSITIVE_INFINITY });
+  }
+
+  /** `open`: it is registered. `waiting`: the connection broke, and is tried again after a while. `closed`: there will be none. */
+  get state(): LinkState {
+    return this.#channel.state;
+  }
+
+  /** What it serves: ready, or on its way. */
+  get sessions(): Join[] {
+    return [...this.#seats.values()].filter((seat) => seat.isAccepted && !seat.isEnded).map((seat) => seat.join);
+  }
+
+  /** Calls `handler` with each one from now on. The returned function takes it back. */
+  on<K extends keyof ServiceEvents>(type: K, handler: (value: ServiceEvents[K]) => void): () => void {
+    return this.#emitter.on(type, handler);
+  }
+
+  /** Says whether it takes further sessions; what it serves goes on. It holds for later connections too. */
+  setStatus(status: 'available' | 'full'): void {
+    this.#status = status;
+    this.#send({ type: 'ServiceStatus', status });
+  }
+
+  /**
+   * Takes no further sessions, and closes once it serves none.
+   * @param timeoutMs it then leaves what it still serves; default: none
+   */
+  async drain({ timeoutMs }: { timeoutMs?: number } = {}): Promise<void> {
+    this.#stopTaking();
+    await this.#untilIdle(timeoutMs);
+    await this.close();
+  }
+
+  /** Leaves every session, which then looks for another service, and closes. What takes longer than 3 s to leave is not waited for. */
+  close(): Promise<void> {
+    this.#closing ??= this.#close();
+    return this.#closing;
+  }
+
+  async #close(): Promise<void> {
+    // who closes it knows why it was not registered
+    this.registered.catch(() => {});
+    // else it would be offered again what it leaves
+    this.#stopTaking();
+    for (const seat of this.#seats.values()) seat.end('the service closes', 'ServiceLeft');
+    await this.#untilIdle(leaveMs);
+    await this.#channel.close();
+  }
+
+  #stopTaking(): void {
+    if (!this.#draining) this.#send({ type: 'DeregisterServiceRequest', drain: true });
+    this.#draining = true;
+  }
+
+  async #untilIdle(timeoutMs: number | undefined): Promise<void> {
+    if (this.#seats.size === 0) return;
+    await new Promise<void>((idle) => {
+      const timer = timeoutMs === undefined ? undefined : setTimeout(idle, timeoutMs);
+      this.#idle.push(() => {
+        clearTimeout(timer);
+        idle();
+      });
+    });
+  }
+
+  #forget(seat: Seat): void {
+    this.#seats.delete(seat.id);
+    if (this.#seats.size === 0) for (const idle of this.#idle.splice(0)) idle();
+  }
+
+  /** False where it is registered nowhere now. */
+  #send(frame: Said): boolean {
+    return this.state === 'open' && this.#channel.send(frame);
+  }
+
+  #failed(error: unknown): void {
+    this.#emitter.emit('error', error instanceof Error ? error : new Error(String(error)));
+  }
+
+  #registration() {
+    const { service_id, metadata, max_sessions } = this.#options;
+    const held = [...this.#seats.values()].filter((seat) => seat.isAccepted);
+    return {
+      type: 'RegisterServiceRequest',
+      service_id,
+      instance_id: this.#instanceId,
+      metadata,
+      max_sessions,
+      held: held.slice(0, maxHeld).map(({ id, sessionId }) => ({ session_id: sessionId, assignment_id: id })),
+    };
+  }
+
+  #greeted(frame: Frame): void {
+    if (frame.type === 'Error') {
+      this.#refused = new RequestFailed(frame);
+      this.#failed(this.#refused);
+      void this.#channel.close();
+      return;
+    }
+    const { keep } = frame as unknown as Answered<'RegisterServiceRequest'>;
+    for (const seat of this.#seats.values()) {
+      if (keep.includes(seat.id)) continue;
+      seat.end('the session went on without it');
+      if (seat.unsaid) this.#forget(seat);
+    }
+  }
+
+  #changed(state: LinkState): void {
+    if (state === 'open') this.#resume();
+    // who has not accepted is no longer asked
+    else for (const seat of this.#seats.values()) if (!seat.isAccepted) this.#forget(seat);
+    this.#emitter.emit('state', state);
+  }
+
+  /** Says on a new registration what holds beyond the old one. */
+  #resume(): void {
+    if (this.#status === 'full') this.setStatus('full');
+    if (this.#draining) this.#send({ type: 'DeregisterServiceRequest', drain: true });
+    for (const seat of this.#seats.values()) if (seat.unsaid && this.#send(seat.unsaid)) this.#forget(seat);
+    this.#settle.resolve();
+  }
+
+  #receive(frame: Frame): void {
+    switch (frame.type) {
+      case 'JoinRoomRequest': {
+        const { type: _, ...asked } = frame;
+        void this.#offered(asked as unknown as Asking);
+        return;
+      }
+      case 'LeaveRoomRequest': {
+        const { assignment_id, reason } = frame as unknown as Command<'LeaveRoomRequest'>;
+        const seat = this.#seats.get(assignment_id);
+        if (seat) seat.end(reason, 'ServiceLeft');
+        else this.#send({ type: 'ServiceLeft', assignment_id });
+        return;
+      }
+      case 'ClientPresence': {
+        const { type: _, ...presence } = frame as unknown as Command<'ClientPresence'>;
+        for (const seat of this.#seats.values()) if (seat.sessionId === presence.session_id) seat.presence(presence);
+        return;
+      }
+      case 'Error': {
+        const error = new RequestFailed(frame);
+        // it spoke of a session that ended at the same time
+        if (error.code !== 'ASSIGNMENT_NOT_FOUND') this.#failed(error);
+      }
+    }
+  }
+
+  async #offered(asked: Asking): Promise<void> {
+    const seat = new Seat(asked, this.#line);
+    this.#seats.set(seat.id, seat);
+    seat.join.signal.addEventListener('abort', () => this.#channel.failSession(seat.sessionId, seat.join.signal.reason));
+    const declined = await this.#look(asked);
+    // the connection broke, or it was told to leave
+    if (this.#seats.get(seat.id) !== seat || seat.isEnded) return;
+    const isSent = this.#send({ ...declined, type: 'JoinRoomResponse', assignment_id: seat.id, accepted: !declined });
+    if (isSent && !declined) seat.begin(this.#handler);
+    else this.#forget(seat);
+  }
+
+  /** Cannot reject. */
+  async #look(asked: Asking): Promise<Declined | undefined> {
+    // sent before the gateway knew
+    if (this.#draining || this.#status === 'full') return { reason: this.#draining ? 'draining' : 'full' };
+    try {
+      const declined = (await this.#options.accept?.(asked)) ?? undefined;
+      return declined && { ...declined, ...(declined.reason !== undefined && { reason: clip(declined.reason) }) };
+    } catch (error) {
+      this.#failed(error);
+      return { reason: textOf(error) };
+    }
+  }
+
+  #closed(code: number, reason: string): void {
+    const error = this.#refused ?? new ConnectionClosed(code, reason);
+    this.#settle.reject(error);
+    if (!this.#refused && !this.#closing) this.#failed(error);
+    for (const seat of this.#seats.values()) {
+      seat.end('the connection is closed');
+      if (seat.unsaid) this.#forget(seat);
+    }
+    this.#emitter.emit('state', 'closed');
+  }
+}
