@@ -48,6 +48,17 @@ export interface ServiceEvents {
   error: Error;
 }
 
+/** @param ms absent: for as long as it lasts */
+async function within(ms: number | undefined, done: Promise<void>): Promise<void> {
+  if (ms === undefined) return done;
+  let timer: ReturnType<typeof setTimeout> | undefined;
+  const late = new Promise<void>((resolve) => {
+    timer = setTimeout(resolve, ms);
+  });
+  await Promise.race([done, late]);
+  clearTimeout(timer);
+}
+
 /**
  * Registers a service and serves what it is asked to: `handler` is called once for each session it accepted.
  * @param url the gateway's socket: ws://host:port/ws
@@ -128,8 +139,9 @@ export class Service {
    * @param timeoutMs it then leaves what it still serves; default: none
    */
   async drain({ timeoutMs }: { timeoutMs?: number } = {}): Promise<void> {
-    this.#stopTaking();
-    await this.#untilIdle(timeoutMs);
+    // with the answer every offer that was on its way has come, and was declined
+    const isOver = this.#stopTaking().then(() => this.#untilIdle());
+    await within(timeoutMs, isOver);
     await this.close();
   }
 
@@ -143,26 +155,22 @@ export class Service {
     // who closes it knows why it was not registered
     this.registered.catch(() => {});
     // else it would be offered again what it leaves
-    this.#stopTaking();
+    void this.#stopTaking();
     for (const seat of this.#seats.values()) seat.end('the service closes', 'ServiceLeft');
-    await this.#untilIdle(leaveMs);
+    await within(leaveMs, this.#untilIdle());
     await this.#channel.close();
   }
 
-  #stopTaking(): void {
-    if (!this.#draining) this.#send({ type: 'DeregisterServiceRequest', drain: true });
+  /** Resolves when the gateway knows, where there is one. Cannot reject. */
+  async #stopTaking(): Promise<void> {
+    if (this.#draining) return;
     this.#draining = true;
+    // else the next registration says it
+    if (this.state === 'open') await this.#channel.request('DeregisterServiceRequest', { drain: true }).catch(() => {});
   }
 
-  async #untilIdle(timeoutMs: number | undefined): Promise<void> {
-    if (this.#seats.size === 0) return;
-    await new Promise<void>((idle) => {
-      const timer = timeoutMs === undefined ? undefined : setTimeout(idle, timeoutMs);
-      this.#idle.push(() => {
-        clearTimeout(timer);
-        idle();
-      });
-    });
+  async #untilIdle(): Promise<void> {
+    if (this.#seats.size > 0) await new Promise<void>((idle) => this.#idle.push(idle));
   }
 
   #forget(seat: Seat): void {

@@ -5,20 +5,23 @@ import { onTestFinished } from 'vitest';
 /** Lies between a client and a server on loopback, and does to their bytes what a bad moment would. */
 export class TcpProxy {
   readonly port: number;
+  /** Where new connections lead. */
+  target: number;
   /** Looks at what the client sends, or at what the server answers. 'cut' ends both connections instead of passing it on; 'hold' keeps it back, and what follows it, and even the end of that side. */
   rule: (from: 'client' | 'server', text: string) => 'pass' | 'cut' | 'hold' = () => 'pass';
   readonly #held: (() => void)[] = [];
   readonly #sockets: Set<Socket>;
 
-  constructor(port: number, sockets: Set<Socket>) {
+  constructor(port: number, target: number, sockets: Set<Socket>) {
     this.port = port;
+    this.target = target;
     this.#sockets = sockets;
   }
 
   static async before(target: number): Promise<TcpProxy> {
     const sockets = new Set<Socket>();
     const server = createServer((client) => {
-      const upstream = connect(target, '127.0.0.1');
+      const upstream = connect(proxy.target, '127.0.0.1');
       const cut = () => {
         client.destroy();
         upstream.destroy();
@@ -49,7 +52,7 @@ export class TcpProxy {
       server.close();
     });
     await once(server, 'listening');
-    const proxy = new TcpProxy((server.address() as AddressInfo).port, sockets);
+    const proxy = new TcpProxy((server.address() as AddressInfo).port, target, sockets);
     return proxy;
   }
 
