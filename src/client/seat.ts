@@ -1,7 +1,7 @@
+import type { Assignment, Handler, Leave, Offer, Presence } from './assignment.ts';
 import { backoff } from './backoff.ts';
 import { Emitter } from './emitter.ts';
 import { RequestFailed } from './errors.ts';
-import type { Asking, Handler, Join, Leave, Presence } from './join.ts';
 
 export type Said = { type: string; [field: string]: unknown };
 
@@ -24,7 +24,7 @@ export const textOf = (error: unknown) => clip(error instanceof Error ? error.me
 export class Seat {
   readonly id: string;
   readonly sessionId: string;
-  readonly join: Join;
+  readonly join: Assignment;
   isAccepted = false;
   isEnded = false;
   /** What the gateway has not been told, for want of a connection. */
@@ -36,7 +36,7 @@ export class Seat {
   #handled: Promise<Leave | undefined> = Promise.resolve(undefined);
   #retry: ReturnType<typeof setTimeout> | undefined;
 
-  constructor(asked: Asking, line: Line) {
+  constructor(asked: Offer, line: Line) {
     this.id = asked.assignment_id;
     this.sessionId = asked.session_id;
     this.#line = line;

@@ -1,15 +1,19 @@
 import type { Command } from '../../protocol/events.ts';
+import type { Assignment, Handler, Offer } from './assignment.ts';
 import { Channel, type ChannelListener } from './channel.ts';
+import { within } from './deadline.ts';
 import { Emitter } from './emitter.ts';
-import { ConnectionClosed, RequestFailed } from './errors.ts';
+import { ConnectionClosed, RequestFailed, RequestTimeout } from './errors.ts';
 import { newId } from './id.ts';
-import type { Asking, Handler, Join } from './join.ts';
 import type { Frame, LinkOptions, LinkState } from './link.ts';
 import { clip, type Line, type Said, Seat, textOf } from './seat.ts';
+import { socketUrl } from './url.ts';
 import type { Answered } from './wire.ts';
 
+export type { Assignment, Handler, Leave, Offer, Presence } from './assignment.ts';
 export { ConnectionClosed, RequestFailed } from './errors.ts';
-export type { Asking, Handler, Join, Leave, Presence } from './join.ts';
+export type { LinkState } from './link.ts';
+export type { Socket, SocketClass } from './socket.ts';
 
 /** The gateway looks for a service's signs of life this often, too. */
 const heartbeatMs = 10_000;
@@ -38,7 +42,7 @@ export interface ServiceOptions extends LinkOptions {
   /** Sessions it serves at once; default: no limit. */
   max_sessions?: number;
   /** Looks at an offer, within 10 s; an object declines it, as does throwing. Default: every offer is accepted. */
-  accept?(asked: Asking): Declined | undefined | void | Promise<Declined | undefined | void>;
+  accept?(asked: Offer): Declined | undefined | void | Promise<Declined | undefined | void>;
 }
 
 export interface ServiceEvents {
@@ -48,20 +52,10 @@ export interface ServiceEvents {
   error: Error;
 }
 
-/** @param ms absent: for as long as it lasts */
-async function within(ms: number | undefined, done: Promise<void>): Promise<void> {
-  if (ms === undefined) return done;
-  let timer: ReturnType<typeof setTimeout> | undefined;
-  const late = new Promise<void>((resolve) => {
-    timer = setTimeout(resolve, ms);
-  });
-  await Promise.race([done, late]);
-  clearTimeout(timer);
-}
-
 /**
  * Registers a service and serves what it is asked to: `handler` is called once for each session it accepted.
- * @param url the gateway's socket: ws://host:port/ws
+ * @param url ws, wss, http or https; without a path /ws
+ * @throws TypeError the URL is none of these
  */
 export const serve = (url: string, options: ServiceOptions, handler: Handler): Service => new Service(url, options, handler);
 
@@ -73,6 +67,8 @@ export class Service {
    * @throws ConnectionClosed the gateway's close code says that no later try helps, or `close` was called before
    */
   readonly registered: Promise<void>;
+  /** Resolves when the connection ended for good, with the close code. */
+  readonly closed: Promise<{ code: number; reason: string }>;
   readonly #options: ServiceOptions;
   readonly #handler: Handler;
   readonly #channel: Channel;
@@ -81,7 +77,9 @@ export class Service {
   /** By assignment, from the offer until the gateway knows of its end. */
   readonly #seats = new Map<string, Seat>();
   readonly #line: Line;
-  #settle: { resolve(): void; reject(error: Error): void } = { resolve() {}, reject() {} };
+  #onRegistered = () => {};
+  #onRefused = (_error: Error) => {};
+  #onClosed = (_end: { code: number; reason: string }) => {};
   #status: 'available' | 'full' = 'available';
   #draining = false;
   #refused: RequestFailed | undefined;
@@ -93,7 +91,11 @@ export class Service {
     this.#handler = handler;
     this.#instanceId = options.instance_id ?? newId();
     this.registered = new Promise((resolve, reject) => {
-      this.#settle = { resolve, reject };
+      this.#onRegistered = resolve;
+      this.#onRefused = reject;
+    });
+    this.closed = new Promise((resolve) => {
+      this.#onClosed = resolve;
     });
     this.#line = {
       // for one that closes there is no later
@@ -110,7 +112,7 @@ export class Service {
       changed: (state) => this.#changed(state),
       closed: (code, reason) => this.#closed(code, reason),
     };
-    this.#channel = new Channel(url, listener, { heartbeatMs, ...options, maxQueued: Number.POSITIVE_INFINITY });
+    this.#channel = new Channel(socketUrl(url), listener, { heartbeatMs, ...options, maxQueued: Number.POSITIVE_INFINITY });
   }
 
   /** `open`: it is registered. `waiting`: the connection broke, and is tried again after a while. `closed`: there will be none. */
@@ -119,7 +121,7 @@ export class Service {
   }
 
   /** What it serves: ready, or on its way. */
-  get sessions(): Join[] {
+  get sessions(): Assignment[] {
     return [...this.#seats.values()].filter((seat) => seat.isAccepted && !seat.isEnded).map((seat) => seat.join);
   }
 
@@ -141,7 +143,7 @@ export class Service {
   async drain({ timeoutMs }: { timeoutMs?: number } = {}): Promise<void> {
     // with the answer every offer that was on its way has come, and was declined
     const isOver = this.#stopTaking().then(() => this.#untilIdle());
-    await within(timeoutMs, isOver);
+    await this.#wait(isOver, timeoutMs);
     await this.close();
   }
 
@@ -157,7 +159,7 @@ export class Service {
     // else it would be offered again what it leaves
     void this.#stopTaking();
     for (const seat of this.#seats.values()) seat.end('the service closes', 'ServiceLeft');
-    await within(leaveMs, this.#untilIdle());
+    await this.#wait(this.#untilIdle(), leaveMs);
     await this.#channel.close();
   }
 
@@ -171,6 +173,11 @@ export class Service {
 
   async #untilIdle(): Promise<void> {
     if (this.#seats.size > 0) await new Promise<void>((idle) => this.#idle.push(idle));
+  }
+
+  /** For as long as `timeoutMs` says. Cannot reject. */
+  async #wait(over: Promise<void>, timeoutMs = longestMs): Promise<void> {
+    await within(over, { timeoutMs, onTimeout: () => new RequestTimeout('still serving') }).catch(() => {});
   }
 
   #forget(seat: Seat): void {
@@ -227,14 +234,14 @@ export class Service {
     if (this.#status === 'full') this.setStatus('full');
     if (this.#draining) this.#send({ type: 'DeregisterServiceRequest', drain: true });
     for (const seat of this.#seats.values()) if (seat.unsaid && this.#send(seat.unsaid)) this.#forget(seat);
-    this.#settle.resolve();
+    this.#onRegistered();
   }
 
   #receive(frame: Frame): void {
     switch (frame.type) {
       case 'JoinRoomRequest': {
         const { type: _, ...asked } = frame;
-        void this.#offered(asked as unknown as Asking);
+        void this.#offered(asked as unknown as Offer);
         return;
       }
       case 'LeaveRoomRequest': {
@@ -257,7 +264,7 @@ export class Service {
     }
   }
 
-  async #offered(asked: Asking): Promise<void> {
+  async #offered(asked: Offer): Promise<void> {
     const seat = new Seat(asked, this.#line);
     this.#seats.set(seat.id, seat);
     seat.join.signal.addEventListener('abort', () => this.#channel.failSession(seat.sessionId, seat.join.signal.reason));
@@ -270,7 +277,7 @@ export class Service {
   }
 
   /** Cannot reject. */
-  async #look(asked: Asking): Promise<Declined | undefined> {
+  async #look(asked: Offer): Promise<Declined | undefined> {
     // sent before the gateway knew
     if (this.#draining || this.#status === 'full') return { reason: this.#draining ? 'draining' : 'full' };
     try {
@@ -284,12 +291,13 @@ export class Service {
 
   #closed(code: number, reason: string): void {
     const error = this.#refused ?? new ConnectionClosed(code, reason);
-    this.#settle.reject(error);
+    this.#onRefused(error);
     if (!this.#refused && !this.#closing) this.#failed(error);
     for (const seat of this.#seats.values()) {
       seat.end('the connection is closed');
       if (seat.unsaid) this.#forget(seat);
     }
     this.#emitter.emit('state', 'closed');
+    this.#onClosed({ code, reason });
   }
 }

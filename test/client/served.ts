@@ -1,6 +1,6 @@
 import { onTestFinished } from 'vitest';
 import WebSocket from 'ws';
-import type { Handler, Join } from '../../src/client/join.ts';
+import type { Assignment, Handler } from '../../src/client/assignment.ts';
 import { type Service, type ServiceOptions, serve } from '../../src/client/service.ts';
 import type { SocketClass } from '../../src/client/socket.ts';
 import { type Frame, TestClient } from '../support/client.ts';
@@ -43,7 +43,7 @@ export async function startAll() {
   };
   const begin = (handler: Handler = () => {}, options: Partial<ServiceOptions> = {}) => {
     const service = serve(
-      `ws://127.0.0.1:${proxy.port}/ws`,
+      `http://127.0.0.1:${proxy.port}`,
       { service_id: 'asr', WebSocket: Tapped as unknown as SocketClass, ...options },
       handler,
     );
@@ -58,7 +58,7 @@ export async function startAll() {
   };
 
   /** Resolves when the gateway knows that this session was accepted. */
-  const begun = async (join: Join) => {
+  const begun = async (join: Assignment) => {
     join.progress('begun');
     await client.next((frame) => frame.phase === 'begun');
   };
@@ -100,8 +100,8 @@ export const isAgain = (service: Service, state: Service['state']) =>
 
 /** A handler that tells of each session and waits for the test. */
 export function slowHandler() {
-  const joins: Join[] = [];
-  const came = new Decision<Join>();
+  const joins: Assignment[] = [];
+  const came = new Decision<Assignment>();
   const done = new Decision<(() => unknown) | undefined>();
   const handler: Handler = (join) => {
     joins.push(join);

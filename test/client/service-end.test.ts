@@ -225,7 +225,7 @@ test('the example of the description is a service', async () => {
     connect = async (url: string, token: string) => void calls.push(`connect ${url} ${token}`);
     disconnect = async () => void calls.push('disconnect');
   }
-  const service = serve(`${gateway.url.replace(/^http/, 'ws')}/ws`, { service_id: 'asr', metadata: { type: 'ASR' } }, async (join) => {
+  const service = serve(gateway.url, { service_id: 'asr', metadata: { type: 'ASR' } }, async (join) => {
     const room = new Room();
     await room.connect(join.livekit_url, join.access_token);
     return () => room.disconnect();

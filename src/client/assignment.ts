@@ -1,13 +1,13 @@
 import type { Command } from '../../protocol/events.ts';
 
 /** What the gateway says of the session a service is asked to join. */
-export type Asking = Readonly<Omit<Command<'JoinRoomRequest'>, 'type'>>;
+export type Offer = Readonly<Omit<Command<'JoinRoomRequest'>, 'type'>>;
 
 /** The client's socket broke (`away`), or it came back. */
 export type Presence = Readonly<Omit<Command<'ClientPresence'>, 'type'>>;
 
-/** One session, as its handler sees it. */
-export interface Join extends Asking {
+/** One service's part in one session, as its handler sees it. */
+export interface Assignment extends Offer {
   /** Aborted when this service is to leave the session, or has left it; its reason is an Error that says why. */
   readonly signal: AbortSignal;
   /**
@@ -28,4 +28,4 @@ export interface Join extends Asking {
 export type Leave = () => unknown;
 
 /** Serves one session: it is ready when this resolves, and failed when it throws. What it returns is called once, when the session is left. */
-export type Handler = (join: Join) => Leave | void | Promise<Leave | void>;
+export type Handler = (join: Assignment) => Leave | void | Promise<Leave | void>;
