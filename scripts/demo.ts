@@ -1,6 +1,5 @@
 // `npm run demo`: a whole session in one terminal, with a gateway, three services and a client.
-import { EventEmitter, once } from 'node:events';
-import WebSocket from 'ws';
+import { connect } from '../src/client/client.ts';
 import { loadConfig } from '../src/config.ts';
 import { startGateway } from '../src/gateway.ts';
 import { makeLog } from '../src/log.ts';
@@ -53,11 +52,14 @@ async function demo(): Promise<void> {
     ].map((service) => startService({ ...service, gateway: url, rtc, onStep: (step) => say(service.id, step) })),
   );
 
-  const client = await connect(url);
+  const client = connect(url);
   say('client', 'asks for a session');
-  client.send({ type: 'NewSessionRequest', id: '1', user_identity: 'ada', required_services: ['asr', 'llm', 'tts'] });
-  const ready = await client.next('SessionReady');
-  say('client', `may join ${ready.room_name}`);
+  const session = await client.newSession({ user_identity: 'ada', required_services: ['asr', 'llm', 'tts'] });
+  session.on('SessionStatusChanged', ({ from, to }) => say('gateway', `session: ${from} -> ${to}`));
+  session.on('ServiceStatusChanged', ({ service_id, status }) => say('gateway', `${service_id}: ${status}`));
+  const active = new Promise((done) => session.on('SessionActive', done));
+  const join = await session.ready();
+  say('client', `may join ${join.room_name}`);
 
   if (rtc) {
     const room = new rtc.Room();
@@ -66,55 +68,21 @@ async function demo(): Promise<void> {
         if (topic === 'voice') heard(new TextDecoder().decode(data));
       });
     });
-    await room.connect(ready.livekit_url, ready.access_token, { autoSubscribe: true, dynacast: false });
+    await room.connect(join.livekit_url, join.access_token, { autoSubscribe: true, dynacast: false });
     say('client', 'joined the room');
     const speech = '♪ (Hello, I am Ada) ♪';
     say('client', `says "${speech}"`);
     await room.localParticipant?.publishData(new TextEncoder().encode(speech), { reliable: true, topic: 'speech' });
     say('client', `hears "${await answered}"`);
-    await client.next('SessionActive');
+    await active;
     await room.disconnect();
     say('client', 'left the room');
   }
 
-  client.send({ type: 'EndSessionRequest', id: '2' });
-  const { reason, duration_s } = await client.next('SessionEnded');
+  const { reason, duration_s } = await session.end();
   say('gateway', `the session ended (${reason}) after ${duration_s} s`);
   await client.close();
   await Promise.all(services.map((service) => service.close()));
-}
-
-/** A client: one socket, whose frames are kept until somebody wants them. */
-async function connect(url: string) {
-  // biome-ignore lint/suspicious/noExplicitAny: a frame has the fields that PROTOCOL.md gives its type
-  const frames: any[] = [];
-  const socket = new WebSocket(url);
-  const came = new EventEmitter();
-  socket.on('message', (data) => {
-    const frame = JSON.parse(String(data));
-    if (frame.type === 'SessionStatusChanged') say('gateway', `session: ${frame.from} -> ${frame.to}`);
-    if (frame.type === 'ServiceStatusChanged') say('gateway', `${frame.service_id}: ${frame.status}`);
-    frames.push(frame);
-    came.emit('frame');
-  });
-  await once(socket, 'open');
-  return {
-    send: (frame: object) => socket.send(JSON.stringify(frame)),
-    /** Waits for a frame of this type. @throws the gateway refused something, or ended the session first */
-    async next(type: string) {
-      for (;;) {
-        const found = frames.find((frame) => frame.type === type);
-        if (found) return found;
-        const bad = frames.find((frame) => frame.type === 'Error' || frame.type === 'SessionEnded');
-        if (bad) throw new Error(bad.message ?? `the session ended: ${bad.reason}`);
-        await once(came, 'frame');
-      }
-    },
-    async close() {
-      socket.close(1_000);
-      await once(socket, 'close');
-    },
-  };
 }
 
 await demo().then(

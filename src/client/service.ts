@@ -196,14 +196,14 @@ export class Service {
 
   #registration() {
     const { service_id, metadata, max_sessions } = this.#options;
-    const held = [...this.#seats.values()].filter((seat) => seat.isAccepted);
+    const held = [...this.#seats.values()].slice(0, maxHeld);
     return {
       type: 'RegisterServiceRequest',
       service_id,
       instance_id: this.#instanceId,
       metadata,
       max_sessions,
-      held: held.slice(0, maxHeld).map(({ id, sessionId }) => ({ session_id: sessionId, assignment_id: id })),
+      held: held.map(({ id, sessionId }) => ({ session_id: sessionId, assignment_id: id })),
     };
   }
 
@@ -246,9 +246,7 @@ export class Service {
       }
       case 'LeaveRoomRequest': {
         const { assignment_id, reason } = frame as unknown as Command<'LeaveRoomRequest'>;
-        const seat = this.#seats.get(assignment_id);
-        if (seat) seat.end(reason, 'ServiceLeft');
-        else this.#send({ type: 'ServiceLeft', assignment_id });
+        this.#seats.get(assignment_id)?.end(reason, 'ServiceLeft');
         return;
       }
       case 'ClientPresence': {

@@ -10,7 +10,7 @@ const maxBytes = 8_192;
 /** What the client takes from the contract at run time. */
 const contract = ['protocol/close.ts', 'protocol/errors.ts'];
 
-test.each([['src/client/client.ts']])('%s is small, and brings no package along', async (entry) => {
+test.each([['src/client/client.ts'], ['src/client/service.ts']])('%s is small, and brings no package along', async (entry) => {
   const { outputFiles, metafile } = await build({
     entryPoints: [join(root, entry)],
     absWorkingDir: root,

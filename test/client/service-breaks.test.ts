@@ -1,5 +1,6 @@
 import { describe, expect, test } from 'vitest';
-import { TestClient } from '../support/client.ts';
+import { connectService, TestClient } from '../support/client.ts';
+import { settled } from '../support/clock.ts';
 import { startGateway } from '../support/gateway.ts';
 import { Decision, isAgain, slowHandler, startAll } from './served.ts';
 
@@ -66,6 +67,31 @@ describe('a connection that breaks', () => {
     await back;
     await client.next('SessionReady');
     expect(types(sent).filter((type) => type === 'ServiceReady')).toHaveLength(1);
+  });
+
+  test('with many sessions on their way: each is told to be ready afterwards', async () => {
+    const { proxy, start, gateway } = await startAll();
+    const { handler, joins, done } = slowHandler();
+    const service = await start(handler);
+    // more than a client's requests that may wait
+    const ids = Array.from({ length: 70 }, (_, n) => `user-${n}`);
+    const create = (user_identity: string) =>
+      fetch(`${gateway.url}/api/v1/create-session`, {
+        method: 'POST',
+        headers: { 'content-type': 'application/json' },
+        body: JSON.stringify({ user_identity, required_services: ['asr'] }),
+      });
+    await Promise.all(ids.map(create));
+    await expect.poll(() => joins.length).toBe(ids.length);
+    const [broken, back] = [isAgain(service, 'waiting'), isAgain(service, 'open')];
+    await settled(50);
+    proxy.cut();
+    await broken;
+    done.make(undefined);
+    await back;
+    const statuses = async () => (await (await fetch(`${gateway.url}/api/v1/sessions?status=Ready&limit=100`)).json()).items.length;
+    await expect.poll(statuses, { timeout: 5_000 }).toBe(ids.length);
+    expect(joins).toHaveLength(ids.length);
   });
 
   test('with the answer to ServiceReady: it is said again, the same', async () => {
@@ -225,5 +251,88 @@ describe('a connection that breaks', () => {
     const client = await TestClient.connect(next.url);
     await client.ask({ type: 'NewSessionRequest', user_identity: 'ada', required_services: ['asr'] });
     await client.next('SessionReady');
+  });
+
+  test('keeps what is said until the gateway has answered the registration', async () => {
+    const { client, proxy, start, open, sent, begun } = await startAll();
+    const { handler, came, done } = slowHandler();
+    const service = await start(handler);
+    await open();
+    const join = await came;
+    await begun(join);
+    const back = isAgain(service, 'open');
+    proxy.rule = (_, text) => (text.includes('RegisterServiceResponse') ? 'hold' : 'pass');
+    proxy.cut();
+    await expect.poll(() => proxy.holds).toBe(true);
+    join.progress('to nobody');
+    done.refuse(new Error('out of memory'));
+    await settled();
+    expect(types(sent).slice(3)).toEqual(['RegisterServiceRequest']);
+    proxy.rule = () => 'pass';
+    proxy.release();
+    await back;
+    expect(await client.next((f) => f.status === 'Disconnected')).toMatchObject({ error: 'out of memory' });
+    expect(types(sent).slice(3)).toEqual(['RegisterServiceRequest', 'ServiceFailed']);
+  });
+
+  test('for longer than the gateway waits: a failure meanwhile is told to nobody', async () => {
+    const { client, proxy, start, open, gateway, sent } = await startAll();
+    const { handler, came, done } = slowHandler();
+    done.make(undefined);
+    const service = await start(handler);
+    await open({ on_service_loss: 'degrade' });
+    await client.next('SessionReady');
+    const back = isAgain(service, 'open');
+    proxy.rule = (from) => (from === 'client' ? 'hold' : 'pass');
+    proxy.cut();
+    await expect.poll(() => gateway.holds().sockets).toBe(1);
+    (await came).leave(new Error('out of memory'));
+    await gateway.clock.advance(6_000);
+    await client.next('SessionDegraded');
+    proxy.rule = () => 'pass';
+    proxy.release();
+    await back;
+    // nothing is held any more
+    await service.drain();
+    expect(types(sent)).not.toContain('ServiceFailed');
+  });
+
+  test('takes along what was not answered of a session that was left', async () => {
+    const { client, proxy, start, open, cut, sent } = await startAll();
+    const { handler, came, done } = slowHandler();
+    done.make(undefined);
+    const service = await start(handler);
+    proxy.rule = (_, text) => (text.includes('ServiceReadyResponse') ? 'hold' : 'pass');
+    await open();
+    await client.next('SessionReady');
+    (await came).leave();
+    await client.next('SessionDegraded');
+    proxy.rule = () => 'pass';
+    await cut(service);
+    await service.drain();
+    expect(types(sent).filter((type) => type === 'ServiceReady')).toHaveLength(1);
+  });
+
+  test('for good while a session is being left: it is over when that is done', async () => {
+    const { client, proxy, start, open, gateway } = await startAll();
+    const [asked, left] = [new Decision(), new Decision()];
+    const service = await start(() => () => {
+      asked.make();
+      return left.made;
+    });
+    await open();
+    await client.next('SessionReady');
+    await client.ask({ type: 'EndSessionRequest' });
+    await asked.made;
+    proxy.rule = (from) => (from === 'client' ? 'hold' : 'pass');
+    proxy.cut();
+    await expect.poll(() => gateway.holds().sockets).toBe(1);
+    await connectService(gateway.url, 'asr');
+    proxy.rule = () => 'pass';
+    proxy.release();
+    await service.closed;
+    const drained = service.drain();
+    left.make();
+    await drained;
   });
 });

@@ -1,5 +1,7 @@
 import { describe, expect, onTestFinished, test, vi } from 'vitest';
+import WebSocket from 'ws';
 import { serve } from '../../src/client/service.ts';
+import type { SocketClass } from '../../src/client/socket.ts';
 import { connectService, TestClient } from '../support/client.ts';
 import { settled } from '../support/clock.ts';
 import { Decision, isAgain, listed, slowHandler, startAll } from './served.ts';
@@ -90,6 +92,7 @@ describe('close', () => {
     const { client, start, open, gateway, sent } = await startAll();
     let left = 0;
     const service = await start(() => () => left++);
+    service.on('error', (error) => expect.fail(error.message));
     await open();
     await client.next('SessionReady');
     await service.close();
@@ -137,7 +140,7 @@ describe('close', () => {
     expect(types(sent)).toEqual(['RegisterServiceRequest', 'DeregisterServiceRequest']);
   });
 
-  test('while the connection is broken leaves all the same', async () => {
+  test('while the connection is broken leaves all the same, and waits for nobody', async () => {
     const { client, start, open, proxy } = await startAll();
     let left = 0;
     const service = await start(() => () => left++);
@@ -147,8 +150,21 @@ describe('close', () => {
     proxy.rule = () => 'cut';
     proxy.cut();
     await broken;
+    vi.useFakeTimers({ toFake: ['setTimeout', 'clearTimeout'] });
+    onTestFinished(() => void vi.useRealTimers());
     await service.close();
     expect([service.state, left]).toEqual(['closed', 1]);
+  });
+
+  test('for which nobody waited to be registered ends no process', async () => {
+    const { begin } = await startAll();
+    const refused: unknown[] = [];
+    const told = (error: unknown) => void refused.push(error);
+    process.on('unhandledRejection', told);
+    onTestFinished(() => void process.off('unhandledRejection', told));
+    await begin().close();
+    await settled();
+    expect(refused).toEqual([]);
   });
 
   test('before it was registered is no error', async () => {
@@ -236,4 +252,60 @@ test('the example of the description is a service', async () => {
   await client.ask({ type: 'EndSessionRequest' });
   await client.next('SessionEnded');
   expect(calls).toEqual(['connect ws://livekit.test service-token-of-asr', 'disconnect']);
+});
+
+test('a session that ended while its service spoke of it is no error', async () => {
+  const { client, start, open, proxy, gateway } = await startAll();
+  const { handler, came, done } = slowHandler();
+  done.make(undefined);
+  const service = await start(handler);
+  const errors: Error[] = [];
+  service.on('error', (error) => errors.push(error));
+  await open();
+  await client.next('SessionReady');
+  proxy.rule = (from) => (from === 'server' ? 'hold' : 'pass');
+  await client.ask({ type: 'EndSessionRequest' });
+  // longer than a service is waited for
+  await gateway.clock.advance(5_000);
+  await client.next('SessionEnded');
+  (await came).progress('still there');
+  proxy.rule = () => 'pass';
+  proxy.release();
+  await service.drain();
+  expect(errors).toEqual([]);
+});
+
+test('a frame that the gateway refuses is told', async () => {
+  const { client, start, open } = await startAll();
+  const { handler, came } = slowHandler();
+  const service = await start(handler);
+  const told = new Decision<Error>();
+  service.on('error', told.make);
+  await open();
+  (await came).progress('loading', 101);
+  expect(await told.made).toMatchObject({ name: 'RequestFailed', code: 'VALIDATION_FAILED' });
+  await client.caughtUp();
+  expect(service.state).toBe('open');
+});
+
+test('a close code that says stop ends it, tells why, and leaves what was served', async () => {
+  const { client, gateway, start, open } = await startAll();
+  let left = 0;
+  class Loose extends WebSocket {
+    override send(text: string): void {
+      super.send(text.includes('ServiceProgress') ? 'not JSON' : text);
+    }
+  }
+  const { handler, came, done } = slowHandler();
+  done.make(() => left++);
+  const service = await start(handler, { WebSocket: Loose as unknown as SocketClass });
+  const errors: Error[] = [];
+  service.on('error', (error) => errors.push(error));
+  await open();
+  await client.next('SessionReady');
+  (await came).progress('x');
+  expect(await service.closed).toEqual({ code: 4400, reason: 'bad message' });
+  expect(errors).toMatchObject([{ code: 'INVALID_JSON' }, { name: 'ConnectionClosed', code: 4400 }]);
+  await expect.poll(() => [left, service.sessions.length]).toEqual([1, 0]);
+  await expect.poll(() => gateway.holds().sockets).toBe(1);
 });

@@ -142,8 +142,9 @@ test('progress after the end is not sent', async () => {
 });
 
 test.each([
-  ['an object', () => ({ reason: 'no free GPU', retry_after_ms: 5_000 }), 'no free GPU', 5_000],
-  ['an empty object', () => ({}), 'the service declined', 1_000],
+  ['a reason', () => ({ reason: 'no free GPU', retry_after_ms: 5_000 }), 'no free GPU', 5_000],
+  ['a reason that is too long', () => ({ reason: 'x'.repeat(600) }), 'x'.repeat(512), 1_000],
+  ['no reason', () => ({}), 'the service declined', 1_000],
   ['throwing', () => Promise.reject(new Error('cannot tell')), 'cannot tell', 1_000],
 ])('an offer is declined by %s, and asked again after the rest', async (_, decline, error, restMs) => {
   const { client, start, open, gateway } = await startAll();
@@ -227,6 +228,21 @@ test('a full service is asked again once it is available', async () => {
   expect(client.types()).not.toContain('SessionReady');
   service.setStatus('available');
   await client.next('SessionReady');
+});
+
+test('an offer that was on its way to a full service is declined', async () => {
+  const { client, start, open, proxy, sent } = await startAll();
+  const { handler, joins } = slowHandler();
+  const service = await start(handler);
+  proxy.rule = (from) => (from === 'server' ? 'hold' : 'pass');
+  await open();
+  await expect.poll(() => proxy.holds).toBe(true);
+  service.setStatus('full');
+  proxy.rule = () => 'pass';
+  proxy.release();
+  expect(await client.next((f) => f.status === 'Disconnected')).toMatchObject({ error: 'full' });
+  expect(sent.at(-1)).toMatchObject({ type: 'JoinRoomResponse', accepted: false, reason: 'full' });
+  expect(joins).toEqual([]);
 });
 
 test('several sessions are served at once, each with its own end', async () => {
