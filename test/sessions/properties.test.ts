@@ -213,12 +213,16 @@ test('no sequence of inputs makes it throw, or touches the record it was given',
 
 test('the random sessions reach every status, and every way through the gate', () => {
   const reached = new Set<string>();
-  holds(({ events, session }) => {
+  holds(({ events, session, steps }) => {
     for (const event of events) reached.add(event.type === 'SessionStatusChanged' ? event.to : event.type);
     if (session.ended) reached.add(session.ended.reason);
+    for (const { before, decision } of steps)
+      if (before?.link === 'away') reached.add(decision.session.link === 'attached' ? 'back' : `away while ${before.status}`);
   });
+  const ends = ['service_lost', 'client_gone', 'resume_expired', 'node_lost'];
+  const links = ['back', ...['Creating', 'WaitingForServices', 'Ready', 'Active'].map((status) => `away while ${status}`)];
   expect([...reached]).toEqual(
-    expect.arrayContaining([...Object.keys(arrows), 'SessionDegraded', 'SessionRestored', 'SessionActive', 'service_lost', 'client_gone']),
+    expect.arrayContaining([...Object.keys(arrows), 'SessionDegraded', 'SessionRestored', 'SessionActive', ...ends, ...links]),
   );
 });
 
