@@ -295,13 +295,13 @@ export class Dispatcher implements Offers {
     instance.forgetAt = Number.POSITIVE_INFINITY;
     this.#parts.log.info({ service_id: instance.service_id }, 'service answers again');
     const { service_id, incarnation } = instance;
-    const { sessions, nodeId, log } = this.#parts;
-    for (const [assignment_id, session_id] of instance.slots) {
-      sessions.apply(session_id, { type: 'ServiceBack', assignment_id, service_id, incarnation, node_id: nodeId }).then(
-        (session) => this.catchUp(instance, [session]),
-        (err) => log.debug({ err, session_id }, 'the service is back, and its part is over'),
-      );
-    }
+    this.#tellSessions(instance, (assignment_id) => ({
+      type: 'ServiceBack',
+      assignment_id,
+      service_id,
+      incarnation,
+      node_id: this.#parts.nodeId,
+    }));
     void this.offerWaiting(instance);
   }
 
