@@ -596,7 +596,10 @@ describe('a session whose client may come back', () => {
   });
 
   test('is away as well when the node of its socket is lost', () => {
-    expect(active(window).happens({ ...socketBreaks, how: 'node_lost' } as Input).session).toMatchObject({ status: 'Active', link: 'away' });
+    expect(active(window).happens({ ...socketBreaks, how: 'node_lost' } as Input).session).toMatchObject({
+      status: 'Active',
+      link: 'away',
+    });
   });
 
   test('whose newer socket holds it: the end of the older one changes nothing', () => {

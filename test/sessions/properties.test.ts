@@ -75,7 +75,10 @@ const inputs: fc.Arbitrary<Happening['input']> = fc.oneof(
   told({ type: 'RoomGone' }),
   told({ type: 'LiveKitLost' }),
   told({ type: 'End', reason: 'client_ended', by: 'client' }),
-  { weight: 2, arbitrary: fc.constantFrom(...sockets).chain((connection_id) => told({ type: 'Attached', node_id: 'node-1', connection_id })) },
+  {
+    weight: 2,
+    arbitrary: fc.constantFrom(...sockets).chain((connection_id) => told({ type: 'Attached', node_id: 'node-1', connection_id })),
+  },
   {
     weight: 3,
     arbitrary: fc
@@ -90,7 +93,10 @@ const inputs: fc.Arbitrary<Happening['input']> = fc.oneof(
           }),
       ),
   },
-  { weight: 2, arbitrary: fc.constantFrom(...commands).chain((command) => told({ type: 'Update', context_updates: { command }, command })) },
+  {
+    weight: 2,
+    arbitrary: fc.constantFrom(...commands).chain((command) => told({ type: 'Update', context_updates: { command }, command })),
+  },
   { weight: 4, arbitrary: told({ type: 'Tick' }) },
 );
 

@@ -13,7 +13,10 @@ const commands = {
     frame: { type: 'UpdateSessionRequest', id: 'c', context_updates: { turn: 1 }, metadata_updates: { topic: 'weather' } },
     event: 'SessionUpdated',
   },
-  'update of one version': { frame: { type: 'UpdateSessionRequest', id: 'c', context_updates: { turn: 1 }, if_version: 3 }, event: 'SessionUpdated' },
+  'update of one version': {
+    frame: { type: 'UpdateSessionRequest', id: 'c', context_updates: { turn: 1 }, if_version: 3 },
+    event: 'SessionUpdated',
+  },
   extend: { frame: { type: 'ExtendSessionRequest', id: 'c', ttl_hours: 2 }, event: 'SessionUpdated' },
   'add message': { frame: { type: 'AddMessageRequest', id: 'c', role: 'user', content: 'hello' }, event: 'MessageAdded' },
   'add message with an id': {
@@ -91,7 +94,9 @@ test.each(rows)('$name that was lost on its way there is carried out once', asyn
   await client.closed;
   await expect.poll(read).toMatchObject({ link: 'away' });
   const { client: fresh } = await comeBack(url, made, 3);
-  const answer = await fresh.ask(frame.type === 'UpdateSessionRequest' && 'if_version' in frame ? { ...frame, if_version: version + 2 } : frame);
+  const answer = await fresh.ask(
+    frame.type === 'UpdateSessionRequest' && 'if_version' in frame ? { ...frame, if_version: version + 2 } : frame,
+  );
   expect(answer.type).toBe(frame.type.replace('Request', 'Response'));
   expect(await read()).toMatchObject({ seq: seq + 1 });
 });

@@ -40,14 +40,7 @@ describe('after a break', () => {
     expect(await fresh.next('ResumeComplete')).toEqual({ type: 'ResumeComplete', session_id: made.session_id, seq: last + 3 });
     await say('new');
     await fresh.next((frame) => frame.content === 'new');
-    expect(fresh.types()).toEqual([
-      'ResumeResponse',
-      'MessageAdded',
-      'MessageAdded',
-      'MessageAdded',
-      'ResumeComplete',
-      'MessageAdded',
-    ]);
+    expect(fresh.types()).toEqual(['ResumeResponse', 'MessageAdded', 'MessageAdded', 'MessageAdded', 'ResumeComplete', 'MessageAdded']);
     expect(eventsAt(fresh).map(({ content }) => content)).toEqual(['one', 'two', 'three', 'new']);
     expect(seqsAt(fresh)).toEqual(range(last + 1, last + 4));
     expect(holds().live_sessions).toBe(1);
@@ -105,7 +98,11 @@ describe('after a break', () => {
 
   test('the socket that has come back is the owner s, as the one before', async () => {
     const { made, breaks, back, url } = await resumable({ visibility: 'private' });
-    const { session_id: hers } = await (await TestClient.connect(url)).ask({ type: 'NewSessionRequest', user_identity: 'ada', room: false });
+    const { session_id: hers } = await (await TestClient.connect(url)).ask({
+      type: 'NewSessionRequest',
+      user_identity: 'ada',
+      room: false,
+    });
     await breaks();
     const { client } = await back(made.seq);
     expect(await client.ask({ type: 'GetSessionRequest' })).toMatchObject({ session_id: made.session_id, shares: {} });
@@ -245,7 +242,11 @@ describe('a resume attempt that is refused', () => {
     const stage = await resumable();
     const { url, client, made } = stage;
     const service = await connectService(url, 'asr');
-    const { session_id: none } = await (await TestClient.connect(url)).ask({ type: 'NewSessionRequest', user_identity: 'bob', room: false });
+    const { session_id: none } = await (await TestClient.connect(url)).ask({
+      type: 'NewSessionRequest',
+      user_identity: 'bob',
+      room: false,
+    });
     const { body: overRest } = await rest(`${url}/api/v1/sessions`, 'POST', { user_identity: 'bob', room: false, resume_window_s: 60 });
     const { session_id, resume_token } = made;
     const attempts: Record<string, { session_id: string; resume_token: string }> = {
@@ -484,32 +485,39 @@ describe('while the client is away the session goes on', () => {
   test.each([
     ['ended', '/terminate', 'POST', 'client_ended'],
     ['deleted', '', 'DELETE', 'owner_deleted'],
-  ] as const)('one that is %s meanwhile tells the rest of its log through SessionEnded, and the socket is free', async (_, suffix, method, reason) => {
-    const { made, path, breaks, back, say, clock, holds } = await resumable();
-    await breaks();
-    await say('before the end');
-    await rest(`${path}${suffix}`, method);
-    await clock.advance(1_000);
-    const { client, answer } = await back(made.seq);
-    expect(answer).toMatchObject({ recovered: true, to_seq: made.seq + 4, snapshot: { status: 'Terminated', link: 'none', end_reason: reason } });
-    await client.next('ResumeComplete');
-    const types = ['MessageAdded', 'SessionStatusChanged', 'SessionStatusChanged', 'SessionEnded'];
-    expect(client.types()).toEqual(['ResumeResponse', ...types, 'ResumeComplete']);
-    expect(eventsAt(client)[0]).toMatchObject({ content: reason === 'owner_deleted' ? '' : 'before the end' });
-    expect(await client.next('SessionEnded')).toMatchObject({ reason });
-    expect(holds().live_sessions).toBe(0);
-    expect(await client.ask({ type: 'NewSessionRequest', user_identity: 'ada', room: false })).toMatchObject({ status: 'Active' });
-    // and to one that has it all
-    const { client: other, answer: nothing } = await back(made.seq + 4);
-    expect(nothing).toMatchObject({ recovered: true, from_seq: made.seq + 5, to_seq: made.seq + 4 });
-    expect(await other.next('ResumeComplete')).toMatchObject({ seq: made.seq + 4 });
-    expect(await other.ask({ type: 'NewSessionRequest', user_identity: 'ada', room: false })).toMatchObject({ status: 'Active' });
-    // and to one for which there is a gap
-    const { client: third, answer: gap } = await back(1_000);
-    expect(gap).toMatchObject({ recovered: false, snapshot: { status: 'Terminated', end_reason: reason } });
-    await third.next('ResumeComplete');
-    expect(await third.ask({ type: 'NewSessionRequest', user_identity: 'ada', room: false })).toMatchObject({ status: 'Active' });
-  });
+  ] as const)(
+    'one that is %s meanwhile tells the rest of its log through SessionEnded, and the socket is free',
+    async (_, suffix, method, reason) => {
+      const { made, path, breaks, back, say, clock, holds } = await resumable();
+      await breaks();
+      await say('before the end');
+      await rest(`${path}${suffix}`, method);
+      await clock.advance(1_000);
+      const { client, answer } = await back(made.seq);
+      expect(answer).toMatchObject({
+        recovered: true,
+        to_seq: made.seq + 4,
+        snapshot: { status: 'Terminated', link: 'none', end_reason: reason },
+      });
+      await client.next('ResumeComplete');
+      const types = ['MessageAdded', 'SessionStatusChanged', 'SessionStatusChanged', 'SessionEnded'];
+      expect(client.types()).toEqual(['ResumeResponse', ...types, 'ResumeComplete']);
+      expect(eventsAt(client)[0]).toMatchObject({ content: reason === 'owner_deleted' ? '' : 'before the end' });
+      expect(await client.next('SessionEnded')).toMatchObject({ reason });
+      expect(holds().live_sessions).toBe(0);
+      expect(await client.ask({ type: 'NewSessionRequest', user_identity: 'ada', room: false })).toMatchObject({ status: 'Active' });
+      // and to one that has it all
+      const { client: other, answer: nothing } = await back(made.seq + 4);
+      expect(nothing).toMatchObject({ recovered: true, from_seq: made.seq + 5, to_seq: made.seq + 4 });
+      expect(await other.next('ResumeComplete')).toMatchObject({ seq: made.seq + 4 });
+      expect(await other.ask({ type: 'NewSessionRequest', user_identity: 'ada', room: false })).toMatchObject({ status: 'Active' });
+      // and to one for which there is a gap
+      const { client: third, answer: gap } = await back(1_000);
+      expect(gap).toMatchObject({ recovered: false, snapshot: { status: 'Terminated', end_reason: reason } });
+      await third.next('ResumeComplete');
+      expect(await third.ask({ type: 'NewSessionRequest', user_identity: 'ada', room: false })).toMatchObject({ status: 'Active' });
+    },
+  );
 
   test.each([
     ['half open', false],
@@ -581,7 +589,9 @@ describe('which end of a socket is no break', () => {
       const body = Buffer.from(text);
       socket.write(Buffer.concat([Buffer.from([0x81, 0xfe, body.length >> 8, body.length & 0xff, 0, 0, 0, 0]), body]));
     };
-    says(JSON.stringify({ type: 'NewSessionRequest', user_identity: 'ada', room: false, resume_window_s: 60, user_name: 'Ada'.repeat(20) }));
+    says(
+      JSON.stringify({ type: 'NewSessionRequest', user_identity: 'ada', room: false, resume_window_s: 60, user_name: 'Ada'.repeat(20) }),
+    );
     await expect.poll(() => got).toContain('resume_token');
     const session_id = /"session_id":"([^"]+)"/.exec(got)?.[1] ?? '';
     says(`{${' '.repeat(130)}`);
