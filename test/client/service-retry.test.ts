@@ -1,0 +1,62 @@
+import { expect, test, vi } from 'vitest';
+import { serve } from '../../src/client/service.ts';
+import { FakeSocket, fakeNetwork } from './fake-socket.ts';
+
+const turn = () => vi.advanceTimersByTimeAsync(1);
+
+/** A service that has just said that it is ready. */
+async function sayReady() {
+  fakeNetwork();
+  const service = serve('ws://gateway/ws', { service_id: 'asr', WebSocket: FakeSocket }, () => {});
+  await turn();
+  const socket = FakeSocket.last;
+  socket.open();
+  socket.receive({ type: 'RegisterServiceResponse', id: socket.sent[0]?.id, success: true, service_id: 'asr', keep: [], release: [] });
+  socket.receive({ type: 'JoinRoomRequest', assignment_id: 'a1', session_id: 's1' });
+  await turn();
+  const ready = () => socket.sent.filter(({ type }) => type === 'ServiceReady');
+  const refuse = async (error: object) => {
+    socket.receive({ type: 'Error', id: ready().at(-1)?.id, message: 'no', ...error });
+    await turn();
+  };
+  return { service, socket, ready, refuse };
+}
+
+test('ready is said again where the gateway could not take it now, not before it asked for', async () => {
+  const { ready, refuse, service } = await sayReady();
+  await refuse({ code: 'STORAGE_ERROR', retryable: true, retry_after_ms: 5_000 });
+  await vi.advanceTimersByTimeAsync(4_990);
+  expect(ready()).toHaveLength(1);
+  await vi.advanceTimersByTimeAsync(10);
+  expect(ready()).toHaveLength(2);
+  await refuse({ code: 'STORAGE_ERROR', retryable: true });
+  await vi.advanceTimersByTimeAsync(1_000);
+  expect(ready()).toMatchObject([{ assignment_id: 'a1' }, { assignment_id: 'a1' }, { assignment_id: 'a1' }]);
+  expect(service.sessions).toHaveLength(1);
+});
+
+test('ready is not said again once the session is left', async () => {
+  const { ready, refuse, service, socket } = await sayReady();
+  await refuse({ code: 'STORAGE_ERROR', retryable: true });
+  socket.receive({ type: 'LeaveRoomRequest', assignment_id: 'a1', reason: 'client_ended' });
+  await vi.advanceTimersByTimeAsync(60_000);
+  expect(ready()).toHaveLength(1);
+  expect(service.sessions).toEqual([]);
+});
+
+test('a session that goes on without the service is left where ready is refused', async () => {
+  const { refuse, service, socket } = await sayReady();
+  const [join] = service.sessions;
+  await refuse({ code: 'ILLEGAL_STATE', retryable: false });
+  expect(join?.signal.reason).toMatchObject({ message: 'ILLEGAL_STATE: no' });
+  expect(service.sessions).toEqual([]);
+  expect(socket.sent.map(({ type }) => type)).not.toContain('ServiceLeft');
+});
+
+test('a service asks for a sign of life after ten seconds of silence', async () => {
+  const { socket } = await sayReady();
+  await vi.advanceTimersByTimeAsync(9_900);
+  expect(socket.sent.map(({ type }) => type)).not.toContain('Ping');
+  await vi.advanceTimersByTimeAsync(200);
+  expect(socket.sent.map(({ type }) => type)).toContain('Ping');
+});
