@@ -21,6 +21,7 @@ import { guard } from './services/guard.ts';
 import { Outbound } from './services/outbound.ts';
 import { Probes } from './services/probes.ts';
 import { GatewayError } from './sessions/errors.ts';
+import type { Input } from './sessions/machine.ts';
 import { Sessions } from './sessions/manager.ts';
 import { Foreign, Nodes } from './sessions/nodes.ts';
 import { Operations } from './sessions/operations.ts';
@@ -173,9 +174,18 @@ export async function startGateway({ config, livekit, log, clock = systemClock, 
     }),
   });
 
+  const stillHere = async (id: string) => {
+    const connection_id = live.holder(id);
+    if (connection_id === undefined) return;
+    const attach = async ({ link, connection_id: last }: Session): Promise<Input | undefined> =>
+      link === 'away' && last === connection_id ? { type: 'Attached', node_id: nodeId, connection_id } : undefined;
+    await sessions.apply(id, attach).catch((err) => log.warn({ err, session_id: id }, 'a session held for lost could not be kept'));
+  };
   const followForeign = (before: Session | undefined, session: Session) => {
     // a socket of another node holds it now
     if (before?.node_id === nodeId && session.node_id !== nodeId) live.takenOver(session.session_id);
+    // another node held this one for dead, and it lives, with the socket
+    if (session.link === 'away' && session.node_id === nodeId) void stillHere(session.session_id);
     dispatcher.followForeign(before, session);
   };
   const foreign = shared ? new Foreign({ store, sessions, log, onForeign: followForeign }) : undefined;

@@ -108,10 +108,12 @@ export class Dispatcher implements Offers {
       deadline_ms: Math.max(0, mustBeReadyBy - clock.now()),
       resuming: assignment.resuming,
     });
-    if (session.link === 'away' && delivery && delivery.outcome !== 'refused') link?.presence(presenceOf(session));
-    if (delivery?.outcome === 'sent') return;
-    if (delivery?.outcome === 'accepted') {
+    if (delivery?.outcome === 'accepted')
       await sessions.apply(session.session_id, { type: 'Accepted', assignment_id }).catch(() => this.#tellToLeave(link, assignment_id));
+    if (delivery?.outcome === 'accepted' || delivery?.outcome === 'sent') {
+      // what it was told before the offer it could not know what to do with; its client may have gone or come since
+      const now = session.resume && (await sessions.get(session.session_id));
+      if (now?.link === 'away' && !isEnded(now)) link?.presence(presenceOf(now));
       return;
     }
     const error = delivery?.error ?? 'the service is disconnected';
@@ -141,6 +143,11 @@ export class Dispatcher implements Offers {
     }
   }
 
+  /** Tells a service that is back how the clients stand of what it kept: that may have changed while it was away. */
+  catchUp({ link }: Instance, kept: readonly Session[]): void {
+    for (const session of kept) if (session.resume && !isEnded(session)) link?.presence(presenceOf(session));
+  }
+
   release(_sessionId: string, assignment: Leaving): void {
     const instance = this.registry.get(assignment.service_id);
     if (!instance?.slots.delete(assignment.assignment_id)) return;
@@ -151,7 +158,7 @@ export class Dispatcher implements Offers {
   /** Another node changed a session: what that means to the services reached from here, and to those that wait here for work. */
   followForeign(before: Session | undefined, session: Session): void {
     const id = session.session_id;
-    if (before && before.link !== session.link && !isEnded(session)) this.presence(session);
+    if (before && (before.link === 'away') !== (session.link === 'away') && !isEnded(session)) this.presence(session);
     const reason = session.ended?.reason ?? 'the session goes on without it';
     const active = new Map(assignments(session).map((a) => [a.assignment_id, a.node_id]));
     const leaving = new Set(session.leaving.map((a) => a.assignment_id));
@@ -238,6 +245,8 @@ export class Dispatcher implements Offers {
       const { incarnation = 0 } = old ?? {};
       await sessions.tell(session_id, { type: 'ServiceFailed', assignment_id, error, incarnation, node_id: this.#parts.nodeId });
     }
+    // over a socket its answer comes first
+    if (wish.endpoint !== undefined) this.catchUp(instance, kept);
     return { instance, keep, release, kept };
   }
 

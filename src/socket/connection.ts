@@ -48,6 +48,8 @@ export class Connection implements ServicePeer {
   role: Role | undefined;
   /** The session this socket holds, from Creating on. */
   sessionId: string | undefined;
+  /** The version of its record that gave it to this socket. */
+  heldSince = 0;
   /** Whose session that is. */
   owner: string | undefined;
   /** Follows the log of the held session. */
@@ -317,7 +319,8 @@ export class Connection implements ServicePeer {
 
   #ended(code: number): void {
     if (this.closed) return;
-    this.ended = code === 1_000 || code === 1_005 ? 'closed' : 'broken';
+    // what a peer answers to our close says nothing of what it wants
+    this.ended = !this.#closing && (code === 1_000 || code === 1_005) ? 'closed' : 'broken';
     this.#waiting.length = 0;
     for (const watch of this.#watches?.values() ?? []) watch.stop();
     this.#watches = undefined;

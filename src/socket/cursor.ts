@@ -185,7 +185,8 @@ export function resume({ requestId, lastSeq, ...common }: OwnParts & { lastSeq: 
   return cursor;
 }
 
-const isAnothers = (session: Session, { id }: Connection) => session.link === 'attached' && session.connection_id !== id;
+/** Of one that has ended every socket that asked for it in time is told how. */
+const isAnothers = (session: Session, { id }: Connection) => !isEnded(session) && session.connection_id !== id;
 
 /** Adds the token where the session becomes Ready: the log holds none, it is signed when it is delivered. */
 const withToken = ({ store, rooms, sessionId }: Pick<OwnParts, 'store' | 'rooms' | 'sessionId'>) => {

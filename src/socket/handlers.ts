@@ -8,7 +8,7 @@ import { GatewayError, storageFailed } from '../sessions/errors.ts';
 import type { Sessions } from '../sessions/manager.ts';
 import type { Operations } from '../sessions/operations.ts';
 import { type Clock, type Rooms, type SessionStore, StorageError } from '../sessions/ports.ts';
-import { allServe } from '../sessions/record.ts';
+import { allServe, type Session } from '../sessions/record.ts';
 import { hashOfToken, newResumeToken } from '../sessions/resume.ts';
 import type { Connection } from './connection.ts';
 import { follow, resume, watch } from './cursor.ts';
@@ -78,6 +78,16 @@ export function handlers(parts: HandlerParts): Handlers {
     return true;
   };
 
+  /** Gives the socket a session that was there before; undefined: it has ended meanwhile. */
+  const attach = async (sessionId: string, { id }: Connection, token_hash: string): Promise<Session | undefined> => {
+    try {
+      return await sessions.apply(sessionId, { type: 'Attached', node_id: parts.nodeId, connection_id: id, token_hash });
+    } catch (error) {
+      if (error instanceof GatewayError) return undefined;
+      throw error;
+    }
+  };
+
   const following = (sessionId: string, peer: Connection) => ({
     connection: peer,
     sessionId,
@@ -103,23 +113,24 @@ export function handlers(parts: HandlerParts): Handlers {
       if (peer.sessionId !== undefined && !(await parts.store.loadSession(peer.sessionId))) live.release(peer);
       if (peer.sessionId !== undefined) throw new GatewayError('SESSION_ALREADY_EXISTS', 'Session already exists on this socket');
       // the live entry before the record: whatever happens in between, the socket's end finds it
-      const bind = (sessionId: string) => live.bind(sessionId, peer, body.user_identity);
+      const bind = (sessionId: string, version = 0) => live.bind(sessionId, peer, body.user_identity, version);
       const resumeToken = body.resume_window_s === 0 ? undefined : newResumeToken();
       const token_hash = resumeToken === undefined ? '' : hashOfToken(resumeToken);
       let opened: Awaited<ReturnType<Operations['open']>>;
+      let attached: Session | undefined;
       try {
         opened = await operations.open(body, { holder: { connection_id: peer.id, token_hash }, token_policy: 'on_ready' }, bind);
+        if (opened.replayed) attached = await attach(opened.session.session_id, peer, token_hash);
       } catch (error) {
         live.release(peer);
         throw error;
       }
       const sessionId = opened.session.session_id;
+      if (endedMeanwhile(sessionId, peer)) return later;
       if (opened.replayed) {
-        await sessions.tell(sessionId, { type: 'Attached', node_id: parts.nodeId, connection_id: peer.id, token_hash });
-        bind(sessionId);
+        if (!bind(sessionId, attached?.version)) return later;
         peer.unwatch(sessionId);
       }
-      if (endedMeanwhile(sessionId, peer)) return later;
       parts.log.info({ session_id: sessionId, connection_id: peer.id, replayed: opened.replayed }, 'session opened on socket');
       peer.cursor = follow({ ...following(sessionId, peer), requestId: id, replayed: opened.replayed, resumeToken });
       return later;
@@ -132,7 +143,7 @@ export function handlers(parts: HandlerParts): Handlers {
       const session = await operations.resume(session_id, resume_token, peer.id);
       if (endedMeanwhile(session_id, peer)) return later;
       peer.cursor?.stop();
-      live.bind(session_id, peer, session.user_identity);
+      if (!live.bind(session_id, peer, session.user_identity, session.version)) return later;
       peer.unwatch(session_id);
       parts.log.info({ session_id, connection_id: peer.id, last_seq }, 'session resumed on socket');
       peer.cursor = resume({ ...following(session_id, peer), requestId: id, lastSeq: last_seq });
@@ -259,7 +270,7 @@ export function handlers(parts: HandlerParts): Handlers {
         id,
       );
       // whether their clients are there may have changed while the service was away
-      for (const session of kept) if (session.resume) dispatcher.presence(session);
+      dispatcher.catchUp(instance, kept);
       // after the answer, so that no offer comes before it
       parts.log.info({ service_id, connection_id: peer.id }, 'service registered on socket');
       void dispatcher.offerWaiting(instance);

@@ -14,17 +14,32 @@ export class LiveSessions {
     return this.#bySession.has(sessionId);
   }
 
-  /** Gives a session to a socket. A socket that held it is closed as taken over, which does not end the session. */
-  bind(sessionId: string, connection: Connection, owner: string | undefined): void {
+  /** The id of the socket that holds a session here. */
+  holder(sessionId: string): string | undefined {
+    return this.#bySession.get(sessionId)?.id;
+  }
+
+  /**
+   * Gives a session to a socket. A socket that held it is closed as taken over, which does not end the session.
+   * @param version of the record that says so; of two sockets the one with the later version holds it, whichever comes here first
+   * @returns whether it holds it now
+   */
+  bind(sessionId: string, connection: Connection, owner: string | undefined, version = 0): boolean {
     const holder = this.#bySession.get(sessionId);
     if (holder && holder !== connection) {
+      if (holder.heldSince > version) {
+        connection.close(Close.TakenOver);
+        return false;
+      }
       this.release(holder);
       holder.close(Close.TakenOver);
     }
     if (connection.sessionId !== undefined && connection.sessionId !== sessionId) this.release(connection);
     this.#bySession.set(sessionId, connection);
     connection.sessionId = sessionId;
+    connection.heldSince = version;
     connection.owner = owner;
+    return true;
   }
 
   /** A socket of another node holds the session now: the one that held it here is closed, which does not end the session. */

@@ -210,6 +210,7 @@ describe('NewSessionRequest', () => {
       optional_services: [],
       on_join_timeout: 'fail',
       on_service_loss: 'replace',
+      resume_window_s: 0,
       visibility: 'private',
     });
   });

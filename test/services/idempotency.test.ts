@@ -164,7 +164,14 @@ test('creations that look for the key at the same moment are one session all the
     sessions,
     store,
     rooms,
-    offers: { available: () => [], dispatch: async () => {}, offer: async () => {}, leave: () => {}, release: () => {} },
+    offers: {
+      available: () => [],
+      dispatch: async () => {},
+      offer: async () => {},
+      leave: () => {},
+      presence: () => {},
+      release: () => {},
+    },
     clock,
     nodeId: 'node-1',
     checkWorkspace: async (folder) => folder,
@@ -172,7 +179,7 @@ test('creations that look for the key at the same moment are one session all the
     defaults: { joinTimeoutMs: 60_000, ttlMs: 3_600_000 },
   });
   const body = newSessionFields.parse({ idempotency_key: 'k', ...wish });
-  const opened = await Promise.all(Array.from({ length: 20 }, () => operations.open(body, { link: 'none', token_policy: 'on_ready' })));
+  const opened = await Promise.all(Array.from({ length: 20 }, () => operations.open(body, { token_policy: 'on_ready' })));
   expect(new Set(opened.map(({ session }) => session.session_id)).size).toBe(1);
   expect(opened.filter(({ replayed }) => !replayed)).toHaveLength(1);
 });

@@ -65,6 +65,7 @@ const ways: Record<string, Way> = {
 /** What names a session and asks no access, and why. */
 const open = {
   requests: {
+    ResumeRequest: 'its token decides, whoever brings it',
     UnwatchRequest: 'ends what its own socket began, and succeeds where that is nothing',
     ServiceReady: 'a service says it of itself; only one that was asked to join is taken',
   },

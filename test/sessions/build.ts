@@ -9,6 +9,15 @@ export const timeouts: Timeouts = { registrationMs: 30_000 };
 /** How often the deadlines are looked at. */
 const sweepMs = 200;
 
+/** The socket that holds sessions here. */
+export const holder = { node_id: 'node-1', connection_id: 'socket-1' };
+/** That socket ended as a network ends it. */
+export const socketBreaks: Input = { type: 'Detached', connection_id: holder.connection_id, how: 'broken' };
+/** Another socket takes the session over. */
+export const socketComes: Input = { type: 'Attached', node_id: 'node-1', connection_id: 'socket-2' };
+/** What lets a client come back within a minute. */
+export const window: Partial<Spec> = { resume: { window_ms: 60_000, token_hash: 'hash-1' } };
+
 export const spec = (wish: Partial<Spec> = {}): Spec => ({
   session_id: 's1',
   user_identity: 'user',
@@ -23,8 +32,8 @@ export const spec = (wish: Partial<Spec> = {}): Spec => ({
   on_join_timeout: 'fail',
   on_service_loss: 'replace',
   idempotency: undefined,
-  link: 'attached',
-  node_id: 'node-1',
+  holder,
+  resume: undefined,
   token_policy: 'on_ready',
   join_timeout_ms: 60_000,
   client_join_timeout_s: undefined,

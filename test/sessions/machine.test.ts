@@ -3,6 +3,7 @@ import { join } from 'node:path';
 import { describe, expect, test } from 'vitest';
 import type { ErrorCode } from '../../protocol/errors.ts';
 import { type Status, statuses } from '../../protocol/states.ts';
+import type { Spec } from '../../src/sessions/create.ts';
 import type { HoldingInput } from '../../src/sessions/holding.ts';
 import type { Input } from '../../src/sessions/machine.ts';
 import {
@@ -18,9 +19,12 @@ import {
   ready as readySession,
   type Story,
   seen,
+  socketBreaks,
+  socketComes,
   terminated,
   terminating,
   waiting,
+  window,
 } from './build.ts';
 
 /** One input of each type. Where it names an assignment, it is that of `asr`, the session's one service. */
@@ -43,7 +47,8 @@ const inputs: Record<Told, Input> = {
   RoomSeen: seen('user'),
   RoomGone: { type: 'RoomGone' },
   LiveKitLost: { type: 'LiveKitLost' },
-  Attached: { type: 'Attached', node_id: 'node-1' },
+  Attached: socketComes,
+  Detached: socketBreaks,
   End: clientEnds,
   Hurry: { type: 'Hurry' },
   Tick: { type: 'Tick' },
@@ -53,7 +58,7 @@ const inputs: Record<Told, Input> = {
 type Outcome = Status | 'changes' | 'nothing' | Extract<ErrorCode, 'ASSIGNMENT_NOT_FOUND' | 'ILLEGAL_STATE'>;
 interface Situation {
   status: Status;
-  make: () => Story;
+  make: (wish?: Partial<Spec>) => Story;
   outcomes: Record<Told, Outcome>;
 }
 
@@ -77,7 +82,8 @@ const table: Record<string, Situation> = {
       RoomSeen: 'nothing',
       RoomGone: 'nothing',
       LiveKitLost: 'nothing',
-      Attached: 'nothing',
+      Attached: 'changes',
+      Detached: 'Terminating',
       End: 'Terminating',
       Hurry: 'nothing',
       Tick: 'nothing',
@@ -85,7 +91,7 @@ const table: Record<string, Situation> = {
   },
   'Creating, nothing required': {
     status: 'Creating',
-    make: () => creating({ required: [] }),
+    make: (wish) => creating({ required: [], ...wish }),
     outcomes: {
       RoomCreated: 'Ready',
       RoomFailed: 'Terminated',
@@ -102,7 +108,8 @@ const table: Record<string, Situation> = {
       RoomSeen: 'nothing',
       RoomGone: 'nothing',
       LiveKitLost: 'nothing',
-      Attached: 'nothing',
+      Attached: 'changes',
+      Detached: 'Terminating',
       End: 'Terminating',
       Hurry: 'nothing',
       Tick: 'nothing',
@@ -110,7 +117,7 @@ const table: Record<string, Situation> = {
   },
   'WaitingForServices, asr pending': {
     status: 'WaitingForServices',
-    make: () => waiting().happens(seen()),
+    make: (wish) => waiting(wish).happens(seen()),
     outcomes: {
       RoomCreated: 'nothing',
       RoomFailed: 'nothing',
@@ -127,7 +134,8 @@ const table: Record<string, Situation> = {
       RoomSeen: 'changes',
       RoomGone: 'Terminating',
       LiveKitLost: 'Terminating',
-      Attached: 'nothing',
+      Attached: 'changes',
+      Detached: 'Terminating',
       End: 'Terminating',
       Hurry: 'nothing',
       Tick: 'nothing',
@@ -135,7 +143,7 @@ const table: Record<string, Situation> = {
   },
   'WaitingForServices, asr offered': {
     status: 'WaitingForServices',
-    make: () => offered().happens(seen()),
+    make: (wish) => offered(wish).happens(seen()),
     outcomes: {
       RoomCreated: 'nothing',
       RoomFailed: 'nothing',
@@ -152,7 +160,8 @@ const table: Record<string, Situation> = {
       RoomSeen: 'changes',
       RoomGone: 'Terminating',
       LiveKitLost: 'Terminating',
-      Attached: 'nothing',
+      Attached: 'changes',
+      Detached: 'Terminating',
       End: 'Terminating',
       Hurry: 'nothing',
       Tick: 'nothing',
@@ -160,7 +169,7 @@ const table: Record<string, Situation> = {
   },
   'WaitingForServices, asr joining': {
     status: 'WaitingForServices',
-    make: () => joining().happens(seen('asr')),
+    make: (wish) => joining(wish).happens(seen('asr')),
     outcomes: {
       RoomCreated: 'nothing',
       RoomFailed: 'nothing',
@@ -177,7 +186,8 @@ const table: Record<string, Situation> = {
       RoomSeen: 'changes',
       RoomGone: 'Terminating',
       LiveKitLost: 'Terminating',
-      Attached: 'nothing',
+      Attached: 'changes',
+      Detached: 'Terminating',
       End: 'Terminating',
       Hurry: 'nothing',
       Tick: 'nothing',
@@ -202,7 +212,8 @@ const table: Record<string, Situation> = {
       RoomSeen: 'Active',
       RoomGone: 'Terminating',
       LiveKitLost: 'Terminating',
-      Attached: 'nothing',
+      Attached: 'changes',
+      Detached: 'Terminating',
       End: 'Terminating',
       Hurry: 'nothing',
       Tick: 'nothing',
@@ -210,7 +221,7 @@ const table: Record<string, Situation> = {
   },
   'Ready, asr lost': {
     status: 'Ready',
-    make: () => degraded().happens({ type: 'Tick' }),
+    make: (wish) => degraded(wish).happens({ type: 'Tick' }),
     outcomes: {
       RoomCreated: 'nothing',
       RoomFailed: 'nothing',
@@ -227,7 +238,8 @@ const table: Record<string, Situation> = {
       RoomSeen: 'Active',
       RoomGone: 'Terminating',
       LiveKitLost: 'Terminating',
-      Attached: 'nothing',
+      Attached: 'changes',
+      Detached: 'Terminating',
       End: 'Terminating',
       Hurry: 'nothing',
       Tick: 'nothing',
@@ -252,7 +264,8 @@ const table: Record<string, Situation> = {
       RoomSeen: 'changes',
       RoomGone: 'Terminating',
       LiveKitLost: 'Terminating',
-      Attached: 'nothing',
+      Attached: 'changes',
+      Detached: 'Terminating',
       End: 'Terminating',
       Hurry: 'nothing',
       Tick: 'nothing',
@@ -260,7 +273,7 @@ const table: Record<string, Situation> = {
   },
   'Active, without a room': {
     status: 'Active',
-    make: () => creating({ room: false, required: [] }),
+    make: (wish) => creating({ room: false, required: [], ...wish }),
     outcomes: {
       RoomCreated: 'nothing',
       RoomFailed: 'nothing',
@@ -277,7 +290,8 @@ const table: Record<string, Situation> = {
       RoomSeen: 'nothing',
       RoomGone: 'nothing',
       LiveKitLost: 'nothing',
-      Attached: 'nothing',
+      Attached: 'changes',
+      Detached: 'Terminated',
       End: 'Terminated',
       Hurry: 'nothing',
       Tick: 'nothing',
@@ -285,7 +299,7 @@ const table: Record<string, Situation> = {
   },
   'Terminating, room in the making': {
     status: 'Terminating',
-    make: () => creating().happens(clientEnds),
+    make: (wish) => creating(wish).happens(clientEnds),
     outcomes: {
       RoomCreated: 'changes',
       RoomFailed: 'Terminated',
@@ -303,6 +317,7 @@ const table: Record<string, Situation> = {
       RoomGone: 'nothing',
       LiveKitLost: 'nothing',
       Attached: 'ILLEGAL_STATE',
+      Detached: 'nothing',
       End: 'nothing',
       Hurry: 'nothing',
       Tick: 'nothing',
@@ -328,6 +343,7 @@ const table: Record<string, Situation> = {
       RoomGone: 'nothing',
       LiveKitLost: 'nothing',
       Attached: 'ILLEGAL_STATE',
+      Detached: 'nothing',
       End: 'nothing',
       Hurry: 'changes',
       Tick: 'nothing',
@@ -353,6 +369,7 @@ const table: Record<string, Situation> = {
       RoomGone: 'nothing',
       LiveKitLost: 'nothing',
       Attached: 'ILLEGAL_STATE',
+      Detached: 'nothing',
       End: 'nothing',
       Hurry: 'nothing',
       Tick: 'nothing',
@@ -360,7 +377,7 @@ const table: Record<string, Situation> = {
   },
   'Terminated, room in the making': {
     status: 'Terminated',
-    make: () => creating().waits(10_000),
+    make: (wish) => creating(wish).waits(10_000),
     outcomes: {
       RoomCreated: 'changes',
       RoomFailed: 'changes',
@@ -378,6 +395,7 @@ const table: Record<string, Situation> = {
       RoomGone: 'nothing',
       LiveKitLost: 'nothing',
       Attached: 'ILLEGAL_STATE',
+      Detached: 'nothing',
       End: 'nothing',
       Hurry: 'nothing',
       Tick: 'nothing',
@@ -385,7 +403,7 @@ const table: Record<string, Situation> = {
   },
   'Terminated, room being deleted': {
     status: 'Terminated',
-    make: () => deleting().waits(10_000),
+    make: (wish) => deleting(wish).waits(10_000),
     outcomes: {
       RoomCreated: 'nothing',
       RoomFailed: 'nothing',
@@ -403,6 +421,7 @@ const table: Record<string, Situation> = {
       RoomGone: 'nothing',
       LiveKitLost: 'nothing',
       Attached: 'ILLEGAL_STATE',
+      Detached: 'nothing',
       End: 'nothing',
       Hurry: 'nothing',
       Tick: 'nothing',
@@ -428,6 +447,7 @@ const table: Record<string, Situation> = {
       RoomGone: 'nothing',
       LiveKitLost: 'nothing',
       Attached: 'ILLEGAL_STATE',
+      Detached: 'nothing',
       End: 'nothing',
       Hurry: 'nothing',
       Tick: 'nothing',
@@ -532,4 +552,75 @@ describe('what a session holds', () => {
       });
     }
   }
+});
+
+describe('a session whose client may come back', () => {
+  const open = Object.entries(table).filter(([name]) => !name.startsWith('Termin'));
+  const ended = Object.entries(table).filter(([name]) => name.startsWith('Termin'));
+  const away = (make: Situation['make']) => make(window).happens(socketBreaks);
+
+  test.each(open)('%s: is away after a broken socket, until its window is over', (_, { make, status }) => {
+    const story = away(make);
+    expect(story.session).toMatchObject({ status, link: 'away', deadlines: { resume: story.now + 60_000 } });
+    expect(story.count('presence')).toBe(1);
+    expect(outcomeOf(story, socketBreaks)).toBe('nothing');
+  });
+
+  test.each(open)('%s: is held by the socket that comes', (_, { make, status }) => {
+    const story = away(make).happens(socketComes);
+    expect(story.session).toMatchObject({ status, link: 'attached', node_id: 'node-1', connection_id: 'socket-2' });
+    expect(story.session.deadlines).not.toHaveProperty('resume');
+    expect(story.count('presence')).toBe(2);
+    // of the socket that broke nothing more is heard
+    expect(outcomeOf(story, socketBreaks)).toBe('nothing');
+  });
+
+  test.each(open)('%s: while away every other input is taken as without a window', (_, { make, outcomes }) => {
+    for (const [type, expected] of Object.entries(outcomes) as [Told, Outcome][]) {
+      if (type === 'Attached' || type === 'Detached') continue;
+      expect(outcomeOf(away(make), inputs[type]), type).toBe(expected);
+    }
+  });
+
+  test.each(open)('%s: ends with its socket where that is closed on purpose', (_, { make, outcomes }) => {
+    expect(outcomeOf(make(window), { ...socketBreaks, how: 'closed' } as Input)).toBe(outcomes.End);
+    expect(make(window).happens({ ...socketBreaks, how: 'closed' } as Input).session.ended).toMatchObject({
+      reason: 'client_ended',
+      by: 'client',
+    });
+  });
+
+  test.each(ended)('%s: takes nobody back', (_, { make }) => {
+    expect(outcomeOf(make(window), socketComes)).toBe('ILLEGAL_STATE');
+    expect(outcomeOf(make(window), socketBreaks)).toBe('nothing');
+  });
+
+  test('is away as well when the node of its socket is lost', () => {
+    expect(active(window).happens({ ...socketBreaks, how: 'node_lost' } as Input).session).toMatchObject({
+      status: 'Active',
+      link: 'away',
+    });
+  });
+
+  test('whose newer socket holds it: the end of the older one changes nothing', () => {
+    const story = active(window).happens(socketComes);
+    expect(story.count('presence')).toBe(0);
+    expect(outcomeOf(story, socketBreaks)).toBe('nothing');
+    expect(outcomeOf(story, { ...socketBreaks, how: 'closed' } as Input)).toBe('nothing');
+  });
+
+  test('keeps its token when it is taken over with it, and has a new one when its creation is asked for again', () => {
+    expect(active(window).happens(socketComes).session.resume).toEqual({ window_ms: 60_000, token_hash: 'hash-1' });
+    const again = { ...socketComes, token_hash: 'hash-2' } as Input;
+    expect(active(window).happens(again).session.resume).toEqual({ window_ms: 60_000, token_hash: 'hash-2' });
+    expect(active().happens(again).session).not.toHaveProperty('resume');
+  });
+});
+
+test.each([
+  ['broken', 'client_gone', 'client'],
+  ['closed', 'client_ended', 'client'],
+  ['node_lost', 'node_lost', 'gateway'],
+] as const)('without a window a session whose socket is %s ends as %s', (how, reason, by) => {
+  expect(active().happens({ ...socketBreaks, how } as Input).session.ended).toMatchObject({ reason, by });
 });

@@ -1,4 +1,4 @@
-import { expect, onTestFinished, test } from 'vitest';
+import { describe, expect, onTestFinished, test } from 'vitest';
 import { startGateway as start } from '../../src/gateway.ts';
 import { makeLog } from '../../src/log.ts';
 import { StorageError, type StoreProvider } from '../../src/sessions/ports.ts';
@@ -8,6 +8,7 @@ import { connectService, TestClient } from '../support/client.ts';
 import { ManualClock } from '../support/clock.ts';
 import { testConfig } from '../support/gateway.ts';
 import { rest } from '../support/http-service.ts';
+import { comeBack, eventsAt } from '../support/resume.ts';
 import { FakeRooms } from '../support/rooms.ts';
 
 /** Nodes in this process that share one storage and one LiveKit; each has a clock of its own, so that one may stop. */
@@ -295,4 +296,137 @@ test('of an ended session a node keeps nothing, also when it reads an older reco
   }
   await advance(40_000, a, b);
   for (const each of [a, b]) expect(each.holds()).toMatchObject({ watched_rooms: 0, waiting: 0, live_sessions: 0 });
+});
+
+describe('a session whose client may come back', () => {
+  const waits = { type: 'NewSessionRequest', ...wish, resume_window_s: 60 };
+  const linkOf = async (api: string, id: string) => (await rest(`${api}/${id}`)).body;
+
+  test('is resumed at another node: what was missed comes there, and the old socket gets 4409', async () => {
+    const { node } = deployment();
+    const [a, b] = [await node(), await node()];
+    const old = await TestClient.connect(a.url);
+    const made = await old.ask(waits);
+    await rest(`${a.api}/${made.session_id}/messages`, 'POST', { role: 'user', content: 'missed' });
+    const { client, answer } = await comeBack(b.url, made, made.seq);
+    expect(answer).toMatchObject({ recovered: true, from_seq: made.seq + 1, to_seq: made.seq + 1 });
+    expect(await old.closed).toEqual({ code: 4409, reason: 'taken over' });
+    await client.next('ResumeComplete');
+    await rest(`${a.api}/${made.session_id}/messages`, 'POST', { role: 'user', content: 'new' });
+    await client.next((frame) => frame.content === 'new');
+    expect(eventsAt(client).map(({ content }) => content)).toEqual(['missed', 'new']);
+    expect([a.holds().live_sessions, b.holds().live_sessions]).toEqual([0, 1]);
+    expect(await linkOf(a.api, made.session_id)).toMatchObject({ status: 'Active', link: 'attached' });
+    // and back again, with the other half open
+    const { client: third } = await comeBack(a.url, made, made.seq);
+    expect(await client.closed).toEqual({ code: 4409, reason: 'taken over' });
+    await third.next('ResumeComplete');
+    expect([a.holds().live_sessions, b.holds().live_sessions]).toEqual([1, 0]);
+  });
+
+  test('that is resumed at two nodes at once is held by one of them', async () => {
+    const { node } = deployment();
+    const [a, b] = [await node(), await node()];
+    const old = await TestClient.connect(a.url);
+    const made = await old.ask(waits);
+    const sockets = await Promise.all([a, b, a, b].map(({ url }) => TestClient.connect(url)));
+    const { session_id, resume_token } = made;
+    for (const socket of sockets) socket.send({ type: 'ResumeRequest', session_id, resume_token, last_seq: made.seq });
+    await expect.poll(() => a.holds().live_sessions + b.holds().live_sessions).toBe(1);
+    await expect.poll(() => sockets.filter(({ ws }) => ws.readyState === ws.OPEN).length).toBe(1);
+    const [winner] = sockets.filter(({ ws }) => ws.readyState === ws.OPEN);
+    for (const socket of [old, ...sockets]) if (socket !== winner) expect(await socket.closed).toMatchObject({ code: 4409 });
+    expect(await winner?.ask({ type: 'GetSessionRequest' })).toMatchObject({ session_id, link: 'attached' });
+  });
+
+  test('is away when its node died, and resumed at another then; before that as well', async () => {
+    const { node, advance } = deployment();
+    const [a, b] = [await node(), await node()];
+    const [early, late] = [await TestClient.connect(a.url), await TestClient.connect(a.url)];
+    const soon = await early.ask(waits);
+    const then = await late.ask(waits);
+    a.die();
+    // before anybody has noticed
+    const { answer } = await comeBack(b.url, soon, soon.seq);
+    expect(answer).toMatchObject({ recovered: true });
+    await advance(41_000, b);
+    expect(await linkOf(b.api, soon.session_id)).toMatchObject({ status: 'Active', link: 'attached' });
+    expect(await linkOf(b.api, then.session_id)).toMatchObject({ status: 'Active', link: 'away' });
+    await advance(50_000, b);
+    expect((await comeBack(b.url, then, then.seq)).answer).toMatchObject({ recovered: true });
+    await advance(60_000, b);
+    expect(await linkOf(b.api, then.session_id)).toMatchObject({ status: 'Active', link: 'attached' });
+  });
+
+  test('and does not, ends as resume_expired after the death of its node and its window', async () => {
+    const { node, advance } = deployment();
+    const [a, b] = [await node(), await node()];
+    const { session_id } = await (await TestClient.connect(a.url)).ask(waits);
+    a.die();
+    await advance(90_000, b);
+    expect(await linkOf(b.api, session_id)).toMatchObject({ status: 'Active', link: 'away' });
+    await advance(15_000, b);
+    expect(await linkOf(b.api, session_id)).toMatchObject({ status: 'Terminated', end_reason: 'resume_expired' });
+  });
+
+  test('whose node was held for dead, and lives, is kept with its socket', async () => {
+    const { node, advance } = deployment();
+    const [a, b] = [await node(), await node()];
+    const client = await TestClient.connect(a.url);
+    const made = await client.ask(waits);
+    // its beats do not come through for a while
+    await advance(45_000, b);
+    await expect.poll(() => linkOf(b.api, made.session_id)).toMatchObject({ link: 'attached' });
+    await advance(120_000, a, b);
+    expect(await client.ask({ type: 'GetSessionRequest' })).toMatchObject({ status: 'Active', link: 'attached' });
+    expect(client.types()).not.toContain('SessionEnded');
+  });
+
+  test('lives on when its node is stopped, and is resumed at another one', async () => {
+    const { node, advance } = deployment();
+    const [a, b] = [await node(), await node()];
+    const [here, gone, none] = [await TestClient.connect(a.url), await TestClient.connect(a.url), await TestClient.connect(a.url)];
+    const made = await here.ask(waits);
+    const away = await gone.ask(waits);
+    const { session_id: windowless } = await none.ask({ ...waits, resume_window_s: 0 });
+    gone.ws.terminate();
+    await expect.poll(() => linkOf(a.api, away.session_id)).toMatchObject({ link: 'away' });
+    await a.close();
+    expect(await here.closed).toEqual({ code: 4452, reason: 'draining' });
+    expect(here.types()).toEqual(['NewSessionResponse', 'GoAway']);
+    expect(await linkOf(b.api, windowless)).toMatchObject({ end_reason: 'shutdown' });
+    // the stop has seen to it that they are known to be away
+    for (const { session_id } of [made, away]) expect(await linkOf(b.api, session_id)).toMatchObject({ status: 'Active', link: 'away' });
+    await advance(50_000, b);
+    for (const each of [made, away]) expect((await comeBack(b.url, each, each.seq)).answer).toMatchObject({ recovered: true });
+  });
+
+  test('tells a service of another node that its client is away, and back', async () => {
+    const { node, advance } = deployment();
+    const [a, b] = [await node(), await node()];
+    const asr = await connectService(b.url, 'asr');
+    const client = await TestClient.connect(a.url);
+    const made = await client.ask({ type: 'NewSessionRequest', user_identity: 'ada', required_services: ['asr'], resume_window_s: 60 });
+    await advance(11_000, a, b);
+    await client.next('SessionReady');
+    client.ws.terminate();
+    expect(await asr.next('ClientPresence')).toMatchObject({ session_id: made.session_id, status: 'away' });
+    await comeBack(a.url, made, made.seq);
+    expect(await asr.next('ClientPresence')).toMatchObject({ status: 'connected' });
+    await asr.caughtUp();
+    expect(asr.all.filter(({ type }) => type === 'ClientPresence')).toHaveLength(2);
+  });
+
+  test('remembers its commands at every node', async () => {
+    const { node } = deployment();
+    const [a, b] = [await node(), await node()];
+    const client = await TestClient.connect(a.url);
+    const made = await client.ask(waits);
+    const frame = { type: 'AddMessageRequest', id: 'c', role: 'user', content: 'hello' };
+    const first = await client.ask(frame);
+    client.ws.terminate();
+    const { client: fresh } = await comeBack(b.url, made, made.seq);
+    expect(await fresh.ask(frame)).toEqual(first);
+    expect(await linkOf(b.api, made.session_id)).toMatchObject({ messages: 1 });
+  });
 });

@@ -5,7 +5,7 @@ import type { Status } from '../../protocol/states.ts';
 import { create } from '../../src/sessions/create.ts';
 import type { Effect } from '../../src/sessions/draft.ts';
 import { type Decision, type Input, next } from '../../src/sessions/machine.ts';
-import { assignments, dueAt, isServing, type Session } from '../../src/sessions/record.ts';
+import { assignments, dueAt, isEnded, isServing, type Session } from '../../src/sessions/record.ts';
 import { present, spec, t0, timeouts } from './build.ts';
 
 const arrows: Record<Status, readonly Status[]> = {
@@ -17,6 +17,8 @@ const arrows: Record<Status, readonly Status[]> = {
   Terminated: [],
 };
 const services = ['asr', 'llm', 'tts'];
+const sockets = ['socket-1', 'socket-2', 'socket-3'];
+const commands = ['first', 'second', 'third'];
 
 /** One thing that happens: how much later, and an input made from what the session is by then. */
 interface Happening {
@@ -73,6 +75,28 @@ const inputs: fc.Arbitrary<Happening['input']> = fc.oneof(
   told({ type: 'RoomGone' }),
   told({ type: 'LiveKitLost' }),
   told({ type: 'End', reason: 'client_ended', by: 'client' }),
+  {
+    weight: 2,
+    arbitrary: fc.constantFrom(...sockets).chain((connection_id) => told({ type: 'Attached', node_id: 'node-1', connection_id })),
+  },
+  {
+    weight: 3,
+    arbitrary: fc
+      .tuple(fc.nat(3), fc.constantFrom('broken' as const, 'broken' as const, 'broken' as const, 'node_lost' as const, 'closed' as const))
+      .map(
+        // mostly the socket that holds it, now and then one that held it before
+        ([which, how]) =>
+          ({ connection_id = '' }: Session): Input => ({
+            type: 'Detached',
+            connection_id: which < 3 ? connection_id : pick(sockets, which, ''),
+            how,
+          }),
+      ),
+  },
+  {
+    weight: 2,
+    arbitrary: fc.constantFrom(...commands).chain((command) => told({ type: 'Update', context_updates: { command }, command })),
+  },
   { weight: 4, arbitrary: told({ type: 'Tick' }) },
 );
 
@@ -108,6 +132,10 @@ const wishes = fc
     on_join_timeout: fc.constantFrom('fail' as const, 'fail' as const, 'degrade' as const),
     on_service_loss: fc.constantFrom('replace' as const, 'replace' as const, 'replace' as const, 'degrade' as const, 'terminate' as const),
     room: fc.oneof({ weight: 9, arbitrary: fc.constant(true) }, fc.constant(false)),
+    resume: fc.option(
+      fc.integer({ min: 1, max: 3_600 }).map((s) => ({ window_ms: s * 1_000, token_hash: 'hash' })),
+      { nil: undefined },
+    ),
     room_name: fc.option(fc.constant('lobby'), { nil: undefined }),
     client_join_timeout_s: fc.option(fc.integer({ min: 1, max: 3_600 }), { nil: undefined }),
     join_timeout_ms: fc.integer({ min: 1_000, max: 600_000 }),
@@ -191,12 +219,16 @@ test('no sequence of inputs makes it throw, or touches the record it was given',
 
 test('the random sessions reach every status, and every way through the gate', () => {
   const reached = new Set<string>();
-  holds(({ events, session }) => {
+  holds(({ events, session, steps }) => {
     for (const event of events) reached.add(event.type === 'SessionStatusChanged' ? event.to : event.type);
     if (session.ended) reached.add(session.ended.reason);
+    for (const { before, decision } of steps)
+      if (before?.link === 'away') reached.add(decision.session.link === 'attached' ? 'back' : `away while ${before.status}`);
   });
+  const ends = ['service_lost', 'client_gone', 'resume_expired', 'node_lost'];
+  const links = ['back', ...['Creating', 'WaitingForServices', 'Ready', 'Active'].map((status) => `away while ${status}`)];
   expect([...reached]).toEqual(
-    expect.arrayContaining([...Object.keys(arrows), 'SessionDegraded', 'SessionRestored', 'SessionActive', 'service_lost', 'client_gone']),
+    expect.arrayContaining([...Object.keys(arrows), 'SessionDegraded', 'SessionRestored', 'SessionActive', ...ends, ...links]),
   );
 });
 
@@ -331,4 +363,34 @@ test('every session ends by itself and is forgotten, with its room deleted', () 
     expect([undefined, 'deleted']).toContain(session.room?.state);
     expect(effects).toContainEqual({ do: 'forget' });
   }, true);
+});
+
+test('a session waits for its client exactly while it is away, and only where it has a window', () => {
+  holds(({ steps }) => {
+    for (const { before, decision, now, input } of steps) {
+      const { session } = decision;
+      const { link, deadlines, resume, status } = session;
+      if (isEnded(session)) expect(deadlines).not.toHaveProperty('resume');
+      else expect(deadlines.resume !== undefined).toBe(link === 'away');
+      if (status === 'Terminated') expect(link).toBe('none');
+      if (link === 'away') expect(resume).toBeDefined();
+      if (link === 'away' && before?.link === 'attached') expect(deadlines.resume).toBe(now + (resume?.window_ms ?? 0));
+      // nothing but a socket that comes or goes changes who holds it
+      if (before && !isEnded(session) && input?.type !== 'Attached') {
+        expect(session.connection_id).toBe(before.connection_id);
+        if (input?.type !== 'Detached') expect(link).toBe(before.link);
+      }
+      if (session.ended?.reason === 'resume_expired' && !before?.ended) expect(before?.link).toBe('away');
+    }
+  });
+});
+
+test('the services are told each time the client goes away and each time it comes back, and at no other time', () => {
+  holds(({ steps }) => {
+    for (const { before, decision } of steps) {
+      const went = before?.link !== 'away' && decision.session.link === 'away';
+      const came = before?.link === 'away' && decision.session.link === 'attached';
+      expect(decision.effects.filter((effect) => effect.do === 'presence')).toHaveLength(went || came ? 1 : 0);
+    }
+  });
 });

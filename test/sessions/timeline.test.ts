@@ -17,6 +17,8 @@ import {
   type Story,
   seen,
   served,
+  socketBreaks,
+  socketComes,
   t0,
   terminated,
   terminating,
@@ -575,5 +577,51 @@ describe('the tombstone', () => {
     const story = creating({ room: false, required: [] }).happens(clientEnds);
     expect(dueAt(story.session)).toBe(t0 + 3_600_000);
     expect(story.waits(3_600_000).count('forget')).toBe(1);
+  });
+});
+
+describe('a client that may come back', () => {
+  const windowOf = (s: number) => ({ resume: { window_ms: s * 1_000, token_hash: 'hash' } });
+
+  test.each([1, 60, 3_600])('has a window of %d s, and no more', (s) => {
+    expectEndAt(active(windowOf(s)).happens(socketBreaks), s * 1_000, 'resume_expired');
+  });
+
+  test('has the whole window again after the next break', () => {
+    const story = active(windowOf(60)).happens(socketBreaks).waits(59_000).happens(socketComes).waits(600_000);
+    expect(statusOf(story)).toBe('Active');
+    expectEndAt(story.happens({ type: 'Detached', connection_id: 'socket-2', how: 'broken' }), 60_000, 'resume_expired');
+  });
+
+  test.each([
+    [undefined, 20],
+    [5, 20],
+    [10, 20],
+    [11, 21],
+    [60, 70],
+    [3_600, 3_610],
+  ])('with a window of %s s leaves its user %d s to come back into the room, and LiveKit keeps that 30 s longer', (s, rejoinS) => {
+    const story = active({ ...(s !== undefined && windowOf(s)), ttl_ms: 86_400_000 });
+    expect(story.session.room?.departure_timeout).toBe(rejoinS + 30);
+    expectEndAt(story.happens(seen('asr')), rejoinS * 1_000, 'client_gone');
+  });
+
+  test('goes with the user s room: the window is over before that time is', () => {
+    expectEndAt(active(windowOf(60)).happens(seen('asr'), socketBreaks), 60_000, 'resume_expired');
+  });
+
+  test.each([
+    ['its services are not ready in time', () => joining({ ...windowOf(3_600), join_timeout_ms: 60_000 }), 60_000, 'join_timeout'],
+    ['its user never joins', () => readySession({ ...windowOf(3_600), client_join_timeout_s: 30 }), 30_000, 'client_never_joined'],
+    ['its time is over', () => active({ ...windowOf(3_600), ttl_ms: 100_000 }), 100_000, 'ttl'],
+  ])('ends while away as otherwise when %s', (_, make, ms, reason) => {
+    expectEndAt(make().happens(socketBreaks), ms, reason);
+  });
+
+  test('waits for nothing any more once the session is ending', () => {
+    const story = active(windowOf(60)).happens(socketBreaks, clientEnds);
+    expect(story.session.deadlines).not.toHaveProperty('resume');
+    expect(reasonOf(story.waits(120_000))).toBe('client_ended');
+    expect(story.session).toMatchObject({ status: 'Terminated', link: 'none' });
   });
 });

@@ -42,3 +42,36 @@ test('while it drains, new sessions and registrations are refused and it is not 
   expect(await ready.json()).toMatchObject({ ready: false, draining: true });
   await stopped;
 });
+
+test('on memory a session ends with the gateway, whatever window it has', async () => {
+  const { url, close } = await startGateway();
+  const here = await TestClient.connect(url);
+  const away = await TestClient.connect(url);
+  const wish = { type: 'NewSessionRequest', user_identity: 'ada', room: false, resume_window_s: 60 };
+  await here.ask(wish);
+  const { session_id } = await away.ask(wish);
+  const watcher = await TestClient.connect(url);
+  await watcher.ask({ type: 'WatchRequest', session_id });
+  away.ws.terminate();
+  await expect.poll(async () => (await watcher.ask({ type: 'GetSessionRequest', session_id })).link).toBe('away');
+  const stopped = close();
+  for (const client of [here, watcher]) expect(await client.next('SessionEnded')).toMatchObject({ reason: 'shutdown' });
+  await stopped;
+});
+
+test('while it drains nobody resumes', async () => {
+  const { url, close } = await startGateway();
+  // it never leaves, which keeps the drain going
+  const service = await connectService(url, 'asr', { auto: false });
+  const client = await TestClient.connect(url);
+  const wish = { type: 'NewSessionRequest', user_identity: 'ada', required_services: ['asr'], resume_window_s: 60 };
+  const { session_id, resume_token } = await client.ask(wish);
+  await service.next('JoinRoomRequest');
+  const other = await TestClient.connect(url);
+  const stopped = close();
+  await other.next('GoAway');
+  const answer = await other.ask({ type: 'ResumeRequest', session_id, resume_token, last_seq: 0 });
+  expect(answer).toMatchObject({ code: 'DRAINING', retryable: true });
+  expect(client.ws.readyState).toBe(client.ws.OPEN);
+  await stopped;
+});
