@@ -100,7 +100,7 @@ export class Follower {
 
   /** What is sent first on a new socket; undefined: nothing would bring the session back. */
   get resumeRequest(): { type: 'ResumeRequest'; session_id: string; resume_token: string; last_seq: number } | undefined {
-    if (this.end || this.#resumeToken === undefined) return undefined;
+    if (this.#resumeToken === undefined) return undefined;
     return { type: 'ResumeRequest', session_id: this.id, resume_token: this.#resumeToken, last_seq: this.seq };
   }
 
@@ -115,7 +115,7 @@ export class Follower {
     if (!recovered && snapshot.status === 'Terminated') this.finish({ reason: snapshot.end_reason ?? 'client_gone' });
   }
 
-  /** The user can join with this. Whatever is missing in it stays as it was. */
+  /** The user can join with this; what is missing in it stays as it was. Nothing happens where that is not all, or the session over. */
   setJoin(join: { [K in keyof Join]?: Join[K] | undefined }): void {
     const { room_name, livekit_url, access_token } = { ...this.#join, ...join };
     if (this.end || room_name === undefined || livekit_url === undefined || access_token === undefined) return;
@@ -124,14 +124,8 @@ export class Follower {
     this.ready = Promise.resolve(this.#join);
   }
 
-  get isReady(): boolean {
-    return this.#join !== undefined;
-  }
-
   finish(end: SessionEnd): void {
-    if (this.end) return;
     this.end = end;
-    this.status = 'Terminated';
     const over = new SessionOver(end.reason);
     this.#settleReady?.reject(over);
     this.ready = Promise.reject(over);

@@ -113,7 +113,6 @@ export class Link {
     this.goAway = undefined;
     socket.onopen = () => {
       this.#openedAt = this.#seenAt = performance.now();
-      this.#notBefore = 0;
       this.lastError = undefined;
       this.#watch();
       this.#become('open');

@@ -125,7 +125,8 @@ export class Session {
   async refreshToken(options?: RequestOptions): Promise<Answered<'RefreshTokenRequest'>> {
     const answer = await this.#change('RefreshTokenRequest', {}, options);
     const { livekit_url, access_token } = answer;
-    if (this.#follower.isReady) this.#follower.setJoin({ livekit_url, access_token });
+    // where the user cannot join yet, the room's name is missing
+    this.#follower.setJoin({ livekit_url, access_token });
     return answer;
   }
 
@@ -134,13 +135,9 @@ export class Session {
    * @param timeoutMs default 15,000: the services have 3 s to leave, the whole end 10
    */
   async end({ timeoutMs = 15_000 }: RequestOptions = {}): Promise<SessionEnd> {
-    const over = this.ended;
-    const asked = this.#change('EndSessionRequest', {}, { timeoutMs }).then(
-      () => over,
-      // it is over all the same
-      (error: unknown) => (error instanceof SessionOver ? over : Promise.reject(error)),
-    );
-    return within(Promise.race([over, asked]), { timeoutMs, onTimeout: () => this.#late('not over', timeoutMs) });
+    const asked = this.#change('EndSessionRequest', {}, { timeoutMs }).then(() => this.ended);
+    // over is over, whoever ended it
+    return within(Promise.race([this.ended, asked]), { timeoutMs, onTimeout: () => this.#late('not over', timeoutMs) });
   }
 
   /** @throws SessionOver what is over is not changed: who holds the session now is not known */

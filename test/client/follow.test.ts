@@ -126,6 +126,45 @@ describe('a session that begins anew', () => {
   });
 });
 
+describe('what happens at the same time', () => {
+  test('a session that ended is not asked for again', async () => {
+    const { session, socket } = await opened();
+    socket.receive(event(3, 'SessionEnded', { reason: 'ttl', by: 'gateway', duration_s: 9 }));
+    expect(await session.ended).toEqual({ reason: 'ttl', by: 'gateway', duration_s: 9 });
+    socket.end(1006);
+    expect((await reopened()).sent).toEqual([]);
+  });
+
+  test('a token that came with the end lets nobody in', async () => {
+    const { session, socket } = await opened({ status: 'Ready', livekit_url: 'ws://lk', access_token: 't' });
+    const refreshed = session.refreshToken();
+    socket.receive({ type: 'RefreshTokenResponse', id: socket.sent[1]?.id, livekit_url: 'ws://lk', access_token: 'late' });
+    socket.receive(event(3, 'SessionEnded', { reason: 'ttl', by: 'gateway', duration_s: 9 }));
+    await refreshed;
+    await expect(session.ready()).rejects.toMatchObject({ name: 'SessionOver', reason: 'ttl' });
+  });
+
+  test('a client that is closed while its session is taken up stays closed', async () => {
+    const { client, session, socket } = await opened();
+    await turn();
+    session.on('resumed', () => void client.close());
+    socket.end(1006);
+    const next = await reopened();
+    next.receive({ type: 'ResumeResponse', id: next.sent[0]?.id, session_id, recovered: true, snapshot, from_seq: 3, to_seq: 2 });
+    expect(client.state).toBe('closed');
+  });
+});
+
+test('a session is waited for 15 s', async () => {
+  fakeNetwork();
+  const late = vi.fn();
+  connect('ws://gateway', { WebSocket: FakeSocket }).newSession({ user_identity: 'ada' }).catch(late);
+  await vi.advanceTimersByTimeAsync(14_999);
+  expect(late).not.toHaveBeenCalled();
+  await vi.advanceTimersByTimeAsync(1);
+  expect(late.mock.calls[0]?.[0]).toMatchObject({ name: 'RequestTimeout' });
+});
+
 test.each([
   [{}, 75_000],
   [{ join_timeout_s: 5 }, 20_000],

@@ -56,7 +56,7 @@ describe('a link', () => {
     expect(vi.getTimerCount()).toBe(0);
   });
 
-  test.each([['{'], ['[]'], ['null'], ['1'], ['{"type":1}'], ['{}'], [new Uint8Array([123, 125])]])('ignores %j', async (frame) => {
+  test.each([['{'], ['[]'], ['null'], ['1'], ['{"type":1}'], ['{}'], [Buffer.from('{"type":"Pong"}')]])('ignores %j', async (frame) => {
     const { told } = await makeLink();
     FakeSocket.last.open();
     FakeSocket.last.receive(frame);
@@ -198,6 +198,14 @@ describe('a link', () => {
     await vi.advanceTimersByTimeAsync(60_000);
     expect(FakeSocket.all).toHaveLength(1);
     expect(told.closed).toHaveLength(1);
+  });
+
+  test('that has ended is told of once, also where it is closed then', async () => {
+    const { link, told } = await makeLink();
+    FakeSocket.last.open();
+    FakeSocket.last.end(4409, 'taken over');
+    await link.close();
+    expect(told.closed).toEqual([{ code: 4409, reason: 'taken over' }]);
   });
 
   test('whose socket cannot be made is closed, and says why', async () => {

@@ -1,3 +1,4 @@
+import { getEventListeners } from 'node:events';
 import { describe, expect, test, vi } from 'vitest';
 import type { SessionEvents } from '../../src/client/client.ts';
 import { connectService } from '../support/client.ts';
@@ -58,6 +59,7 @@ describe('ready', () => {
     const ready = expect(session.ready({ signal: controller.signal })).rejects.toThrow('enough');
     controller.abort(new Error('enough'));
     await ready;
+    expect(getEventListeners(controller.signal, 'abort')).toEqual([]);
     await expect(session.ready({ signal: controller.signal })).rejects.toThrow('enough');
   });
 
