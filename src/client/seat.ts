@@ -1,7 +1,8 @@
 import type { Assignment, Handler, Leave, Offer, Presence } from './assignment.ts';
 import { backoff } from './backoff.ts';
+import { within } from './deadline.ts';
 import { Emitter } from './emitter.ts';
-import { RequestFailed } from './errors.ts';
+import { RequestFailed, RequestTimeout } from './errors.ts';
 
 export type Said = { type: string; [field: string]: unknown };
 
@@ -15,6 +16,9 @@ export interface Line {
   /** It is over, and the gateway knows. */
   over(seat: Seat): void;
 }
+
+/** As long as the gateway waits for services at a session's end. */
+const leaveMs = 3_000;
 
 /** Text that the contract takes. */
 export const clip = (text: string, max = 512) => text.replaceAll('\0', '').slice(0, max).toWellFormed();
@@ -98,11 +102,12 @@ export class Seat {
     }
   }
 
-  /** Waits for the handler, so that nothing it does comes after. @returns whether that went well */
+  /** @returns whether that went well, and in time */
   async #undo(): Promise<boolean> {
     try {
-      const leave = await this.#handled;
-      await leave?.();
+      // the handler first, so that nothing it does comes after
+      const over = this.#handled.then((leave) => leave?.());
+      await within(over, { timeoutMs: leaveMs, onTimeout: () => new RequestTimeout(`not left within ${leaveMs} ms`) });
       return true;
     } catch (error) {
       this.#line.failed(error);

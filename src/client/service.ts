@@ -17,8 +17,6 @@ export type { Socket, SocketClass } from './socket.ts';
 
 /** The gateway looks for a service's signs of life this often, too. */
 const heartbeatMs = 10_000;
-/** As long as the gateway waits for services at a session's end. */
-const leaveMs = 3_000;
 /** setTimeout takes no more. */
 const longestMs = 2 ** 31 - 1;
 /** As many fit into the frame that registers, beside the metadata. */
@@ -140,10 +138,10 @@ export class Service {
    * Takes no further sessions, and closes once it serves none.
    * @param timeoutMs it then leaves what it still serves; default: none
    */
-  async drain({ timeoutMs }: { timeoutMs?: number } = {}): Promise<void> {
+  async drain({ timeoutMs = longestMs }: { timeoutMs?: number } = {}): Promise<void> {
     // with the answer every offer that was on its way has come, and was declined
     const isOver = this.#stopTaking().then(() => this.#untilIdle());
-    await this.#wait(isOver, timeoutMs);
+    await within(isOver, { timeoutMs, onTimeout: () => new RequestTimeout('still serving') }).catch(() => {});
     await this.close();
   }
 
@@ -159,7 +157,7 @@ export class Service {
     // else it would be offered again what it leaves
     void this.#stopTaking();
     for (const seat of this.#seats.values()) seat.end('the service closes', 'ServiceLeft');
-    await this.#wait(this.#untilIdle(), leaveMs);
+    await this.#untilIdle();
     await this.#channel.close();
   }
 
@@ -173,11 +171,6 @@ export class Service {
 
   async #untilIdle(): Promise<void> {
     if (this.#seats.size > 0) await new Promise<void>((idle) => this.#idle.push(idle));
-  }
-
-  /** For as long as `timeoutMs` says. Cannot reject. */
-  async #wait(over: Promise<void>, timeoutMs = longestMs): Promise<void> {
-    await within(over, { timeoutMs, onTimeout: () => new RequestTimeout('still serving') }).catch(() => {});
   }
 
   #forget(seat: Seat): void {

@@ -29,7 +29,13 @@ export async function startAll() {
 
   /** What services sent, in order. */
   const sent: Frame[] = [];
+  /** Their sockets, in order. */
+  const sockets: WebSocket[] = [];
   class Tapped extends WebSocket {
+    constructor(url: string) {
+      super(url);
+      sockets.push(this);
+    }
     override send(text: string): void {
       sent.push(JSON.parse(text));
       super.send(text);
@@ -79,7 +85,7 @@ export async function startAll() {
     };
   };
 
-  return { gateway, proxy, client, start, begin, open, cut, cutAt, sent, begun };
+  return { gateway, proxy, client, start, begin, open, cut, cutAt, sent, sockets, begun };
 }
 
 /** The one service the gateway knows, as it lists it. */

@@ -33,6 +33,29 @@ describe('a connection that breaks', () => {
     expect(left).toBe(1);
   });
 
+  test('without the gateway noticing leaves it as it is, too', async () => {
+    const { client, proxy, start, open, gateway, sockets } = await startAll();
+    const { handler, joins, came, done } = slowHandler();
+    done.make(undefined);
+    const service = await start(handler);
+    await open();
+    await client.next('SessionReady');
+    // the gateway's side stays open: what is held back covers the end
+    proxy.rule = (from) => (from === 'client' ? 'hold' : 'pass');
+    (await came).progress('lost');
+    await expect.poll(() => proxy.holds).toBe(true);
+    proxy.rule = () => 'pass';
+    const back = isAgain(service, 'open');
+    sockets[0]?.terminate();
+    await back;
+    expect(gateway.holds().sockets).toBe(3);
+    await gateway.clock.advance(30_000);
+    await expect.poll(() => gateway.holds().sockets).toBe(2);
+    expect(await client.ask({ type: 'GetSessionRequest' })).toMatchObject({ health: 'ok', ready_services: ['asr'] });
+    expect(client.types()).not.toContain('SessionDegraded');
+    expect(joins).toHaveLength(1);
+  });
+
   test('while the handler works is not seen by it: what it made ready is told on the new one', async () => {
     const { client, start, open, cut, gateway, sent, begun } = await startAll();
     const { handler, joins, came, done } = slowHandler();

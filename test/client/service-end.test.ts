@@ -123,6 +123,8 @@ describe('close', () => {
     onTestFinished(() => void vi.useRealTimers());
     const { client, start, open } = await startAll();
     const service = await start(() => () => new Promise(() => {}));
+    const errors: Error[] = [];
+    service.on('error', (error) => errors.push(error));
     await open();
     await client.next('SessionReady');
     const closed = service.close();
@@ -130,7 +132,8 @@ describe('close', () => {
     expect(service.state).toBe('open');
     await vi.advanceTimersByTimeAsync(1);
     await closed;
-    expect(service.state).toBe('closed');
+    expect(errors).toMatchObject([{ message: 'not left within 3000 ms' }]);
+    await client.next('SessionDegraded');
   });
 
   test('said twice is one', async () => {

@@ -1,4 +1,4 @@
-import { expect, test } from 'vitest';
+import { expect, onTestFinished, test, vi } from 'vitest';
 import { TestClient } from '../support/client.ts';
 import { Decision, listed, slowHandler, startAll } from './served.ts';
 
@@ -198,6 +198,23 @@ test('a session left unasked looks for a service again', async () => {
   await gateway.clock.advance(2_000);
   await client.next('SessionRestored');
   expect(joins.map((join) => join.resuming)).toEqual([false, true]);
+});
+
+test('the gateway is told of a session left unasked also where leaving hangs, and what comes late is undone', async () => {
+  vi.useFakeTimers({ toFake: ['setTimeout', 'clearTimeout'] });
+  onTestFinished(() => void vi.useRealTimers());
+  const { client, start, open, sent } = await startAll();
+  const { handler, came, done } = slowHandler();
+  const service = await start(handler);
+  await open();
+  (await came).leave();
+  await vi.advanceTimersByTimeAsync(3_000);
+  expect(await client.next((f) => f.status === 'Disconnected')).toMatchObject({ service_id: 'asr' });
+  expect(sent.at(-1)).toMatchObject({ type: 'ServiceLeft', clean: false });
+  expect(service.sessions).toEqual([]);
+  const undone = new Decision();
+  done.make(() => undone.make());
+  await undone.made;
 });
 
 test('a session left with an error tells the client why', async () => {
