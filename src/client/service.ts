@@ -156,7 +156,7 @@ export class Service {
     this.registered.catch(() => {});
     // else it would be offered again what it leaves
     void this.#stopTaking();
-    for (const seat of this.#seats.values()) seat.end('the service closes', 'ServiceLeft');
+    for (const seat of this.#seats.values()) this.#drop(seat, 'the service closes', 'ServiceLeft');
     await this.#untilIdle();
     await this.#channel.close();
   }
@@ -171,6 +171,12 @@ export class Service {
 
   async #untilIdle(): Promise<void> {
     if (this.#seats.size > 0) await new Promise<void>((idle) => this.#idle.push(idle));
+  }
+
+  /** Ends it. What waits for a connection to be said is said no more. */
+  #drop(seat: Seat, why: string, say?: 'ServiceLeft'): void {
+    seat.end(why, say);
+    if (seat.unsaid) this.#forget(seat);
   }
 
   #forget(seat: Seat): void {
@@ -209,9 +215,7 @@ export class Service {
     }
     const { keep } = frame as unknown as Answered<'RegisterServiceRequest'>;
     for (const seat of this.#seats.values()) {
-      if (keep.includes(seat.id)) continue;
-      seat.end('the session went on without it');
-      if (seat.unsaid) this.#forget(seat);
+      if (!keep.includes(seat.id)) this.#drop(seat, 'the session went on without it');
     }
   }
 
@@ -284,10 +288,7 @@ export class Service {
     const error = this.#refused ?? new ConnectionClosed(code, reason);
     this.#onRefused(error);
     if (!this.#refused && !this.#closing) this.#failed(error);
-    for (const seat of this.#seats.values()) {
-      seat.end('the connection is closed');
-      if (seat.unsaid) this.#forget(seat);
-    }
+    for (const seat of this.#seats.values()) this.#drop(seat, 'the connection is closed');
     this.#emitter.emit('state', 'closed');
     this.#onClosed({ code, reason });
   }

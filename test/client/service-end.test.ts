@@ -159,6 +159,24 @@ describe('close', () => {
     expect([service.state, left]).toEqual(['closed', 1]);
   });
 
+  test('while the connection is broken does not wait for it to say what failed', async () => {
+    const { start, open, proxy } = await startAll();
+    const { handler, came, done } = slowHandler();
+    const service = await start(handler);
+    await open();
+    await came;
+    const broken = isAgain(service, 'waiting');
+    proxy.rule = () => 'cut';
+    proxy.cut();
+    await broken;
+    const told = new Decision<Error>();
+    service.on('error', told.make);
+    done.refuse(new Error('out of memory'));
+    await told.made;
+    await settled();
+    await service.close();
+  });
+
   test('for which nobody waited to be registered ends no process', async () => {
     const { begin } = await startAll();
     const refused: unknown[] = [];

@@ -39,6 +39,9 @@ test('ready is not said again once the session is left', async () => {
   const { ready, refuse, service, socket } = await sayReady();
   await refuse({ code: 'STORAGE_ERROR', retryable: true });
   socket.receive({ type: 'LeaveRoomRequest', assignment_id: 'a1', reason: 'client_ended' });
+  await turn();
+  // the connection's own
+  expect(vi.getTimerCount()).toBe(1);
   await vi.advanceTimersByTimeAsync(60_000);
   expect(ready()).toHaveLength(1);
   expect(service.sessions).toEqual([]);

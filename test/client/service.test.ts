@@ -46,9 +46,9 @@ test.each([
 
 test('an error without a text, or with one the contract does not take, is told as well', async () => {
   const { client, start, open } = await startAll();
-  await start(() => Promise.reject(`\0${'x'.repeat(510)}😀`));
+  await start(() => Promise.reject(`\0${'x'.repeat(511)}😀`));
   await open();
-  expect((await client.next((f) => f.status === 'Disconnected')).error).toBe(`${'x'.repeat(510)}😀`);
+  expect((await client.next((f) => f.status === 'Disconnected')).error).toBe(`${'x'.repeat(511)}\uFFFD`);
 });
 
 test('what the handler returned is called once, when the session ends, and is waited for', async () => {
