@@ -11,10 +11,16 @@ import { rest } from '../support/http-service.ts';
 import { comeBack, eventsAt } from '../support/resume.ts';
 import { FakeRooms } from '../support/rooms.ts';
 
+interface Life {
+  dead: boolean;
+  /** Until then this node does not hear that its commits are written. */
+  hold: Promise<void> | undefined;
+}
+
 /** Nodes in this process that share one storage and one LiveKit; each has a clock of its own, so that one may stop. */
 function deployment() {
   const store: StoreProvider = memoryStore();
-  let made = { dead: false };
+  let made: Life = { dead: false, hold: undefined };
   /** While down, no node reaches the storage. */
   const outage = { down: false };
   registerStoreProvider('shared', async () => {
@@ -26,7 +32,12 @@ function deployment() {
       ...store,
       // what a dead node's storage tells it, nobody hears
       subscribe: (id, wake) => store.subscribe(id, () => !own.dead && wake()),
-      saveSession: (...args) => up().then(() => store.saveSession(...args)),
+      saveSession: async (...args) => {
+        await up();
+        const { hold } = own;
+        await store.saveSession(...args);
+        await hold;
+      },
       loadSession: (id) => up().then(() => store.loadSession(id)),
       listSessions: (filter) => up().then(() => store.listSessions(filter)),
       due: (before, limit) => up().then(() => store.due(before, limit)),
@@ -40,7 +51,7 @@ function deployment() {
   const node = async () => {
     const clock = new ManualClock();
     clocks.push(clock);
-    const life = { dead: false };
+    const life: Life = { dead: false, hold: undefined };
     made = life;
     const gateway = await start({
       config: testConfig({ storage: { url: 'shared:' }, server: { port: 0, drain_s: 0 } }),
@@ -58,7 +69,7 @@ function deployment() {
     const die = () => {
       life.dead = true;
     };
-    return { ...gateway, close, die, clock, api: `${gateway.url}/api/v1/sessions` };
+    return { ...gateway, close, die, life, clock, api: `${gateway.url}/api/v1/sessions` };
   };
   /** Time passes on these nodes; the others stand still, as if they had died. */
   const advance = async (ms: number, ...nodes: { clock: ManualClock }[]) => {
@@ -337,6 +348,28 @@ describe('a session whose client may come back', () => {
     const [winner] = sockets.filter(({ ws }) => ws.readyState === ws.OPEN);
     for (const socket of [old, ...sockets]) if (socket !== winner) expect(await socket.closed).toMatchObject({ code: 4409 });
     expect(await winner?.ask({ type: 'GetSessionRequest' })).toMatchObject({ session_id, link: 'attached' });
+  });
+
+  test('that is resumed at another node before a slow storage has told this one of its own resume, is the other s', async () => {
+    const { node } = deployment();
+    const [a, b] = [await node(), await node()];
+    const old = await TestClient.connect(a.url);
+    const made = await old.ask(waits);
+    let letGo = () => {};
+    a.life.hold = new Promise((go) => {
+      letGo = go;
+    });
+    const slow = await TestClient.connect(a.url);
+    const { session_id, resume_token } = made;
+    slow.send({ type: 'ResumeRequest', session_id, resume_token, last_seq: made.seq });
+    await expect.poll(async () => (await linkOf(b.api, session_id)).version).toBe(2);
+    const { client } = await comeBack(b.url, made, made.seq);
+    a.life.hold = undefined;
+    letGo();
+    expect(await slow.closed).toEqual({ code: 4409, reason: 'taken over' });
+    expect(slow.types()).toEqual([]);
+    expect(await client.ask({ type: 'GetSessionRequest' })).toMatchObject({ session_id, link: 'attached' });
+    expect([a.holds().live_sessions, b.holds().live_sessions]).toEqual([0, 1]);
   });
 
   test('is away when its node died, and resumed at another then; before that as well', async () => {
