@@ -103,15 +103,18 @@ test('a handler at work is told when the session ends, and does not become ready
 });
 
 test('a handler that throws because it was told to leave has left, not failed', async () => {
-  const { client, start, open } = await startAll();
-  const service = await start(({ signal }) => new Promise((_, reject) => signal.addEventListener('abort', () => reject(signal.reason))));
+  const { client, start, open, sent } = await startAll();
+  const { handler, came, done } = slowHandler();
+  const service = await start(handler);
   const errors: Error[] = [];
   service.on('error', (error) => errors.push(error));
   await open();
-  await client.next((f) => f.status === 'Joining');
+  const { signal } = await came;
+  signal.addEventListener('abort', () => done.refuse(signal.reason));
   await client.ask({ type: 'EndSessionRequest' });
   await client.next('SessionEnded');
   expect(errors).toEqual([]);
+  expect(sent.at(-1)).toMatchObject({ type: 'ServiceLeft', clean: true });
 });
 
 test('progress reaches the client', async () => {
