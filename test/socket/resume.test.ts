@@ -707,7 +707,11 @@ describe('two sockets', () => {
 describe('with a storage that is slow or down', () => {
   /** A store whose calls fail or wait while a test says so. */
   function moody() {
-    const mood: { down: boolean; saving: Promise<void> | undefined } = { down: false, saving: undefined };
+    const mood: { down: boolean; readOnly: boolean; saving: Promise<void> | undefined } = {
+      down: false,
+      readOnly: false,
+      saving: undefined,
+    };
     registerStoreProvider('moody', async (): Promise<StoreProvider> => {
       const memory = memoryStore();
       const up = async () => {
@@ -718,6 +722,7 @@ describe('with a storage that is slow or down', () => {
         saveSession: async (...args) => {
           await mood.saving;
           await up();
+          if (mood.readOnly) throw new StorageError('read only');
           return memory.saveSession(...args);
         },
         loadSession: (id) => up().then(() => memory.loadSession(id)),
@@ -763,6 +768,9 @@ describe('with a storage that is slow or down', () => {
     const second = await TestClient.connect(url);
     expect(await second.ask(keyed)).toMatchObject({ code: 'STORAGE_ERROR' });
     mood.down = false;
+    mood.readOnly = true;
+    expect(await second.ask(keyed)).toMatchObject({ code: 'STORAGE_ERROR' });
+    mood.readOnly = false;
     expect(await first.ask({ type: 'GetSessionRequest' })).toMatchObject({ link: 'attached' });
     expect(holds().live_sessions).toBe(1);
     expect(await second.ask(keyed)).toMatchObject({ session_id: made.session_id, replayed: true });
