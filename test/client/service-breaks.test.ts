@@ -358,4 +358,23 @@ describe('a connection that breaks', () => {
     left.make();
     await drained;
   });
+
+  test('for good before a failure could be told: nobody waits for it any more', async () => {
+    const { client, proxy, start, open, gateway } = await startAll();
+    const { handler, came, done } = slowHandler();
+    done.make(undefined);
+    const service = await start(handler);
+    await open();
+    await client.next('SessionReady');
+    proxy.rule = (from) => (from === 'client' ? 'hold' : 'pass');
+    proxy.cut();
+    await expect.poll(() => gateway.holds().sockets).toBe(1);
+    (await came).leave(new Error('out of memory'));
+    await settled();
+    await connectService(gateway.url, 'asr');
+    proxy.rule = () => 'pass';
+    proxy.release();
+    await service.closed;
+    await service.drain();
+  });
 });
