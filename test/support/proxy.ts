@@ -5,8 +5,10 @@ import { onTestFinished } from 'vitest';
 /** Lies between a client and a server on loopback, and does to their bytes what a bad moment would. */
 export class TcpProxy {
   readonly port: number;
-  /** Looks at what the client sends, or at what the server answers. 'cut' ends both connections instead of passing it on; 'hold' keeps it back, and what follows it, and even the end of that side. */
+  /** Looks at what the client sends, or at what the server answers. 'cut' ends both connections instead of passing it on; 'hold' keeps it back, and what follows it. */
   rule: (from: 'client' | 'server', text: string) => 'pass' | 'cut' | 'hold' = () => 'pass';
+  /** Whether the end of a side that is held is kept from the other as well, for good. */
+  holdsEnds = false;
   readonly #held: (() => void)[] = [];
   readonly #sockets: Set<Socket>;
 
@@ -28,7 +30,7 @@ export class TcpProxy {
         let isHeld = false;
         source.on('error', cut);
         source.on('close', () => {
-          if (!isHeld) cut();
+          if (!isHeld || !proxy.holdsEnds) cut();
         });
         source.on('data', (data) => {
           const what = proxy.rule(from, data.toString());
