@@ -118,9 +118,12 @@ export class Link {
       this.#become('open');
     };
     socket.onmessage = ({ data }: { data: unknown }) => this.#receive(data);
-    // what it means is said by the close that follows; ws throws where nobody listens
+    // ws throws where nobody listens
     socket.onerror = ({ message }: { message?: unknown }) => {
       if (typeof message === 'string' && message) this.lastError = message;
+      // the close that is to follow says no more, and with Node 22's own class none follows
+      if (this.state === 'connecting') this.reconnect('back off');
+      else if (this.state === 'closed') this.#discard();
     };
     socket.onclose = ({ code, reason }: { code: number; reason: string }) => this.#closed(code, reason);
     this.#arm(answerMs, () => this.reconnect('back off'));

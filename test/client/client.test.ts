@@ -72,6 +72,19 @@ describe('a client', () => {
     await expect(reader.request('GetSessionRequest', { session_id: session.id })).rejects.toMatchObject({ code: 'SESSION_NOT_FOUND' });
   });
 
+  test('whose gateway shuts down hears the end of its session, and looks for the gateway again', async () => {
+    const { session, client, gateway } = await withSession();
+    const states: LinkState[] = [];
+    client.on('state', (state) => states.push(state));
+    const isBroken = new Promise<void>((resolve) => {
+      client.on('state', (state) => state === 'connecting' && resolve());
+    });
+    await gateway.close();
+    expect(await session.ended).toMatchObject({ reason: 'shutdown', by: 'gateway' });
+    await isBroken;
+    expect(states.slice(0, 2)).toEqual(['waiting', 'connecting']);
+  });
+
   test('ends a session that came after nobody waited for it any more', async () => {
     const { client, gateway } = await connected();
     gateway.rooms.holdCreate();

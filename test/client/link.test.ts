@@ -121,6 +121,20 @@ describe('a link', () => {
     expect(await untilNextSocket()).toBe(500);
   });
 
+  test('takes an error before the upgrade for its end: with some classes no close follows', async () => {
+    const { link } = await makeLink();
+    FakeSocket.last.onerror?.({ message: 'refused' } as never);
+    expect([link.state, link.lastError]).toEqual(['waiting', 'refused']);
+    expect(await untilNextSocket()).toBe(500);
+    FakeSocket.last.onerror?.({ message: '' } as never);
+    expect([link.state, link.lastError]).toEqual(['waiting', 'refused']);
+    await untilNextSocket();
+    const closed = link.close();
+    FakeSocket.last.onerror?.({} as never);
+    await closed;
+    expect(vi.getTimerCount()).toBe(0);
+  });
+
   test('that is not upgraded within 10 s tries again', async () => {
     const { link } = await makeLink();
     const [first] = FakeSocket.all;

@@ -196,6 +196,7 @@ describe('a connection that ends without a word', () => {
     const { session, proxy, events, hear, gateway } = await withSession();
     const resumed = next(session, 'resumed');
     const held = new Set<string>();
+    proxy.holdsEnds = true;
     proxy.rule = (from) => {
       held.add(from);
       return 'hold';

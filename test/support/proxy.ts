@@ -7,8 +7,10 @@ export class TcpProxy {
   readonly port: number;
   /** Where new connections lead. */
   target: number;
-  /** Looks at what the client sends, or at what the server answers. 'cut' ends both connections instead of passing it on; 'hold' keeps it back, and what follows it, and even the end of that side. */
+  /** Looks at what the client sends, or at what the server answers. 'cut' ends both connections instead of passing it on; 'hold' keeps it back, and what follows it. */
   rule: (from: 'client' | 'server', text: string) => 'pass' | 'cut' | 'hold' = () => 'pass';
+  /** Whether the end of a side that is held is kept from the other as well, for good. */
+  holdsEnds = false;
   readonly #held: (() => void)[] = [];
   readonly #sockets: Set<Socket>;
 
@@ -31,7 +33,7 @@ export class TcpProxy {
         let isHeld = false;
         source.on('error', cut);
         source.on('close', () => {
-          if (!isHeld) cut();
+          if (!isHeld || !proxy.holdsEnds) cut();
         });
         source.on('data', (data) => {
           const what = proxy.rule(from, data.toString());
