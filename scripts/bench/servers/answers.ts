@@ -1,0 +1,248 @@
+// What the yardsticks do: the gateway's frames with the gateway's fields, from plain Maps, without one check.
+import { randomUUID } from 'node:crypto';
+import { key, livekitUrl, secret } from './key.ts';
+import { joinToken } from './token.ts';
+
+// biome-ignore lint/suspicious/noExplicitAny: nothing is checked, that is the point
+export type Frame = any;
+
+/** A connected socket, of whatever library. */
+export interface Peer {
+  session: YardSession | undefined;
+  send(frame: object): void;
+  /** From now on it gets what is published of this session. */
+  watch(sessionId: string): void;
+  /** One frame to everybody who watches. */
+  publish(sessionId: string, frame: object): void;
+}
+
+interface YardSession {
+  session_id: string;
+  room_name: string;
+  user_identity: string;
+  owner: Peer | undefined;
+  startedAt: number;
+  expires_at: string;
+  created_at: string;
+  seq: number;
+  version: number;
+  waiting: number;
+  parts: Part[];
+  /** Of a session that outlives its socket: every event, and what its user comes back with. */
+  log: object[] | undefined;
+  resume_token: string | undefined;
+}
+
+interface Part {
+  assignment_id: string;
+  service_id: string;
+  session: YardSession;
+  service: Peer | undefined;
+}
+
+const sessions = new Map<string, YardSession>();
+const services = new Map<string, Peer>();
+const parts = new Map<string, Part>();
+const dayMs = 86_400_000;
+
+type Reply = (frame: object) => void;
+
+/** Handles a frame; `reply` gives the answer to its request. */
+export function handle(peer: Peer, frame: Frame, reply: Reply): void {
+  answers[frame.type]?.(peer, frame, reply);
+}
+
+/** The socket has ended. */
+export function closed(peer: Peer): void {
+  const { session } = peer;
+  if (!session || session.owner !== peer) return;
+  session.owner = undefined;
+  if (!session.log) sessions.delete(session.session_id);
+}
+
+const answers: Record<string, (peer: Peer, frame: Frame, reply: Reply) => void> = {
+  Ping(_, { id, t }, reply) {
+    reply({ type: 'Pong', id, t, server_time: new Date().toISOString() });
+  },
+
+  NewSessionRequest(peer, { id, user_identity, required_services = [], resume_window_s }, reply) {
+    const session = newSession(peer, user_identity, resume_window_s > 0);
+    peer.session = session;
+    session.parts = required_services.map((service_id: string) => newPart(session, service_id));
+    session.waiting = session.parts.length;
+    const isReady = session.waiting === 0;
+    session.seq = isReady ? 3 : 2;
+    reply({
+      type: 'NewSessionResponse',
+      id,
+      session_id: session.session_id,
+      status: isReady ? 'Ready' : 'WaitingForServices',
+      room_name: session.room_name,
+      livekit_url: livekitUrl,
+      access_token: isReady ? joinToken(key, secret, session.room_name, user_identity) : undefined,
+      ready_services: [],
+      pending_services: required_services,
+      created_at: session.created_at,
+      expires_at: session.expires_at,
+      seq: session.seq,
+      timings: { room_ms: 0, services_ms: 0, total_ms: 0 },
+      replayed: false,
+      resume_token: session.resume_token,
+    });
+    for (const part of session.parts) partChanged(part, 'Joining');
+    for (const { service, assignment_id, service_id } of session.parts) {
+      service?.send({
+        type: 'JoinRoomRequest',
+        assignment_id,
+        attempt: 1,
+        session_id: session.session_id,
+        room_name: session.room_name,
+        service_identity: service_id,
+        livekit_url: livekitUrl,
+        access_token: joinToken(key, secret, session.room_name, service_id, 'agent'),
+        context: {},
+        metadata: {},
+        deadline_ms: 60_000,
+        resuming: false,
+      });
+    }
+  },
+
+  RegisterServiceRequest(peer, { id, service_id }, reply) {
+    services.set(service_id, peer);
+    reply({
+      type: 'RegisterServiceResponse',
+      id,
+      success: true,
+      service_id,
+      message: 'Microservice registered successfully',
+      keep: [],
+      release: [],
+    });
+  },
+
+  JoinRoomResponse() {},
+
+  ServiceReady(peer, { assignment_id }) {
+    const part = parts.get(assignment_id);
+    if (!part) return;
+    const { session } = part;
+    partChanged(part, 'Ready');
+    const isReady = --session.waiting === 0;
+    if (isReady) {
+      sessionChanged(session, 'WaitingForServices', 'Ready');
+      const { room_name, user_identity } = session;
+      tell(session, 'SessionReady', {
+        room_name,
+        livekit_url: livekitUrl,
+        timings: { room_ms: 0, services_ms: Date.now() - session.startedAt, total_ms: Date.now() - session.startedAt },
+        access_token: joinToken(key, secret, room_name, user_identity),
+      });
+    }
+    const { session_id } = session;
+    peer.send({ type: 'ServiceReadyResponse', success: true, session_id, service_id: part.service_id, all_ready: isReady });
+  },
+
+  EndSessionRequest({ session }, { id }, reply) {
+    if (!session) return;
+    sessionChanged(session, 'Ready', 'Terminating', 'client_ended');
+    for (const part of session.parts) partChanged(part, 'Disconnected');
+    session.waiting = session.parts.length;
+    reply({ type: 'EndSessionResponse', id, session_id: session.session_id, status: 'Terminating' });
+    for (const { service, assignment_id } of session.parts) {
+      service?.send({ type: 'LeaveRoomRequest', assignment_id, reason: 'client_ended', deadline_ms: 3_000 });
+    }
+  },
+
+  ServiceLeft(_, { assignment_id }) {
+    const part = parts.get(assignment_id);
+    if (!part) return;
+    parts.delete(assignment_id);
+    const { session } = part;
+    if (--session.waiting > 0) return;
+    sessionChanged(session, 'Terminating', 'Terminated', 'client_ended');
+    tell(session, 'SessionEnded', { reason: 'client_ended', by: 'client', duration_s: (Date.now() - session.startedAt) / 1_000 });
+    sessions.delete(session.session_id);
+    if (session.owner) session.owner.session = undefined;
+  },
+
+  WatchRequest(peer, { id, session_id }, reply) {
+    const session = sessions.get(session_id);
+    if (!session) return;
+    const { seq, room_name, user_identity } = session;
+    reply({ type: 'WatchResponse', id, session_id, seq, session: { session_id, status: 'Ready', seq, room_name, user_identity } });
+    peer.watch(session_id);
+  },
+
+  AddMessageRequest(peer, { id, session_id, role, content }, reply) {
+    const session = session_id === undefined ? peer.session : sessions.get(session_id);
+    if (!session) return;
+    const message = { message_id: randomUUID(), role, content, user_id: session.user_identity };
+    const event = tell(session, 'MessageAdded', message);
+    peer.publish(session.session_id, event);
+    const { seq, ts } = event;
+    reply({ type: 'AddMessageResponse', id, session_id: session.session_id, seq, ...message, created_at: ts, duplicate: false });
+  },
+
+  ResumeRequest(peer, { id, session_id, resume_token, last_seq }, reply) {
+    const session = sessions.get(session_id);
+    if (!session?.log || session.resume_token !== resume_token) return;
+    peer.session = session;
+    session.owner = peer;
+    session.resume_token = randomUUID();
+    reply({
+      type: 'ResumeResponse',
+      id,
+      session_id,
+      recovered: true,
+      status: 'Ready',
+      seq: session.seq,
+      resume_token: session.resume_token,
+    });
+    // the events before the first of the log are in the answer that made the session
+    for (const event of session.log.slice(last_seq - session.seq)) peer.send(event);
+    peer.send({ type: 'ResumeComplete', session_id, seq: session.seq });
+  },
+};
+
+function newSession(owner: Peer, user_identity: string, resumes: boolean): YardSession {
+  const session_id = randomUUID();
+  const startedAt = Date.now();
+  const session: YardSession = {
+    session_id,
+    room_name: `room-${session_id}`,
+    user_identity,
+    owner,
+    startedAt,
+    created_at: new Date(startedAt).toISOString(),
+    expires_at: new Date(startedAt + dayMs).toISOString(),
+    seq: 0,
+    version: 2,
+    waiting: 0,
+    parts: [],
+    log: resumes ? [] : undefined,
+    resume_token: resumes ? randomUUID() : undefined,
+  };
+  sessions.set(session_id, session);
+  return session;
+}
+
+function newPart(session: YardSession, service_id: string): Part {
+  const part = { assignment_id: randomUUID(), service_id, session, service: services.get(service_id) };
+  parts.set(part.assignment_id, part);
+  return part;
+}
+
+/** Tells the session's own socket an event. */
+function tell<T extends object>(session: YardSession, type: string, fields: T) {
+  const event = { type, seq: ++session.seq, ts: new Date().toISOString(), session_id: session.session_id, ...fields };
+  session.log?.push(event);
+  session.owner?.send(event);
+  return event;
+}
+
+const partChanged = ({ session, service_id, assignment_id }: Part, status: string) =>
+  tell(session, 'ServiceStatusChanged', { service_id, assignment_id, status, attempt: 1, elapsed_ms: Date.now() - session.startedAt });
+
+const sessionChanged = (session: YardSession, from: string, to: string, reason?: string) =>
+  tell(session, 'SessionStatusChanged', { from, to, version: ++session.version, reason });

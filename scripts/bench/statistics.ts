@@ -1,0 +1,18 @@
+/** Median, smallest and largest of some numbers. */
+export interface Spread {
+  median: number;
+  min: number;
+  max: number;
+}
+
+/** @throws RangeError there are none */
+export function spread(numbers: readonly number[]): Spread {
+  const sorted = [...numbers].sort((a, b) => a - b);
+  const [min, max] = [sorted[0], sorted.at(-1)];
+  if (min === undefined || max === undefined) throw new RangeError('a spread of nothing');
+  const half = sorted.length >> 1;
+  const upper = sorted[half] ?? min;
+  return { median: sorted.length % 2 ? upper : (upper + (sorted[half - 1] ?? min)) / 2, min, max };
+}
+
+export const sum = (numbers: readonly number[]) => numbers.reduce((a, b) => a + b, 0);
