@@ -1,6 +1,7 @@
 import { type ChildProcess, spawn, spawnSync } from 'node:child_process';
 import { availableParallelism } from 'node:os';
 import { join } from 'node:path';
+import { stopAtEnd } from './ending.ts';
 import type { Question, Said } from './rpc.ts';
 
 export const root = join(import.meta.dirname, '../..');
@@ -8,13 +9,13 @@ const built = join(root, 'dist/scripts/bench');
 const answerMs = 120_000;
 
 const hasTaskset = spawnSync('taskset', ['-V'], { stdio: 'ignore' }).status === 0;
+export const coreCount = availableParallelism();
 /** Server and load each have a core of their own. */
-export const isPinned = hasTaskset && availableParallelism() >= 2;
+export const isPinned = hasTaskset && coreCount >= 2;
 const cores = { server: '0', load: '1' } as const;
 
-const running = new Set<Child>();
-/** Ends every child there is. */
-export const endChildren = () => Promise.all([...running].map((child) => child.stop()));
+// what else is started, as a storage, shares the load's core: the server has its own to itself
+if (isPinned) spawnSync('taskset', ['-apc', cores.load, `${process.pid}`], { stdio: 'ignore' });
 
 /** A server or a load: a built script in a process of its own that answers questions. */
 export class Child {
@@ -23,6 +24,8 @@ export class Child {
   readonly #waiting = new Map<number, { done: (answer: never) => void; fail: (error: Error) => void }>();
   readonly #exited: Promise<void>;
   #asked = 0;
+  /** How it ended, and why. */
+  #end: string | undefined;
 
   /** `stdout`: a file's descriptor; absent: nothing is kept. */
   constructor(script: string, role: keyof typeof cores, stdout: number | 'ignore' = 'ignore') {
@@ -30,8 +33,12 @@ export class Child {
     const node = [process.execPath, '--expose-gc', join(built, script)];
     const [command, ...args] = (isPinned ? ['taskset', '-c', cores[role], ...node] : node) as [string, ...string[]];
     this.#process = spawn(command, args, { cwd: root, stdio: ['ignore', stdout, 'inherit', 'ipc'] });
-    running.add(this);
+    const gone = stopAtEnd(() => this.stop());
     this.#process.on('message', (said: Said) => {
+      if ('failed' in said) {
+        this.#end ??= said.failed;
+        return;
+      }
       const waiting = this.#waiting.get(said.id);
       this.#waiting.delete(said.id);
       if ('error' in said) waiting?.fail(new Error(`${script}: ${said.error}`));
@@ -39,8 +46,9 @@ export class Child {
     });
     this.#exited = new Promise((done) => {
       const ended = (how: string) => {
-        running.delete(this);
-        for (const { fail } of this.#waiting.values()) fail(new Error(`${script} ended (${how})`));
+        this.#end ??= how;
+        gone();
+        for (const { fail } of this.#waiting.values()) fail(new Error(`${script} ended: ${this.#end}`));
         this.#waiting.clear();
         done();
       };
@@ -69,7 +77,7 @@ export class Child {
         },
       });
       if (this.#process.connected) this.#process.send({ id, ask, given } satisfies Question);
-      else this.#waiting.get(id)?.fail(new Error(`${this.#name} has ended`));
+      else this.#waiting.get(id)?.fail(new Error(`${this.#name} has ended: ${this.#end}`));
     });
   }
 

@@ -11,6 +11,8 @@ export interface Contestant {
   dialect: DialectName;
   /** Of the gateway: where its sessions live. */
   storage?: string;
+  /** Of its load, where it is not the workload's. */
+  size?: number;
 }
 
 export const gateway: Contestant = { name: 'gateway', script: 'servers/gateway.js', dialect: 'plain' };

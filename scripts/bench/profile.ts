@@ -1,8 +1,8 @@
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { gateway, startPair, stopPair } from './contestants.ts';
-import { percent, type Section, table } from './report.ts';
-import type { SelfTime } from './servers/profile.ts';
+import { type Section, table } from './report.ts';
+import type { SelfTimes } from './servers/profile.ts';
 import { warm } from './windows.ts';
 import type { Workload } from './workloads.ts';
 
@@ -19,10 +19,13 @@ export async function profileSection({ name, what, work, size }: Workload, folde
     await server.ask('profile');
     await sleep(profiledMs);
     const file = `${name}-${size}.cpuprofile`;
-    const times = await server.ask<SelfTime[]>('profiled', join(folder, file));
+    const times = await server.ask<SelfTimes>('profiled', join(folder, file));
     await load.ask('pause');
-    const rows = times.slice(0, most).map((time) => [time.name, percent(time.share)]);
-    return { title: `${name}: ${what}: where the gateway's time goes`, text: table(['function', 'self'], rows), data: times };
+    const [functions, parts] = [times.functions, times.parts].map((some) =>
+      some.slice(0, most).map((time) => [time.name, `${(time.share * 100).toFixed(1)} %`]),
+    ) as [string[][], string[][]];
+    const text = `${table(['function', 'self'], functions)}\n\n${table(['part', 'self'], parts)}`;
+    return { title: `${name}: ${what}: where the gateway's time goes`, text, data: file };
   } finally {
     await stopPair(pair);
   }

@@ -1,3 +1,7 @@
+import { readFileSync } from 'node:fs';
+import { cpus, platform, release } from 'node:os';
+import { join } from 'node:path';
+import { coreCount, isPinned, root } from './children.ts';
 import type { Spread } from './statistics.ts';
 
 /** A part of the report. */
@@ -28,3 +32,32 @@ export const ratios = ({ median, min, max }: Spread) => `${median.toFixed(2)} ($
 export const percent = (share: number) => `${Math.round(share * 100)} %`;
 
 export const asMarkdown = (sections: readonly Section[]) => sections.map(({ title, text }) => `## ${title}\n\n${text}\n`).join('\n');
+
+const versionOf = (name: string): string => {
+  const file = join(root, 'node_modules', name, 'package.json');
+  return (JSON.parse(readFileSync(file, 'utf8')) as { version: string }).version;
+};
+
+/** On what the numbers were taken, and how. */
+export function conditions(): Section {
+  const data = {
+    at: new Date().toISOString(),
+    node: process.version,
+    system: `${platform()} ${release()}`,
+    processor: cpus()[0]?.model.trim() ?? 'unknown',
+    cores: coreCount,
+    pinned: isPinned,
+    versions: Object.fromEntries(['ws', 'socket.io', 'livekit-server-sdk', 'zod', 'pino'].map((name) => [name, versionOf(name)])),
+  };
+  const versions = Object.entries(data.versions).map(([name, version]) => `${name} ${version}`);
+  const text = [
+    `${data.at}. Node ${data.node}, ${data.system}, ${data.cores} cores (${data.processor}). ${versions.join(', ')}.`,
+    data.pinned
+      ? 'The server has one core, the load another.'
+      : 'Server and load are not kept on cores of their own: this machine has not two, or no taskset.',
+    'Each number is a median of windows, walked in the order A B B A in fresh, warmed processes; beside a ratio stand the smallest and largest walk.',
+    'bare ws: the same frames from plain Maps by ws, JSON.parse, JSON.stringify and node:crypto, with no check, no log, no limit. bare ws again: the same program once more; how far it is from 1.00 is the noise.',
+    'server.workers: this version runs one process, so there is nothing to measure.',
+  ].join('\n');
+  return { title: 'Conditions', text, data };
+}

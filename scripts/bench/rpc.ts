@@ -7,11 +7,14 @@ export interface Question {
   given: unknown;
 }
 
-export type Said = { id: number; answer: unknown } | { id: number; error: string };
+export type Said = { id: number; answer: unknown } | { id: number; error: string } | { failed: string };
 
 /** Answers the process that started this one, and ends with it, however that ended. */
 export function serve(answers: Answers): void {
   process.on('disconnect', () => process.exit());
+  process.on('uncaughtException', (error) => {
+    process.send?.({ failed: error.stack ?? error.message } satisfies Said, () => process.exit(1));
+  });
   process.on('message', async ({ id, ask, given }: Question) => {
     try {
       const answer = answers[ask] as ((given: unknown) => unknown) | undefined;

@@ -15,4 +15,4 @@ export function spread(numbers: readonly number[]): Spread {
   return { median: sorted.length % 2 ? upper : (upper + (sorted[half - 1] ?? min)) / 2, min, max };
 }
 
-export const sum = (numbers: readonly number[]) => numbers.reduce((a, b) => a + b, 0);
+export const mean = (numbers: readonly number[]) => numbers.reduce((a, b) => a + b, 0) / numbers.length;

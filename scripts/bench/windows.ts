@@ -54,6 +54,9 @@ const mayBeForeign = 0.05;
 /** CPU time is told no finer than this. */
 const grainMs = 10;
 const tries = 3;
+/** A window goes on until it has so many, but no longer than so many times its length. */
+const leastUnits = 100;
+const longest = 8;
 /** From the first request to steady work. */
 const rampMs = 100;
 
@@ -78,11 +81,11 @@ export async function measure(job: Job, plan: Plan, onWalk: (walk: Walk) => void
 }
 
 export async function warm(
-  { contestant: { dialect }, port, load }: Pair,
+  { contestant: { dialect, size: own }, port, load }: Pair,
   { work, size }: Pick<Job, 'work' | 'size'>,
   { warmMs }: Pick<Plan, 'warmMs'>,
 ) {
-  await load.ask('open', { work, port, dialect, size });
+  await load.ask('open', { work, port, dialect, size: own ?? size });
   await load.ask('run');
   await sleep(warmMs);
   await load.ask('pause');
@@ -102,15 +105,21 @@ async function undisturbed(pair: Pair, plan: Plan, measured: Measured): Promise<
 
 /** One window of a pair whose load is paused. */
 export async function measureWindow({ contestant, server, load }: Pair, windowMs: number): Promise<Window> {
+  const idleBefore = await load.ask<LoadSample>('sample');
   const sample = () => Promise.all([server.ask<Stats>('stats'), load.ask<LoadSample>('sample')]);
   await load.ask('run');
   await sleep(rampMs);
   const othersBefore = otherProgramsMs();
   const [serverBefore, before] = await sample();
-  await sleep(windowMs);
-  const [serverAfter, after] = await sample();
+  let [serverAfter, after] = [serverBefore, before];
+  // work that is done slowly comes in waves: a short window would see some or none
+  for (let i = 0; i < longest && (i === 0 || after.units - before.units < leastUnits); i++) {
+    await sleep(windowMs);
+    [serverAfter, after] = await sample();
+  }
   const othersAfter = otherProgramsMs();
   await load.ask('pause');
+  const idleAfter = await load.ask<LoadSample>('sample');
 
   const ms = after.atMs - before.atMs;
   const units = after.units - before.units;
@@ -124,7 +133,9 @@ export async function measureWindow({ contestant, server, load }: Pair, windowMs
     serverBusy: cpuUs / 1_000 / ms,
     loadBusy: (after.cpuUs - before.cpuUs) / 1_000 / ms,
     foreign: foreign / ms,
-    framesPerUnit: (after.framesSent + after.framesReceived - before.framesSent - before.framesReceived) / units,
+    framesPerUnit: (framesOf(idleAfter) - framesOf(idleBefore)) / (idleAfter.units - idleBefore.units),
     disturbed: foreign > ms * mayBeForeign + grainMs,
   };
 }
+
+const framesOf = ({ framesSent, framesReceived }: LoadSample) => framesSent + framesReceived;

@@ -33,4 +33,12 @@ export const workloads: readonly Workload[] = [
     target: 1.3,
   },
   { name: 'W5', what: 'one event to 1,000 watchers', unit: 'event at one watcher', work: 'watchers', size: 1_000, target: 1.6 },
+  {
+    name: 'W6',
+    what: 'resume of 1,000 sockets at once',
+    unit: 'socket breaks, one message is added, a new socket resumes and gets it',
+    work: 'resumes',
+    size: 1_000,
+    withoutSocketio: true,
+  },
 ];

@@ -5,12 +5,13 @@ import { type DialectName, dialects } from './dialect.ts';
 import { gatedSessions } from './gated-sessions.ts';
 import { messages } from './messages.ts';
 import { pings } from './pings.ts';
-import { shortSessions } from './short-sessions.ts';
+import { resumes } from './resumes.ts';
+import { shortSessions, shortSessionsBeside } from './short-sessions.ts';
 import { counts, openSockets, type RawSocket } from './socket.ts';
 import { watchers } from './watchers.ts';
 import { ask, type Load, type Work } from './work.ts';
 
-const works = { pings, shortSessions, gatedSessions, watchers, messages } satisfies Record<string, Work>;
+const works = { pings, shortSessions, shortSessionsBeside, gatedSessions, watchers, resumes, messages } satisfies Record<string, Work>;
 export type WorkName = keyof typeof works;
 
 export interface LoadSample {

@@ -1,6 +1,6 @@
 import { Loop } from './loop.ts';
-import { RawSocket } from './socket.ts';
-import { refused, type Work } from './work.ts';
+import { openSockets, RawSocket } from './socket.ts';
+import { ask, refused, type Work } from './work.ts';
 
 /** A socket is opened, a session asked for, its token comes, the socket is closed. */
 export const shortSessions: Work = async ({ port, dialect, size }) => {
@@ -23,4 +23,17 @@ export const shortSessions: Work = async ({ port, dialect, size }) => {
       }),
   );
   return loop;
+};
+
+const atOnce = 32;
+
+/** The same, beside as many sessions that stay. */
+export const shortSessionsBeside: Work = async (order) => {
+  const { port, dialect, size } = order;
+  const open = dialect.request({ type: 'NewSessionRequest', id: '1', user_identity: 'ada', required_services: [] });
+  for (const socket of await openSockets(size, port, dialect)) {
+    await ask(socket, open, 'NewSessionResponse');
+    socket.onText = () => {};
+  }
+  return shortSessions({ ...order, size: atOnce });
 };

@@ -87,6 +87,7 @@ const answers: Record<string, (peer: Peer, frame: Frame, reply: Reply) => void> 
       seq: session.seq,
       timings: { room_ms: 0, services_ms: 0, total_ms: 0 },
       replayed: false,
+      resume_window_s,
       resume_token: session.resume_token,
     });
     for (const part of session.parts) partChanged(part, 'Joining');
@@ -169,8 +170,7 @@ const answers: Record<string, (peer: Peer, frame: Frame, reply: Reply) => void> 
   WatchRequest(peer, { id, session_id }, reply) {
     const session = sessions.get(session_id);
     if (!session) return;
-    const { seq, room_name, user_identity } = session;
-    reply({ type: 'WatchResponse', id, session_id, seq, session: { session_id, status: 'Ready', seq, room_name, user_identity } });
+    reply({ type: 'WatchResponse', id, session_id, seq: session.seq, session: snapshotOf(session) });
     peer.watch(session_id);
   },
 
@@ -189,19 +189,11 @@ const answers: Record<string, (peer: Peer, frame: Frame, reply: Reply) => void> 
     if (!session?.log || session.resume_token !== resume_token) return;
     peer.session = session;
     session.owner = peer;
-    session.resume_token = randomUUID();
-    reply({
-      type: 'ResumeResponse',
-      id,
-      session_id,
-      recovered: true,
-      status: 'Ready',
-      seq: session.seq,
-      resume_token: session.resume_token,
-    });
+    const { seq } = session;
+    reply({ type: 'ResumeResponse', id, session_id, recovered: true, snapshot: snapshotOf(session), from_seq: last_seq + 1, to_seq: seq });
     // the events before the first of the log are in the answer that made the session
-    for (const event of session.log.slice(last_seq - session.seq)) peer.send(event);
-    peer.send({ type: 'ResumeComplete', session_id, seq: session.seq });
+    if (last_seq < seq) for (const event of session.log.slice(last_seq - seq)) peer.send(event);
+    peer.send({ type: 'ResumeComplete', session_id, seq });
   },
 };
 
@@ -226,6 +218,31 @@ function newSession(owner: Peer, user_identity: string, resumes: boolean): YardS
   sessions.set(session_id, session);
   return session;
 }
+
+const snapshotOf = ({ session_id, version, seq, user_identity, room_name, created_at, expires_at }: YardSession) => ({
+  session_id,
+  status: 'Ready',
+  version,
+  seq,
+  owner_id: user_identity,
+  user_identity,
+  room_name,
+  livekit_url: livekitUrl,
+  metadata: {},
+  context: {},
+  visibility: 'private',
+  messages: 0,
+  health: 'ok',
+  link: 'attached',
+  ready_services: [],
+  pending_services: [],
+  services: [],
+  participants: [],
+  created_at,
+  updated_at: created_at,
+  expires_at,
+  shares: {},
+});
 
 function newPart(session: YardSession, service_id: string): Part {
   const part = { assignment_id: randomUUID(), service_id, session, service: services.get(service_id) };

@@ -1,0 +1,63 @@
+import { setTimeout as sleep } from 'node:timers/promises';
+import { gateway, startPair, stopPair } from './contestants.ts';
+import { count, type Section, table } from './report.ts';
+import type { Stats } from './servers/stats.ts';
+import { mean } from './statistics.ts';
+
+const everyMs = 30_000;
+const request = { type: 'NewSessionRequest', id: '1', user_identity: 'ada', required_services: [] };
+
+interface Look {
+  minute: number;
+  bytes: number;
+  rss: number;
+  sockets: number;
+  sessions: number;
+  cpuUs: number;
+}
+
+/** So many sockets with sessions that say nothing more: what the gateway holds, and whether it grows. */
+export async function soakSection(minutes: number, sockets: number): Promise<Section> {
+  const pair = await startPair(gateway);
+  const { server, load, port } = pair;
+  const { dialect } = gateway;
+  try {
+    await load.ask('connect', { port, dialect, count: sockets });
+    await load.ask('hold', { dialect, request, answer: 'NewSessionResponse' }, 600_000);
+    const began = Date.now();
+    const looks: Look[] = [];
+    for (let i = 0; i * everyMs <= minutes * 60_000; i++) {
+      await sleep(began + i * everyMs - Date.now());
+      const { heap, external, rss, cpuUs } = await server.ask<Stats>('memory');
+      const holds = await server.ask<{ sockets: number; live_sessions: number }>('holds');
+      const minute = (Date.now() - began) / 60_000;
+      looks.push({ minute, bytes: heap + external, rss, cpuUs, sockets: holds.sockets, sessions: holds.live_sessions });
+      console.log(`${minute.toFixed(1)} min: ${megabytes(heap + external)} MB, RSS ${megabytes(rss)} MB, ${holds.live_sessions} sessions`);
+    }
+    const rows = looks.map((look) => [
+      look.minute.toFixed(1),
+      megabytes(look.bytes),
+      megabytes(look.rss),
+      count(look.sockets),
+      count(look.sessions),
+      (look.cpuUs / 1e6).toFixed(1),
+    ]);
+    const notes = [
+      `Heap and buffers grow by ${count(slope(looks.map(({ minute, bytes }) => [minute, bytes])) / 1_000)} kB a minute,`,
+      `RSS by ${count(slope(looks.map(({ minute, rss }) => [minute, rss])) / 1_000)} kB a minute.`,
+    ];
+    const text = `${table(['minute', 'heap and buffers, MB', 'RSS, MB', 'sockets', 'sessions', 'CPU so far, s'], rows)}\n\n${notes.join('\n')}`;
+    return { title: `${count(sockets)} sockets with sessions for ${minutes} minutes`, text, data: looks };
+  } finally {
+    await stopPair(pair);
+  }
+}
+
+const megabytes = (bytes: number) => (bytes / 1e6).toFixed(1);
+
+/** Of the straight line nearest to the points. */
+export function slope(points: readonly (readonly [x: number, y: number])[]): number {
+  const [x0, y0] = [mean(points.map(([x]) => x)), mean(points.map(([, y]) => y))];
+  const spread = points.reduce((total, [x]) => total + (x - x0) ** 2, 0);
+  return spread === 0 ? 0 : points.reduce((total, [x, y]) => total + (x - x0) * (y - y0), 0) / spread;
+}
