@@ -2,7 +2,7 @@ import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { gateway, startPair, stopPair } from './contestants.ts';
 import { type Section, table } from './report.ts';
-import type { SelfTimes } from './servers/profile.ts';
+import type { Times } from './servers/profile.ts';
 import { warm } from './windows.ts';
 import type { Workload } from './workloads.ts';
 
@@ -19,12 +19,12 @@ export async function profileSection({ name, what, work, size }: Workload, folde
     await server.ask('profile');
     await sleep(profiledMs);
     const file = `${name}-${size}.cpuprofile`;
-    const times = await server.ask<SelfTimes>('profiled', join(folder, file));
+    const profiled = await server.ask<Times>('profiled', join(folder, file));
     await load.ask('pause');
-    const [functions, parts] = [times.functions, times.parts].map((some) =>
+    const [functions, parts] = [profiled.functions, profiled.parts].map((some) =>
       some.slice(0, most).map((time) => [time.name, `${(time.share * 100).toFixed(1)} %`]),
     ) as [string[][], string[][]];
-    const text = `${table(['function', 'self'], functions)}\n\n${table(['part', 'self'], parts)}`;
+    const text = `${table(['function', 'self'], functions)}\n\n${table(['part, with what it has others do', 'time'], parts)}`;
     return { title: `${name}: ${what}: where the gateway's time goes`, text, data: file };
   } finally {
     await stopPair(pair);

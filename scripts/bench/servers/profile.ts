@@ -3,17 +3,22 @@ interface Frame {
   url: string;
   lineNumber: number;
 }
+interface Node {
+  id: number;
+  callFrame: Frame;
+  children?: number[];
+}
 
 /** The part of a .cpuprofile that matters here. */
 export interface Profile {
-  nodes: { id: number; callFrame: Frame }[];
+  nodes: Node[];
   samples: number[];
 }
 
 /** Where the time went that was not idle: shares from 0 to 1, the largest first. */
-export interface SelfTimes {
+export interface Times {
   functions: Share[];
-  /** Packages, parts of Node, and folders of the gateway. */
+  /** Folders of the gateway and packages, each with what it has Node and the system do for it. */
   parts: Share[];
 }
 export interface Share {
@@ -21,28 +26,39 @@ export interface Share {
   share: number;
 }
 
-const idle = '(idle)';
+export function times({ nodes, samples }: Profile): Times {
+  const byId = new Map(nodes.map((node) => [node.id, node]));
+  const parents = new Map(nodes.flatMap((node) => (node.children ?? []).map((child) => [child, node])));
+  const busy = samples.flatMap((id) => byId.get(id) ?? []).filter(({ callFrame }) => callFrame.functionName !== '(idle)');
 
-export function selfTimes({ nodes, samples }: Profile): SelfTimes {
-  const frames = new Map(nodes.map(({ id, callFrame }) => [id, callFrame]));
-  const busy = samples.flatMap((id) => frames.get(id) ?? []).filter(({ functionName }) => functionName !== idle);
-  const shares = (nameOf: (frame: Frame) => string): Share[] => {
+  const shares = (nameOf: (node: Node) => string): Share[] => {
+    const names = new Map(nodes.map((node) => [node, nameOf(node)]));
     const counts = new Map<string, number>();
-    for (const frame of busy) counts.set(nameOf(frame), (counts.get(nameOf(frame)) ?? 0) + 1);
+    for (const node of busy) {
+      const name = names.get(node) ?? '';
+      counts.set(name, (counts.get(name) ?? 0) + 1);
+    }
     return [...counts].sort(([, a], [, b]) => b - a).map(([name, count]) => ({ name, share: count / busy.length }));
   };
-  return { functions: shares(functionOf), parts: shares(partOf) };
+  /** Of the nearest caller that is somebody's. */
+  const causeOf = (node: Node): string => {
+    for (let at: Node | undefined = node; at; at = parents.get(at.id)) {
+      const part = partOf(at.callFrame);
+      if (part !== undefined) return part;
+    }
+    return 'Node';
+  };
+  return { functions: shares(({ callFrame }) => functionOf(callFrame)), parts: shares(causeOf) };
 }
-
-const shortUrl = (url: string) => url.replace(/^.*\/(?=node_modules\/|dist\/)/, '');
 
 const functionOf = ({ functionName, url, lineNumber }: Frame) =>
   `${functionName || '(anonymous)'}${url && ` ${shortUrl(url)}:${lineNumber + 1}`}`;
 
-function partOf({ functionName, url }: Frame): string {
-  // the collector and the engine speak for themselves; the rest without a file is C++, most of it writes to sockets
-  if (!url) return functionName.startsWith('(') ? functionName : 'native';
-  const path = shortUrl(url);
-  const part = /^node_modules\/(?:@[^/]+\/)?[^/]+|^dist\/(?:src\/[\w-]+|\w+)|^node:[\w]+(?:\/[\w]+)?/.exec(path);
-  return part?.[0].replace(/^dist\//, '') ?? path;
+const shortUrl = (url: string) => (/.*\/(node_modules\/.*)/.exec(url) ?? /.*\/(dist\/.*)/.exec(url))?.[1] ?? url;
+
+function partOf({ functionName, url }: Frame): string | undefined {
+  // the garbage collector, and what the profiler cannot name
+  if (/^\((?!root|anonymous)/.test(functionName)) return functionName;
+  if (url.includes('/deps/undici/')) return 'undici';
+  return /^(?:node_modules\/(?:@[^/]+\/)?[^/]+|dist\/(?:src\/)?[\w-]+)/.exec(shortUrl(url))?.[0].replace('dist/', '');
 }

@@ -2,7 +2,7 @@ import { writeFileSync } from 'node:fs';
 import { Session } from 'node:inspector';
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { Answers } from '../rpc.ts';
-import { type Profile, selfTimes } from './profile.ts';
+import { type Profile, times } from './profile.ts';
 
 /** What a server's process has used so far, and holds now. */
 export interface Stats {
@@ -46,6 +46,6 @@ export const serverAnswers: Answers = {
     const { profile } = await post<{ profile: Profile }>('Profiler.stop');
     inspector.disconnect();
     writeFileSync(file, JSON.stringify(profile));
-    return selfTimes(profile);
+    return times(profile);
   },
 };
