@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import { parseArgs } from 'node:util';
 import { build } from './bench/build.ts';
 import { chart, type Theme } from './bench/chart.ts';
-import { root } from './bench/children.ts';
+import { leaveServerAlone, root } from './bench/children.ts';
 import { type Comparison, compare, comparisonSection, fallsShort, ratioOf } from './bench/compare.ts';
 import { bare, gateway, socketio } from './bench/contestants.ts';
 import { stopAll } from './bench/ending.ts';
@@ -42,7 +42,7 @@ const mostMs = (values.soak ? soakMinutes + 10 : 20) * minute;
 const patientUntil = Date.now() + (values.quick ? 1 : 8) * minute;
 const plan: Plan = values.quick
   ? { rounds: 1, walks: 3, warmMs: 1_000, windowMs: 250, patientUntil }
-  : { rounds: 3, walks: 4, warmMs: 1_500, windowMs: 400, patientUntil };
+  : { rounds: 3, walks: 3, warmMs: 1_500, windowMs: 400, patientUntil };
 /** Where the numbers stand beside each other, and not against a target. */
 const shortPlan: Plan = { ...plan, rounds: 1, walks: 3 };
 const [few, many] = [15, 25];
@@ -102,6 +102,7 @@ function writeCharts(): void {
 async function bench(): Promise<void> {
   mkdirSync(folder, { recursive: true });
   build();
+  leaveServerAlone();
   const done: Section[] = [conditions()];
   const say = (section: Section) => console.log(`\n${asMarkdown([section])}`);
   say(done[0] as Section);

@@ -14,8 +14,10 @@ export const coreCount = availableParallelism();
 export const isPinned = hasTaskset && coreCount >= 2;
 const cores = { server: '0', load: '1' } as const;
 
-// what else is started, as a storage, shares the load's core: the server has its own to itself
-if (isPinned) spawnSync('taskset', ['-apc', cores.load, `${process.pid}`], { stdio: 'ignore' });
+/** Leaves the server's core to the server: this process, and what it starts besides, as a storage, share the load's. */
+export function leaveServerAlone(): void {
+  if (isPinned) spawnSync('taskset', ['-apc', cores.load, `${process.pid}`], { stdio: 'ignore' });
+}
 
 /** A server or a load: a built script in a process of its own that answers questions. */
 export class Child {

@@ -15,13 +15,14 @@ export function serve(answers: Answers): void {
   process.on('uncaughtException', (error) => {
     process.send?.({ failed: error.stack ?? error.message } satisfies Said, () => process.exit(1));
   });
-  process.on('message', async ({ id, ask, given }: Question) => {
-    try {
-      const answer = answers[ask] as ((given: unknown) => unknown) | undefined;
-      if (!answer) throw new Error(`nobody here answers ${ask}`);
-      process.send?.({ id, answer: await answer(given) } satisfies Said);
-    } catch (error) {
-      process.send?.({ id, error: error instanceof Error ? (error.stack ?? error.message) : String(error) } satisfies Said);
-    }
+  const say = (said: Said) => void process.send?.(said);
+  process.on('message', ({ id, ask, given }: Question) => {
+    const answer = answers[ask] as ((given: unknown) => unknown) | undefined;
+    Promise.resolve(given)
+      .then(answer ?? (() => Promise.reject(new Error(`nobody here answers ${ask}`))))
+      .then(
+        (answer) => say({ id, answer }),
+        (error: Error) => say({ id, error: error.stack ?? error.message }),
+      );
   });
 }

@@ -2,7 +2,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { gateway, startPair, stopPair } from './contestants.ts';
 import { count, type Section, table } from './report.ts';
 import type { Stats } from './servers/stats.ts';
-import { mean } from './statistics.ts';
+import { slope } from './statistics.ts';
 
 const everyMs = 30_000;
 const request = { type: 'NewSessionRequest', id: '1', user_identity: 'ada', required_services: [] };
@@ -54,10 +54,3 @@ export async function soakSection(minutes: number, sockets: number): Promise<Sec
 }
 
 const megabytes = (bytes: number) => (bytes / 1e6).toFixed(1);
-
-/** Of the straight line nearest to the points. */
-export function slope(points: readonly (readonly [x: number, y: number])[]): number {
-  const [x0, y0] = [mean(points.map(([x]) => x)), mean(points.map(([, y]) => y))];
-  const spread = points.reduce((total, [x]) => total + (x - x0) ** 2, 0);
-  return spread === 0 ? 0 : points.reduce((total, [x, y]) => total + (x - x0) * (y - y0), 0) / spread;
-}

@@ -16,3 +16,10 @@ export function spread(numbers: readonly number[]): Spread {
 }
 
 export const mean = (numbers: readonly number[]) => numbers.reduce((a, b) => a + b, 0) / numbers.length;
+
+/** Of the straight line nearest to the points. */
+export function slope(points: readonly (readonly [x: number, y: number])[]): number {
+  const [x0, y0] = [mean(points.map(([x]) => x)), mean(points.map(([, y]) => y))];
+  const spread = points.reduce((total, [x]) => total + (x - x0) ** 2, 0);
+  return spread === 0 ? 0 : points.reduce((total, [x, y]) => total + (x - x0) * (y - y0), 0) / spread;
+}

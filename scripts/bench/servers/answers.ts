@@ -1,49 +1,11 @@
 // What the yardsticks do: the gateway's frames with the gateway's fields, from plain Maps, without one check.
 import { randomUUID } from 'node:crypto';
 import { key, livekitUrl, secret } from './key.ts';
+import { newPart, newSession, type Peer, partChanged, parts, services, sessionChanged, sessions, snapshotOf, tell } from './records.ts';
 import { joinToken } from './token.ts';
 
 // biome-ignore lint/suspicious/noExplicitAny: nothing is checked, that is the point
 export type Frame = any;
-
-/** A connected socket, of whatever library. */
-export interface Peer {
-  session: YardSession | undefined;
-  send(frame: object): void;
-  /** From now on it gets what is published of this session. */
-  watch(sessionId: string): void;
-  /** One frame to everybody who watches. */
-  publish(sessionId: string, frame: object): void;
-}
-
-interface YardSession {
-  session_id: string;
-  room_name: string;
-  user_identity: string;
-  owner: Peer | undefined;
-  startedAt: number;
-  expires_at: string;
-  created_at: string;
-  seq: number;
-  version: number;
-  waiting: number;
-  parts: Part[];
-  /** Of a session that outlives its socket: every event, and what its user comes back with. */
-  log: object[] | undefined;
-  resume_token: string | undefined;
-}
-
-interface Part {
-  assignment_id: string;
-  service_id: string;
-  session: YardSession;
-  service: Peer | undefined;
-}
-
-const sessions = new Map<string, YardSession>();
-const services = new Map<string, Peer>();
-const parts = new Map<string, Part>();
-const dayMs = 86_400_000;
 
 type Reply = (frame: object) => void;
 
@@ -65,7 +27,7 @@ const answers: Record<string, (peer: Peer, frame: Frame, reply: Reply) => void> 
     reply({ type: 'Pong', id, t, server_time: new Date().toISOString() });
   },
 
-  NewSessionRequest(peer, { id, user_identity, required_services = [], resume_window_s }, reply) {
+  NewSessionRequest(peer, { id, user_identity, required_services = [], resume_window_s = 0 }, reply) {
     const session = newSession(peer, user_identity, resume_window_s > 0);
     peer.session = session;
     session.parts = required_services.map((service_id: string) => newPart(session, service_id));
@@ -196,70 +158,3 @@ const answers: Record<string, (peer: Peer, frame: Frame, reply: Reply) => void> 
     peer.send({ type: 'ResumeComplete', session_id, seq });
   },
 };
-
-function newSession(owner: Peer, user_identity: string, resumes: boolean): YardSession {
-  const session_id = randomUUID();
-  const startedAt = Date.now();
-  const session: YardSession = {
-    session_id,
-    room_name: `room-${session_id}`,
-    user_identity,
-    owner,
-    startedAt,
-    created_at: new Date(startedAt).toISOString(),
-    expires_at: new Date(startedAt + dayMs).toISOString(),
-    seq: 0,
-    version: 2,
-    waiting: 0,
-    parts: [],
-    log: resumes ? [] : undefined,
-    resume_token: resumes ? randomUUID() : undefined,
-  };
-  sessions.set(session_id, session);
-  return session;
-}
-
-const snapshotOf = ({ session_id, version, seq, user_identity, room_name, created_at, expires_at }: YardSession) => ({
-  session_id,
-  status: 'Ready',
-  version,
-  seq,
-  owner_id: user_identity,
-  user_identity,
-  room_name,
-  livekit_url: livekitUrl,
-  metadata: {},
-  context: {},
-  visibility: 'private',
-  messages: 0,
-  health: 'ok',
-  link: 'attached',
-  ready_services: [],
-  pending_services: [],
-  services: [],
-  participants: [],
-  created_at,
-  updated_at: created_at,
-  expires_at,
-  shares: {},
-});
-
-function newPart(session: YardSession, service_id: string): Part {
-  const part = { assignment_id: randomUUID(), service_id, session, service: services.get(service_id) };
-  parts.set(part.assignment_id, part);
-  return part;
-}
-
-/** Tells the session's own socket an event. */
-function tell<T extends object>(session: YardSession, type: string, fields: T) {
-  const event = { type, seq: ++session.seq, ts: new Date().toISOString(), session_id: session.session_id, ...fields };
-  session.log?.push(event);
-  session.owner?.send(event);
-  return event;
-}
-
-const partChanged = ({ session, service_id, assignment_id }: Part, status: string) =>
-  tell(session, 'ServiceStatusChanged', { service_id, assignment_id, status, attempt: 1, elapsed_ms: Date.now() - session.startedAt });
-
-const sessionChanged = (session: YardSession, from: string, to: string, reason?: string) =>
-  tell(session, 'SessionStatusChanged', { from, to, version: ++session.version, reason });

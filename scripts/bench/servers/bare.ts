@@ -3,7 +3,8 @@ import { once } from 'node:events';
 import type { AddressInfo } from 'node:net';
 import { type RawData, type WebSocket, WebSocketServer } from 'ws';
 import { serve } from '../rpc.ts';
-import { closed, handle, type Peer } from './answers.ts';
+import { closed, handle } from './answers.ts';
+import type { Peer } from './records.ts';
 import { serverAnswers } from './stats.ts';
 
 const watchers = new Map<string, BarePeer[]>();

@@ -4,7 +4,8 @@ import { createServer } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { Server } from 'socket.io';
 import { serve } from '../rpc.ts';
-import { closed, type Frame, handle, type Peer } from './answers.ts';
+import { closed, type Frame, handle } from './answers.ts';
+import type { Peer } from './records.ts';
 import { serverAnswers } from './stats.ts';
 
 serve({
