@@ -6,10 +6,10 @@ import type { Stats } from './servers/stats.ts';
 
 /** Bytes each, after garbage collection. */
 interface Bytes {
-  /** Heap and buffers. */
-  held: number;
-  /** As the system sees it. */
-  rss: number;
+  /** Everything: objects, and what the system gave beyond the engine's heap, for buffers and handles. */
+  all: number;
+  /** Objects alone. */
+  heap: number;
 }
 
 interface Held {
@@ -41,18 +41,21 @@ async function hold(contestant: Contestant, sockets: number, session?: keyof typ
     const { cpuUs } = await server.ask<Stats>('stats');
     const idle = await server.ask<Stats>('memory');
     const what = `${contestant.name}${session ? `, session with a ${session}` : ''}`;
-    const held: Held = { what, idle: each(before, idle, sockets), acceptUs: (cpuUs - before.cpuUs) / sockets };
-    if (!session) return held;
+    const row: Held = { what, idle: each(before, idle, sockets), acceptUs: (cpuUs - before.cpuUs) / sockets };
+    if (!session) return row;
     await load.ask('hold', { dialect, request: requests[session], answer: 'NewSessionResponse' });
-    return { ...held, session: each(idle, await server.ask<Stats>('memory'), sockets) };
+    return { ...row, session: each(idle, await server.ask<Stats>('memory'), sockets) };
   } finally {
     await stopPair(pair);
   }
 }
 
+/** What the engine has in reserve differs by chance. */
+export const held = ({ rss, heap, heapTotal }: Stats) => rss - heapTotal + heap;
+
 const each = (from: Stats, to: Stats, sockets: number): Bytes => ({
-  held: (to.heap + to.external - from.heap - from.external) / sockets,
-  rss: (to.rss - from.rss) / sockets,
+  all: (held(to) - held(from)) / sockets,
+  heap: (to.heap - from.heap) / sockets,
 });
 
 const mayBe = { idle: 1.15, session: 2_500 };
@@ -71,21 +74,21 @@ export async function memorySection(sockets: number): Promise<Section> {
   const kilobytes = (bytes: number | undefined) => (bytes === undefined ? '' : (bytes / 1_000).toFixed(2));
   const rows = helds.map(({ what, idle, acceptUs, session }) => [
     what,
-    kilobytes(idle.held),
-    (idle.held / plain.idle.held).toFixed(2),
-    kilobytes(idle.rss),
+    kilobytes(idle.all),
+    (idle.all / plain.idle.all).toFixed(2),
+    kilobytes(idle.heap),
     count(acceptUs),
-    kilobytes(session?.held),
-    kilobytes(session?.rss),
+    kilobytes(session?.all),
+    kilobytes(session?.heap),
   ]);
-  const head = ['', 'idle socket, kB', 'of bare ws', 'RSS, kB', 'CPU to accept, µs', 'session more, kB', 'RSS more, kB'];
+  const head = ['', 'idle socket, kB', 'of bare ws', 'objects, kB', 'CPU to accept, µs', 'session more, kB', 'objects, kB'];
   const [, , idle, withFolder, withRoom] = helds;
   const reached = (what: string, is: number, limit: number) => `${what}: ${is <= limit ? 'reached' : 'it falls short'}.`;
   const notes = [
-    `Heap and buffers after garbage collection, ${count(sockets)} sockets, each in a fresh process.`,
-    reached(`An idle socket is to hold at most ${mayBe.idle} of bare ws`, (idle?.idle.held ?? 0) / plain.idle.held, mayBe.idle),
-    reached('A session without a room is to hold at most 2.5 kB more', withFolder?.session?.held ?? 0, mayBe.session),
-    reached('A session with a room is to hold at most 2.5 kB more', withRoom?.session?.held ?? 0, mayBe.session),
+    `After garbage collection, ${count(sockets)} sockets, each row in a fresh process; what the engine holds in reserve does not count.`,
+    reached(`An idle socket is to hold at most ${mayBe.idle} of bare ws`, (idle?.idle.all ?? 0) / plain.idle.all, mayBe.idle),
+    reached('A session without a room is to hold at most 2.5 kB more', withFolder?.session?.all ?? 0, mayBe.session),
+    reached('A session with a room is to hold at most 2.5 kB more', withRoom?.session?.all ?? 0, mayBe.session),
   ];
   return { title: 'W2: idle sockets', text: `${table(head, rows)}\n\n${notes.join('\n')}`, data: helds };
 }

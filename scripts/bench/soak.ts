@@ -1,5 +1,6 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { gateway, startPair, stopPair } from './contestants.ts';
+import { held } from './memory.ts';
 import { count, type Section, table } from './report.ts';
 import type { Stats } from './servers/stats.ts';
 import { slope } from './statistics.ts';
@@ -10,7 +11,7 @@ const request = { type: 'NewSessionRequest', id: '1', user_identity: 'ada', requ
 interface Look {
   minute: number;
   bytes: number;
-  rss: number;
+  heap: number;
   sockets: number;
   sessions: number;
   cpuUs: number;
@@ -28,25 +29,26 @@ export async function soakSection(minutes: number, sockets: number): Promise<Sec
     const looks: Look[] = [];
     for (let i = 0; i * everyMs <= minutes * 60_000; i++) {
       await sleep(began + i * everyMs - Date.now());
-      const { heap, external, rss, cpuUs } = await server.ask<Stats>('memory');
+      const stats = await server.ask<Stats>('memory');
       const holds = await server.ask<{ sockets: number; live_sessions: number }>('holds');
       const minute = (Date.now() - began) / 60_000;
-      looks.push({ minute, bytes: heap + external, rss, cpuUs, sockets: holds.sockets, sessions: holds.live_sessions });
-      console.log(`${minute.toFixed(1)} min: ${megabytes(heap + external)} MB, RSS ${megabytes(rss)} MB, ${holds.live_sessions} sessions`);
+      const { heap, cpuUs } = stats;
+      looks.push({ minute, bytes: held(stats), heap, cpuUs, sockets: holds.sockets, sessions: holds.live_sessions });
+      console.log(`${minute.toFixed(1)} min: ${megabytes(held(stats))} MB, objects ${megabytes(heap)} MB, ${holds.live_sessions} sessions`);
     }
     const rows = looks.map((look) => [
       look.minute.toFixed(1),
       megabytes(look.bytes),
-      megabytes(look.rss),
+      megabytes(look.heap),
       count(look.sockets),
       count(look.sessions),
       (look.cpuUs / 1e6).toFixed(1),
     ]);
     const notes = [
-      `Heap and buffers grow by ${count(slope(looks.map(({ minute, bytes }) => [minute, bytes])) / 1_000)} kB a minute,`,
-      `RSS by ${count(slope(looks.map(({ minute, rss }) => [minute, rss])) / 1_000)} kB a minute.`,
+      `All grows by ${count(slope(looks.map(({ minute, bytes }) => [minute, bytes])) / 1_000)} kB a minute,`,
+      `objects by ${count(slope(looks.map(({ minute, heap }) => [minute, heap])) / 1_000)} kB a minute.`,
     ];
-    const text = `${table(['minute', 'heap and buffers, MB', 'RSS, MB', 'sockets', 'sessions', 'CPU so far, s'], rows)}\n\n${notes.join('\n')}`;
+    const text = `${table(['minute', 'all, MB', 'objects, MB', 'sockets', 'sessions', 'CPU so far, s'], rows)}\n\n${notes.join('\n')}`;
     return { title: `${count(sockets)} sockets with sessions for ${minutes} minutes`, text, data: looks };
   } finally {
     await stopPair(pair);

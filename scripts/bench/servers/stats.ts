@@ -7,16 +7,18 @@ import { type Profile, times } from './profile.ts';
 /** What a server's process has used so far, and holds now. */
 export interface Stats {
   cpuUs: number;
+  /** As the system sees it. */
   rss: number;
+  /** JavaScript objects. */
   heap: number;
-  /** Buffers and what else lies outside of the heap. */
-  external: number;
+  /** What the engine has taken from the system for them, used or not. */
+  heapTotal: number;
 }
 
 function stats(): Stats {
   const { user, system } = process.cpuUsage();
-  const { rss, heapUsed, external } = process.memoryUsage();
-  return { cpuUs: user + system, rss, heap: heapUsed, external };
+  const { rss, heapUsed, heapTotal } = process.memoryUsage();
+  return { cpuUs: user + system, rss, heap: heapUsed, heapTotal };
 }
 
 const inspector = new Session();
