@@ -11,8 +11,8 @@ const themes = {
 } as const;
 export type Theme = keyof typeof themes;
 
-const width = 760;
-const labels = 250;
+const width = 780;
+const labels = 275;
 const right = 60;
 const top = 44;
 const bar = 15;
