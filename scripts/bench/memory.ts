@@ -1,0 +1,94 @@
+import { setTimeout as sleep } from 'node:timers/promises';
+import { root } from './children.ts';
+import { bare, type Contestant, gateway, socketio, startPair, stopPair } from './contestants.ts';
+import { count, type Section, table } from './report.ts';
+import type { Stats } from './servers/stats.ts';
+
+/** Bytes each, after garbage collection. */
+interface Bytes {
+  /** Everything: objects, and what the system gave beyond the engine's heap, for buffers and handles. */
+  all: number;
+  /** Objects alone. */
+  heap: number;
+}
+
+interface Held {
+  what: string;
+  idle: Bytes;
+  acceptUs: number;
+  /** What a session adds to its socket. */
+  session?: Bytes;
+}
+
+const requests = {
+  folder: { type: 'NewSessionRequest', id: '1', workspace_dir: root },
+  room: { type: 'NewSessionRequest', id: '1', user_identity: 'ada', required_services: [] },
+};
+/** What is opened and closed before, so that code is compiled and pools have their size. */
+const warmSockets = 1_000;
+
+async function hold(contestant: Contestant, sockets: number, session?: keyof typeof requests): Promise<Held> {
+  const pair = await startPair(contestant);
+  const { server, load, port } = pair;
+  const { dialect } = contestant;
+  try {
+    await load.ask('connect', { port, dialect, count: warmSockets });
+    if (session) await load.ask('hold', { dialect, request: requests[session], answer: 'NewSessionResponse' });
+    await load.ask('disconnect');
+    await sleep(500);
+    const before = await server.ask<Stats>('memory');
+    await load.ask('connect', { port, dialect, count: sockets });
+    const { cpuUs } = await server.ask<Stats>('stats');
+    const idle = await server.ask<Stats>('memory');
+    const what = `${contestant.name}${session ? `, session with a ${session}` : ''}`;
+    const row: Held = { what, idle: each(before, idle, sockets), acceptUs: (cpuUs - before.cpuUs) / sockets };
+    if (!session) return row;
+    await load.ask('hold', { dialect, request: requests[session], answer: 'NewSessionResponse' });
+    return { ...row, session: each(idle, await server.ask<Stats>('memory'), sockets) };
+  } finally {
+    await stopPair(pair);
+  }
+}
+
+/** What the engine has in reserve differs by chance. */
+export const held = ({ rss, heap, heapTotal }: Stats) => rss - heapTotal + heap;
+
+const each = (from: Stats, to: Stats, sockets: number): Bytes => ({
+  all: (held(to) - held(from)) / sockets,
+  heap: (to.heap - from.heap) / sockets,
+});
+
+const mayBe = { idle: 1.15, session: 2_500 };
+
+/** What sockets cost that say nothing. */
+export async function memorySection(sockets: number): Promise<Section> {
+  const plain = await hold(bare, sockets);
+  const helds = [
+    plain,
+    await hold(socketio, sockets),
+    await hold(gateway, sockets),
+    await hold(gateway, sockets, 'folder'),
+    await hold(gateway, sockets, 'room'),
+    await hold(bare, sockets, 'room'),
+  ];
+  const kilobytes = (bytes: number | undefined) => (bytes === undefined ? '' : (bytes / 1_000).toFixed(2));
+  const rows = helds.map(({ what, idle, acceptUs, session }) => [
+    what,
+    kilobytes(idle.all),
+    (idle.all / plain.idle.all).toFixed(2),
+    kilobytes(idle.heap),
+    count(acceptUs),
+    kilobytes(session?.all),
+    kilobytes(session?.heap),
+  ]);
+  const head = ['', 'idle socket, kB', 'of bare ws', 'objects, kB', 'CPU to accept, µs', 'session more, kB', 'objects, kB'];
+  const [, , idle, withFolder, withRoom] = helds;
+  const reached = (what: string, is: number, limit: number) => `${what}: ${is <= limit ? 'reached' : 'it falls short'}.`;
+  const notes = [
+    `After garbage collection, ${count(sockets)} sockets, each row in a fresh process; what the engine holds in reserve does not count.`,
+    reached(`An idle socket is to hold at most ${mayBe.idle} of bare ws`, (idle?.idle.all ?? 0) / plain.idle.all, mayBe.idle),
+    reached('A session without a room is to hold at most 2.5 kB more', withFolder?.session?.all ?? 0, mayBe.session),
+    reached('A session with a room is to hold at most 2.5 kB more', withRoom?.session?.all ?? 0, mayBe.session),
+  ];
+  return { title: 'W2: idle sockets', text: `${table(head, rows)}\n\n${notes.join('\n')}`, data: helds };
+}
