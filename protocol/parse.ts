@@ -49,21 +49,22 @@ export function parse(frame: string): Parsed {
   }
   if (typeof value !== 'object' || value === null || Array.isArray(value))
     return refuse('INVALID_REQUEST', 'the frame is not a JSON object');
-  const { type, id: given, ...fields } = value as Record<string, unknown>;
+  const { type, id: given } = value as Record<string, unknown>;
   const checkedId = given === undefined ? undefined : requestId.safeParse(given);
   const id = checkedId?.data;
   if (typeof type !== 'string') return refuse('INVALID_REQUEST', 'the frame has no string `type`', id);
   // hasOwn, not `in`: a peer may send type "constructor"
   if (!Object.hasOwn(requests, type)) return refuse('UNKNOWN_TYPE', `no message has the type ${JSON.stringify(clip(type, 64))}`, id);
   const row: RequestRow = requests[type as RequestType];
-  const body = row.body.safeParse(fields);
-  const issues = [
-    ...(checkedId?.error ? [{ path: 'id', message: 'must be a string of 1 to 64 characters' }] : []),
-    ...(body.error ? issuesOf(body.error) : []),
-  ];
-  if (!body.success || issues.length > 0) {
+  // drops what the row does not name, `type` and `id` among it
+  const body = row.body.safeParse(value);
+  if (!body.success || checkedId?.success === false) {
+    const issues = [
+      ...(checkedId?.error ? [{ path: 'id', message: 'must be a string of 1 to 64 characters' }] : []),
+      ...(body.error ? issuesOf(body.error) : []),
+    ];
     const first = issues[0];
     return { ...refuse('VALIDATION_FAILED', `${type}: ${first?.path ? `${first.path}: ` : ''}${first?.message}`, id), details: { issues } };
   }
-  return { ok: true, request: { type, id, ...body.data } as Request };
+  return { ok: true, request: Object.assign(body.data, { type, id }) as Request };
 }

@@ -27,6 +27,7 @@ import { Foreign, Nodes } from './sessions/nodes.ts';
 import { Operations } from './sessions/operations.ts';
 import { type Clock, type Rooms, type SessionStore, StorageError } from './sessions/ports.ts';
 import type { Session } from './sessions/record.ts';
+import { Feeds } from './socket/feed.ts';
 import { handlers } from './socket/handlers.ts';
 import { LiveSessions } from './socket/live.ts';
 import { SocketServer } from './socket/server.ts';
@@ -157,6 +158,7 @@ export async function startGateway({ config, livekit, log, clock = systemClock, 
       sessions,
       dispatcher,
       store,
+      feeds: new Feeds(store),
       rooms,
       clock,
       live,

@@ -2,7 +2,7 @@ import { type ParticipantInfo, ParticipantInfo_State, RoomServiceClient, ServerE
 import { clip } from '../../protocol/fields.ts';
 import { type Clock, type Reach, RoomNameTaken, type Rooms, RoomsError } from '../sessions/ports.ts';
 import type { Participant, Room, Session } from '../sessions/record.ts';
-import { joinToken, type Key, managerToken } from './tokens.ts';
+import { joinToken, type Key, managerToken, type Sign, signer } from './tokens.ts';
 
 /** Shorter than the 10 s a session has for its room, so that a call that hangs still says so in time. */
 const requestTimeoutS = 8;
@@ -42,10 +42,12 @@ export class LiveKitRooms implements Rooms {
   readonly reach: Reach = { ever: false, downSince: undefined };
   readonly #config: LiveKitConfig;
   readonly #client: RoomServiceClient;
+  readonly #sign: Sign;
   readonly #clock: Clock;
 
   constructor(config: LiveKitConfig, clock: Clock) {
     this.#config = config;
+    this.#sign = signer(config);
     this.#clock = clock;
     this.mode = config.mode;
     this.url = socketUrl(config.publicUrl ?? config.serverUrl);
@@ -109,17 +111,17 @@ export class LiveKitRooms implements Rooms {
     );
   }
 
-  clientToken(session: Session): Promise<string> {
+  clientToken(session: Session): string {
     const { user_identity, session_id, user_name: name, user_metadata: metadata, user_attributes: attributes } = session;
-    return joinToken(this.#config, session, { identity: user_identity ?? session_id, name, metadata, attributes }, this.#clock.now());
+    return joinToken(this.#sign, session, { identity: user_identity ?? session_id, name, metadata, attributes }, this.#clock.now());
   }
 
-  serviceToken(session: Session, serviceId: string): Promise<string> {
-    return joinToken(this.#config, session, { identity: serviceId, kind: 'agent' }, this.#clock.now());
+  serviceToken(session: Session, serviceId: string): string {
+    return joinToken(this.#sign, session, { identity: serviceId, kind: 'agent' }, this.#clock.now());
   }
 
-  managerToken(session: Session): Promise<string> {
-    return managerToken(this.#config, session);
+  managerToken(session: Session): string {
+    return managerToken(this.#sign, session);
   }
 
   async list(): Promise<{ name: string; metadata: string }[]> {

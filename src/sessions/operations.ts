@@ -286,7 +286,7 @@ export class Operations {
     if (isEnded(session))
       throw new GatewayError('ILLEGAL_STATE', `the session is ${session.status}`, { details: { reason: session.ended?.reason } });
     if (!this.#mayJoin(session)) throw new GatewayError('ILLEGAL_STATE', `the session is ${session.status}: its token comes with Ready`);
-    return this.#tokenBody(session, await this.#parts.rooms.clientToken(session));
+    return this.#tokenBody(session, this.#parts.rooms.clientToken(session));
   }
 
   /** A token that administers the session's room. @throws GatewayError FORBIDDEN, SESSION_NOT_FOUND, ILLEGAL_STATE */
@@ -295,19 +295,19 @@ export class Operations {
     const session = await this.find(id, caller);
     if (!session.room || isEnded(session)) throw new GatewayError('ILLEGAL_STATE', `the session has no room now (${session.status})`);
     return {
-      ...this.#tokenBody(session, await this.#parts.rooms.managerToken(session)),
+      ...this.#tokenBody(session, this.#parts.rooms.managerToken(session)),
       expires_at: iso(this.#parts.clock.now() + 24 * 3_600_000),
     };
   }
 
   /** The answer to whoever asked for the session. Its token is signed here, where it is handed out. */
-  async created(session: Session, replayed: boolean) {
+  created(session: Session, replayed: boolean) {
     const { room } = session;
     return {
       session_id: session.session_id,
       status: session.status,
       ...(room && { room_name: room.name, livekit_url: room.livekit_url }),
-      ...(room && this.#mayJoin(session) && { access_token: await this.#parts.rooms.clientToken(session) }),
+      ...(room && this.#mayJoin(session) && { access_token: this.#parts.rooms.clientToken(session) }),
       ...(session.workspace_dir !== undefined && { workspace_dir: session.workspace_dir }),
       ready_services: readyServices(session),
       pending_services: pendingServices(session),
@@ -321,7 +321,7 @@ export class Operations {
   }
 
   /** A token for the user, where the session is as far. */
-  async joinToken(session: Session): Promise<string | undefined> {
+  joinToken(session: Session): string | undefined {
     return session.room && this.#mayJoin(session) ? this.#parts.rooms.clientToken(session) : undefined;
   }
 

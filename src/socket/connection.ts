@@ -9,7 +9,9 @@ import type { Instance } from '../services/registry.ts';
 import { GatewayError, storageFailed } from '../sessions/errors.ts';
 import { type Clock, StorageError } from '../sessions/ports.ts';
 import type { Cursor } from './cursor.ts';
+import { textFrame } from './frames.ts';
 import { dispatch, type Handlers, later } from './handlers.ts';
+import type { Turn } from './turn.ts';
 
 /** Frames that wait behind the one in work; a hand types fewer, and a burst of this size is worked off within milliseconds. */
 const pauseAt = 32;
@@ -34,6 +36,7 @@ export interface ConnectionParts {
   ws: WebSocket;
   socket: Socket;
   handlers: Handlers;
+  turn: Turn;
   limits: SocketLimits;
   clock: Clock;
   log: Logger;
@@ -63,6 +66,9 @@ export class Connection implements ServicePeer {
 
   readonly #parts: ConnectionParts;
   readonly #waiting: string[] = [];
+  /** Frames of this turn of the event loop, encoded. */
+  #out: Buffer[] | undefined;
+  #outBytes = 0;
   #busy = false;
   #pausedReading = false;
   #flushed: (() => void) | undefined;
@@ -107,22 +113,46 @@ export class Connection implements ServicePeer {
   }
 
   sendText(frame: string): boolean {
-    const { ws, limits } = this.#parts;
-    if (this.#closing || this.closed) return false;
-    // where too much waits with this frame, its end is what wakes those who stop for it; a character has three bytes at most
-    if (ws.bufferedAmount + frame.length * 3 > limits.maxBufferedBytes) ws.send(frame, () => this.#onFlushed());
-    else ws.send(frame);
+    return this.sendFrame(textFrame(frame));
+  }
+
+  /** As `send`, of a frame that is encoded already; it may go to many sockets. */
+  sendFrame(frame: Buffer): boolean {
+    if (this.#closing || this.ended !== undefined) return false;
+    if (this.#out) this.#out.push(frame);
+    else {
+      this.#out = [frame];
+      this.#parts.turn.add(this);
+    }
+    this.#outBytes += frame.length;
     return true;
+  }
+
+  /** Writes what was queued during this turn. */
+  flush(): void {
+    const { ws, socket, limits } = this.#parts;
+    const frames = this.#out;
+    const bytes = this.#outBytes;
+    this.#out = undefined;
+    this.#outBytes = 0;
+    if (!frames || ws.readyState !== ws.OPEN) return;
+    // the head and the masks of ws are not needed for whole frames of a server without compression: its sender would write each in two parts
+    const data = frames.length === 1 ? (frames[0] as Buffer) : Buffer.concat(frames, bytes);
+    // where too much waits with these frames, their end is what wakes those who stop for it
+    if (socket.writableLength + bytes > limits.maxBufferedBytes) socket.write(data, () => this.#onFlushed());
+    else socket.write(data);
   }
 
   /** Whether more may be written now; if not, `cursor.wake` is called when it may. */
   get writable(): boolean {
-    const { ws, limits } = this.#parts;
-    return !this.#closing && !this.closed && ws.bufferedAmount <= limits.maxBufferedBytes;
+    return (
+      !this.#closing && this.ended === undefined && this.#parts.ws.bufferedAmount + this.#outBytes <= this.#parts.limits.maxBufferedBytes
+    );
   }
 
   close({ code, reason }: CloseReason | { code: number; reason: string }): void {
     if (this.#closing || this.closed) return;
+    this.flush();
     this.#closing = true;
     this.#waiting.length = 0;
     this.#parts.ws.close(code, reason);
@@ -197,24 +227,30 @@ export class Connection implements ServicePeer {
     }
   }
 
-  #sawSign(): void {
-    this.#seenAt = this.#parts.clock.now();
+  #sawSign(now = this.#parts.clock.now()): void {
+    this.#seenAt = now;
     this.#pingedAt = undefined;
   }
 
   #receive(data: RawData, isBinary: boolean): void {
     if (this.#closing) return;
-    this.#sawSign();
+    const now = this.#parts.clock.now();
+    this.#sawSign(now);
     if (isBinary) return this.close({ code: 1003, reason: 'text frames only' });
-    if (!this.#takeToken()) return;
+    if (!this.#takeToken(now)) return;
     // ws hands text over as one Buffer
-    if (this.#waiting.push((data as Buffer).toString()) === pauseAt) this.#pauseReading(true);
-    if (!this.#busy) void this.#drain();
+    const frame = (data as Buffer).toString();
+    if (this.#busy) {
+      if (this.#waiting.push(frame) === pauseAt) this.#pauseReading(true);
+      return;
+    }
+    // most frames are done with at once, and need no loop
+    const done = this.#handle(frame);
+    if (done || !this.writable) void this.#drain(done);
   }
 
-  #takeToken(): boolean {
-    const { limits, clock } = this.#parts;
-    const now = clock.now();
+  #takeToken(now: number): boolean {
+    const { limits } = this.#parts;
     this.#tokens = Math.min(limits.messageBurst, this.#tokens + ((now - this.#tokensAt) / 1_000) * limits.messagesPerSecond);
     this.#tokensAt = now;
     if (this.#tokens >= 1) {
@@ -236,20 +272,23 @@ export class Connection implements ServicePeer {
     }
   }
 
-  /** One loop a socket, not one promise chain a frame. Cannot reject. */
-  async #drain(): Promise<void> {
+  /** One loop a socket, not one promise chain a frame: waits for the frame in work, then takes what came meanwhile. Cannot reject. */
+  async #drain(inWork: Promise<void> | undefined): Promise<void> {
     this.#busy = true;
-    for (let frame = this.#waiting.shift(); frame !== undefined; frame = this.#waiting.shift()) {
-      if (this.#pausedReading && this.#waiting.length < pauseAt) this.#pauseReading(false);
-      const done = this.#handle(frame);
+    for (let done = inWork; ; ) {
       if (done) await done;
       if (!this.writable && !this.closed) await new Promise<void>((flushed) => this.#whenFlushed(flushed));
+      const frame = this.#waiting.shift();
+      if (frame === undefined) break;
+      if (this.#pausedReading && this.#waiting.length < pauseAt) this.#pauseReading(false);
+      done = this.#handle(frame);
     }
     this.#busy = false;
   }
 
   #whenFlushed(flushed: () => void): void {
-    if (this.#closing || this.closed) return flushed();
+    this.flush();
+    if (this.#closing || this.closed || this.writable) return flushed();
     this.#flushed = flushed;
     // an empty ping carries the callback behind what waits
     this.#parts.ws.ping(undefined, undefined, () => this.#onFlushed());

@@ -7,28 +7,30 @@ import { isEnded, type Session } from '../sessions/record.ts';
 import { resumeInvalid } from '../sessions/resume.ts';
 import { snapshot } from '../sessions/snapshot.ts';
 import type { Connection } from './connection.ts';
-
-const batch = 64;
+import { batch, Entry, type Feed, type Feeds, type Reader } from './feed.ts';
 
 interface CursorParts {
   connection: Connection;
   sessionId: string;
   store: SessionStore;
+  feeds: Feeds;
   /** Answers the request that made the cursor. @returns the last event that the answer reflects; undefined: it is too early */
   begin(): Promise<number | undefined>;
   /** Everything up to here has been sent: what `begin` said, and each event then. */
   sent?(seq: number): void;
-  /** An event as this socket gets it. @returns undefined: this socket gets nothing any more */
-  dress(event: LogEvent): LogEvent | Promise<LogEvent | undefined>;
+  /** Whether this socket gets such an event in a form of its own. */
+  isDressed(event: LogEvent): boolean;
+  /** That form. @returns undefined: this socket gets nothing any more */
+  dress(event: LogEvent): Promise<LogEvent | undefined>;
   /** The session is over, or nothing more may be told of it. */
   onEnded(): void;
   onError(error: unknown): void;
 }
 
 /** A socket's place in the log of a session: answers the request that made it, then delivers each event once, in order. */
-export class Cursor {
+export class Cursor implements Reader {
   readonly #parts: CursorParts;
-  readonly #unsubscribe: () => void;
+  readonly #feed: Feed;
   /** The last event delivered; undefined: the request is not answered yet. */
   #seq: number | undefined;
   #pumping = false;
@@ -37,31 +39,40 @@ export class Cursor {
 
   constructor(parts: CursorParts) {
     this.#parts = parts;
-    this.#unsubscribe = parts.store.subscribe(parts.sessionId, () => this.wake());
+    this.#feed = parts.feeds.join(parts.sessionId, this);
     this.wake();
   }
 
-  /** There may be something to deliver. */
+  /** There may be something to deliver, or it may be delivered now. */
   wake(): void {
     this.#again = true;
-    if (!this.#pumping && !this.#stopped) void this.#pump();
+    if (!this.#pumping && !this.#stopped) void this.#pump([]);
+  }
+
+  take(news: readonly Entry[]): void {
+    if (this.#pumping || this.#seq === undefined) return this.wake();
+    const left = this.#sendNow(news);
+    if (left.length > 0 && !this.#stopped) void this.#pump(left);
   }
 
   stop(): void {
     this.#stopped = true;
-    this.#unsubscribe();
+    this.#parts.feeds.leave(this.#feed, this);
   }
 
-  async #pump(): Promise<void> {
+  /** Reads and delivers until there is nothing left, or the socket has enough. */
+  async #pump(news: readonly Entry[]): Promise<void> {
     this.#pumping = true;
     try {
-      while (this.#again && !this.#stopped) {
+      let left = news;
+      while ((this.#again || left.length > 0) && !this.#stopped) {
         this.#again = false;
         if (this.#seq === undefined) {
-          this.#seq = await this.#parts.begin();
-          if (this.#seq !== undefined) this.#parts.sent?.(this.#seq);
+          const seq = await this.#parts.begin();
+          if (seq !== undefined) this.#passed(seq);
         }
-        if (this.#seq !== undefined) await this.#deliver(this.#seq);
+        if (this.#seq !== undefined) await this.#deliver(this.#seq, left);
+        left = [];
       }
     } catch (error) {
       this.#parts.onError(error);
@@ -70,32 +81,62 @@ export class Cursor {
     }
   }
 
-  async #deliver(from: number): Promise<void> {
+  async #deliver(from: number, news: readonly Entry[]): Promise<void> {
     const { store, sessionId, connection, dress } = this.#parts;
-    for (let seq = from; connection.writable && !this.#stopped; ) {
-      const events = await store.eventsAfter(sessionId, seq, batch);
-      // it read so slowly that the log went on without it
-      if (!events) return connection.close(Close.TooSlow);
-      if (events.length === 0) return;
-      for (const event of events) {
-        if (this.#stopped) return;
-        const made = dress(event);
-        const dressed = made instanceof Promise ? await made : made;
-        if (this.#stopped) return;
-        if (dressed) connection.send(dressed);
-        seq = this.#seq = event.seq;
-        this.#parts.sent?.(seq);
-        if (!dressed || event.type === 'SessionEnded') {
-          this.stop();
-          return this.#parts.onEnded();
-        }
+    for (let seq = from, left = news; connection.writable && !this.#stopped; seq = this.#seq ?? from) {
+      if (left.length === 0) {
+        const found = store.eventsAfter(sessionId, seq, batch);
+        const events = found instanceof Promise ? await found : found;
+        // it read so slowly that the log went on without it
+        if (!events) return connection.close(Close.TooSlow);
+        if (events.length === 0) return this.#feed.caughtUp(seq);
+        left = events.map((event) => new Entry(event));
       }
+      left = this.#sendNow(left);
+      const [next] = left;
+      if (next === undefined) continue;
+      // news without what lies between: all of it is read
+      if (next.event.seq !== (this.#seq ?? 0) + 1) left = [];
+      else if (!this.#parts.isDressed(next.event)) return;
+      if (left.length === 0) continue;
+      const dressed = await dress(next.event);
+      if (this.#stopped) return;
+      if (!dressed) return this.#end();
+      connection.send(dressed);
+      this.#passed(dressed.seq);
+      left = left.slice(1);
     }
+  }
+
+  /** Sends what can be sent without waiting. @returns what is left: it is dressed first, leaves a gap, or has no room */
+  #sendNow(news: readonly Entry[]): readonly Entry[] {
+    const { connection, isDressed } = this.#parts;
+    for (let i = 0; i < news.length && !this.#stopped; i++) {
+      const entry = news[i] as Entry;
+      const { event } = entry;
+      const seq = this.#seq ?? 0;
+      if (event.seq <= seq) continue;
+      if (event.seq !== seq + 1 || isDressed(event) || !connection.writable) return news.slice(i);
+      connection.sendFrame(entry.frame);
+      this.#passed(event.seq);
+      if (event.type === 'SessionEnded') this.#end();
+    }
+    return [];
+  }
+
+  #passed(seq: number): void {
+    this.#seq = seq;
+    this.#parts.sent?.(seq);
+  }
+
+  #end(): void {
+    this.stop();
+    this.#parts.onEnded();
   }
 }
 
 /** What a cursor on the socket's own session needs. */
-interface OwnParts extends Omit<CursorParts, 'begin' | 'sent' | 'dress'> {
+interface OwnParts extends Omit<CursorParts, 'begin' | 'sent' | 'isDressed' | 'dress'> {
   /** Of the request that made it. */
   requestId: string | undefined;
   operations: Operations;
@@ -129,11 +170,12 @@ export function follow({ requestId, replayed, resumeToken, ...common }: FollowPa
       }
       // of a session that is over by now SessionEnded, its last event, is still to be told
       const seq = session.status === 'Terminated' ? session.seq - 1 : session.seq;
-      const created = await operations.created(session, replayed);
+      const created = operations.created(session, replayed);
       const body = { ...created, seq, ...(resumeToken !== undefined && { resume_token: resumeToken }) };
       connection.sendAnswer(answer('NewSessionResponse', body), requestId);
       return seq;
     },
+    isDressed: ({ type }) => type === 'SessionReady',
     dress: withToken(common),
   });
   return cursor;
@@ -159,7 +201,7 @@ export function resume({ requestId, lastSeq, ...common }: OwnParts & { lastSeq: 
       }
       replayUntil = session.seq;
       isOver = session.status === 'Terminated';
-      const token = kept ? undefined : await operations.joinToken(session);
+      const token = kept ? undefined : operations.joinToken(session);
       const body = {
         session_id: sessionId,
         recovered: kept === true,
@@ -180,6 +222,7 @@ export function resume({ requestId, lastSeq, ...common }: OwnParts & { lastSeq: 
       cursor.stop();
       common.onEnded();
     },
+    isDressed: ({ type }) => type === 'SessionReady',
     dress: withToken(common),
   });
   return cursor;
@@ -189,18 +232,18 @@ export function resume({ requestId, lastSeq, ...common }: OwnParts & { lastSeq: 
 const isAnothers = (session: Session, { id }: Connection) => !isEnded(session) && session.connection_id !== id;
 
 /** Adds the token where the session becomes Ready: the log holds none, it is signed when it is delivered. */
-const withToken = ({ store, rooms, sessionId }: Pick<OwnParts, 'store' | 'rooms' | 'sessionId'>) => {
-  const add = async (event: LogEvent<'SessionReady'>): Promise<LogEvent> => {
+const withToken =
+  ({ store, rooms, sessionId }: Pick<OwnParts, 'store' | 'rooms' | 'sessionId'>) =>
+  async (event: LogEvent): Promise<LogEvent> => {
     const session = await store.loadSession(sessionId);
-    return session?.room && !isEnded(session) ? { ...event, access_token: await rooms.clientToken(session) } : event;
+    return session?.room && !isEnded(session) ? ({ ...event, access_token: rooms.clientToken(session) } as LogEvent) : event;
   };
-  return (event: LogEvent) => (event.type === 'SessionReady' ? add(event) : event);
-};
 
 /** Follows a session that somebody else holds, from its record as read, as long as `mayRead`. */
-export function watch({ mayRead, ...parts }: Omit<CursorParts, 'dress'> & { mayRead(): Promise<boolean> }): Cursor {
+export function watch({ mayRead, ...parts }: Omit<CursorParts, 'isDressed' | 'dress'> & { mayRead(): Promise<boolean> }): Cursor {
   return new Cursor({
     ...parts,
-    dress: (event) => (event.type === 'SessionUpdated' ? mayRead().then((may) => (may ? event : undefined)) : event),
+    isDressed: ({ type }) => type === 'SessionUpdated',
+    dress: (event) => mayRead().then((may) => (may ? event : undefined)),
   });
 }

@@ -12,6 +12,7 @@ import { allServe, type Session } from '../sessions/record.ts';
 import { hashOfToken, newResumeToken } from '../sessions/resume.ts';
 import type { Connection } from './connection.ts';
 import { follow, resume, watch } from './cursor.ts';
+import type { Feeds } from './feed.ts';
 import type { LiveSessions } from './live.ts';
 
 /** Returned where the answer goes out when the record changes: no handler waits for LiveKit or a service. */
@@ -30,6 +31,7 @@ export interface HandlerParts {
   sessions: Sessions;
   dispatcher: Dispatcher;
   store: SessionStore;
+  feeds: Feeds;
   rooms: Rooms;
   clock: Clock;
   live: LiveSessions;
@@ -92,6 +94,7 @@ export function handlers(parts: HandlerParts): Handlers {
     connection: peer,
     sessionId,
     store: parts.store,
+    feeds: parts.feeds,
     rooms: parts.rooms,
     operations,
     onEnded: () => live.release(peer),
@@ -210,6 +213,7 @@ export function handlers(parts: HandlerParts): Handlers {
           connection: peer,
           sessionId: session_id,
           store: parts.store,
+          feeds: parts.feeds,
           async begin() {
             try {
               const session = await operations.get(session_id, callerAt(peer));

@@ -14,6 +14,7 @@ import type { Clock } from '../sessions/ports.ts';
 import { Connection, type SocketLimits } from './connection.ts';
 import type { Handlers } from './handlers.ts';
 import type { LiveSessions } from './live.ts';
+import { Turn } from './turn.ts';
 
 const path = '/ws';
 const checkMs = 1_000;
@@ -39,6 +40,7 @@ export class SocketServer {
   readonly #parts: SocketServerParts;
   readonly #connections = new Set<Connection>();
   readonly #wss: WebSocketServer;
+  readonly #turn = new Turn();
   readonly #stop: () => void;
   #draining = false;
 
@@ -113,6 +115,7 @@ export class SocketServer {
         ws,
         socket: socket as Socket,
         handlers,
+        turn: this.#turn,
         limits,
         clock,
         log,

@@ -113,7 +113,7 @@ export function memoryStore(): StoreProvider {
       entry.log = entry.log.map((event) => (event.type === 'MessageAdded' ? { ...event, content: '' } : event));
     },
 
-    async eventsAfter(id, seq, limit) {
+    eventsAfter(id, seq, limit) {
       const log = entries.get(id)?.log;
       const first = log?.[0]?.seq;
       if (!log || first === undefined) return [];

@@ -66,7 +66,7 @@ export class FakeRooms implements Rooms {
     return [...this.open.keys()].map((name) => ({ name, metadata: this.marks.get(name) ?? '' }));
   }
 
-  async managerToken(session: Session): Promise<string> {
+  managerToken(session: Session): string {
     return `manager-token-of-${session.session_id}`;
   }
 
@@ -74,11 +74,11 @@ export class FakeRooms implements Rooms {
     return this.reachable;
   }
 
-  async clientToken(session: Session): Promise<string> {
+  clientToken(session: Session): string {
     return `client-token-of-${session.user_identity}`;
   }
 
-  async serviceToken(_: Session, serviceId: string): Promise<string> {
+  serviceToken(_: Session, serviceId: string): string {
     return `service-token-of-${serviceId}`;
   }
 
