@@ -1,6 +1,7 @@
 import type { EventBody, EventType, LogEvent } from '../../protocol/events.ts';
 import type { Status } from '../../protocol/states.ts';
 import type { Assignment, Leaving, Session } from './record.ts';
+import { iso } from './time.ts';
 
 /** What is to be done after a commit. The record already says so: an effect that is lost is found again by its deadline. */
 export type Effect =
@@ -41,7 +42,7 @@ export class Draft {
 
   emit<T extends EventType>(type: T, body: EventBody<T>): void {
     this.s.seq += 1;
-    const event = { type, seq: this.s.seq, ts: new Date(this.now).toISOString(), session_id: this.s.session_id, ...body };
+    const event = { type, seq: this.s.seq, ts: iso(this.now), session_id: this.s.session_id, ...body };
     this.events.push(event as unknown as LogEvent);
   }
 

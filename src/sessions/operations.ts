@@ -14,7 +14,8 @@ import type { Sessions } from './manager.ts';
 import { ClaimTaken, type Clock, type Message, type Offers, type Rooms, type SessionStore } from './ports.ts';
 import { isEnded, roomClaim, type Session } from './record.ts';
 import { checkResume, resumeInvalid } from './resume.ts';
-import { iso, pendingServices, readyServices, snapshot } from './snapshot.ts';
+import { pendingServices, readyServices, snapshot } from './snapshot.ts';
+import { iso } from './time.ts';
 
 const maxReplays = 5;
 /** What the messages of one page hold together, beyond the first. */

@@ -8,13 +8,13 @@ export const batch = 64;
 /** An event on its way to the sockets of this node: encoded once for all of them. */
 export class Entry {
   readonly event: LogEvent;
-  #frame: Buffer | undefined;
+  #frame: string | undefined;
 
   constructor(event: LogEvent) {
     this.event = event;
   }
 
-  get frame(): Buffer {
+  get frame(): string {
     this.#frame ??= textFrame(JSON.stringify(this.event));
     return this.#frame;
   }

@@ -10,6 +10,7 @@ import type { Operations } from '../sessions/operations.ts';
 import { type Clock, type Rooms, type SessionStore, StorageError } from '../sessions/ports.ts';
 import { allServe, type Session } from '../sessions/record.ts';
 import { hashOfToken, newResumeToken } from '../sessions/resume.ts';
+import { iso } from '../sessions/time.ts';
 import type { Connection } from './connection.ts';
 import { follow, resume, watch } from './cursor.ts';
 import type { Feeds } from './feed.ts';
@@ -109,7 +110,10 @@ export function handlers(parts: HandlerParts): Handlers {
     request.id !== undefined && peer.sessionId === id ? request : undefined;
 
   return {
-    Ping: ({ t }) => answer('Pong', { ...(t !== undefined && { t }), server_time: new Date(clock.now()).toISOString() }),
+    Ping: ({ t }) => {
+      const server_time = iso(clock.now());
+      return answer('Pong', t === undefined ? { server_time } : { t, server_time });
+    },
 
     async NewSessionRequest({ type: _, id, ...body }, peer): Promise<typeof later> {
       // a storage that was emptied does not hold the socket for ever

@@ -3,7 +3,7 @@ import type { Socket } from 'node:net';
 import type { Duplex } from 'node:stream';
 import type { Logger } from 'pino';
 import { v7 as uuid } from 'uuid';
-import { type ServerOptions, WebSocketServer } from 'ws';
+import { type ServerOptions, type WebSocket, WebSocketServer } from 'ws';
 import { Close } from '../../protocol/close.ts';
 import { maxDepth } from '../../protocol/parse.ts';
 import { PROTOCOL_VERSION, SUBPROTOCOL } from '../../protocol/version.ts';
@@ -92,9 +92,12 @@ export class SocketServer {
   readonly #telling = new Set<Promise<unknown>>();
   readonly #onGone = new Map<Connection, () => void>();
 
+  readonly #onEarlyError = (err: Error) => this.#parts.log.debug({ err }, 'socket failed before it was a websocket');
+  readonly #onEnd = (connection: Connection) => this.#ended(connection);
+
   #upgrade(request: IncomingMessage, socket: Duplex, head: Buffer): void {
-    const { admit, limits, log } = this.#parts;
-    socket.on('error', (err) => log.debug({ err }, 'socket failed before it was a websocket'));
+    const { admit, log } = this.#parts;
+    socket.on('error', this.#onEarlyError);
     const refusal = admit(request);
     if (request.url?.split('?')[0] !== path) return refuse(socket, 404, `sockets are served at ${path}`);
     if (refusal !== undefined) return refuse(socket, 403, refusal);
@@ -105,26 +108,26 @@ export class SocketServer {
       return refuse(socket, 400, `the only subprotocol is ${SUBPROTOCOL}`);
     }
     this.#wss.handleUpgrade(request, socket, head, (ws) => {
-      const { handlers, clock } = this.#parts;
-      if (this.#connections.size >= limits.maxConnections) {
-        ws.on('error', () => ws.terminate());
-        return ws.close(Close.Overloaded.code, Close.Overloaded.reason);
-      }
-      const connection = new Connection({
-        id: uuid(),
-        ws,
-        socket: socket as Socket,
-        handlers,
-        turn: this.#turn,
-        limits,
-        clock,
-        log,
-        onEnd: (ended) => this.#ended(ended),
-      });
-      this.#connections.add(connection);
+      // the websocket has a listener of its own from here on
+      socket.off('error', this.#onEarlyError);
+      const connection = this.#take(ws, socket as Socket);
+      if (!connection) return;
       log.debug({ connection_id: connection.id, remoteAddress: request.socket.remoteAddress }, 'socket opened');
       if (offered !== undefined) this.#hello(connection);
     });
+  }
+
+  /** Keeps a new websocket, unless there are too many. A function of its own: nothing that lives as long as the socket may hold on to its request. */
+  #take(ws: WebSocket, socket: Socket): Connection | undefined {
+    const { limits, handlers, clock, log } = this.#parts;
+    if (this.#connections.size >= limits.maxConnections) {
+      ws.on('error', () => ws.terminate());
+      ws.close(Close.Overloaded.code, Close.Overloaded.reason);
+      return undefined;
+    }
+    const connection = new Connection({ id: uuid(), ws, socket, handlers, turn: this.#turn, limits, clock, log, onEnd: this.#onEnd });
+    this.#connections.add(connection);
+    return connection;
   }
 
   #hello(connection: Connection): void {
