@@ -88,7 +88,7 @@ export class Sessions {
    * @throws ClaimTaken its idempotency key belongs to a live session
    */
   async create(spec: Spec): Promise<Session> {
-    const decision = create(spec, this.#parts.clock.now());
+    const decision = create(spec, this.#parts.clock.now(), this.#parts.timeouts);
     let session: Session;
     try {
       session = await this.#commit(decision, 0);
@@ -211,7 +211,11 @@ export class Sessions {
     if (event.type === 'SessionStatusChanged') {
       const hint = event.to === 'Terminating' && session.ended ? hints[session.ended.reason] : undefined;
       if (hint) log.warn({ session_id: session.session_id, reason: session.ended?.reason, missing: session.ended?.missing }, hint);
-      log.info({ session_id: session.session_id, from: event.from, to: event.to, reason: event.reason }, 'session status changed');
+      // an end is told once, when it is complete
+      log[event.to === 'Terminating' ? 'debug' : 'info'](
+        { session_id: session.session_id, from: event.from, to: event.to, reason: event.reason },
+        'session status changed',
+      );
     } else if (event.type === 'ServiceStatusChanged') {
       const failed = event.error !== undefined;
       log[failed ? 'warn' : 'info'](

@@ -88,6 +88,7 @@ export class Operations {
           workspace_dir,
           room,
           room_name: body.room_name,
+          room_made_on_join: rooms.mode === 'on_join',
           metadata: body.metadata,
           visibility: body.visibility,
           required,

@@ -138,7 +138,7 @@ export function handlers(parts: HandlerParts): Handlers {
         if (!bind(sessionId, attached?.version)) return later;
         peer.unwatch(sessionId);
       }
-      parts.log.info({ session_id: sessionId, connection_id: peer.id, replayed: opened.replayed }, 'session opened on socket');
+      parts.log.debug({ session_id: sessionId, connection_id: peer.id, replayed: opened.replayed }, 'session opened on socket');
       peer.cursor = follow({ ...following(sessionId, peer), requestId: id, replayed: opened.replayed, resumeToken });
       return later;
     },
