@@ -125,6 +125,7 @@ export async function startGateway({ config, livekit, log, clock = systemClock, 
     draining: () => draining,
     nodeId,
     defaults: {
+      registrationMs: config.microservices.registration_timeout * 1_000,
       joinTimeoutMs: config.microservices.join_timeout * 1_000,
       ttlMs: (config.session.default_expiry ?? config.session.ttl_hours * 3_600) * 1_000,
     },

@@ -115,16 +115,16 @@ export class LiveKitRooms implements Rooms {
     );
   }
 
-  clientToken(session: Session): string {
+  async clientToken(session: Session): Promise<string> {
     const { user_identity, session_id, user_name: name, user_metadata: metadata, user_attributes: attributes } = session;
     return joinToken(this.#sign, session, { identity: user_identity ?? session_id, name, metadata, attributes }, this.#clock.now());
   }
 
-  serviceToken(session: Session, serviceId: string): string {
+  async serviceToken(session: Session, serviceId: string): Promise<string> {
     return joinToken(this.#sign, session, { identity: serviceId, kind: 'agent' }, this.#clock.now());
   }
 
-  managerToken(session: Session): string {
+  async managerToken(session: Session): Promise<string> {
     return managerToken(this.#sign, session);
   }
 

@@ -89,7 +89,7 @@ export class Dispatcher implements Offers {
     const { rooms, clock, sessions, log } = this.#parts;
     if (!session.room) return;
     const { assignment_id, service_id } = assignment;
-    const access_token = rooms.serviceToken(session, service_id);
+    const access_token = await rooms.serviceToken(session, service_id);
     const requirement = session.requirements.find((r) => r.assignment?.assignment_id === assignment_id);
     const mustBeReadyBy = requirement?.replace_by ?? session.deadlines.join ?? clock.now() + session.join_timeout_ms;
     const link = this.#linkOf(assignment);

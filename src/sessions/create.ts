@@ -2,7 +2,7 @@ import type { Metadata, Wanted } from '../../protocol/fields.ts';
 import { Draft } from './draft.ts';
 import { roomIsThere } from './gate.ts';
 import { announceNext } from './holding.ts';
-import type { Decision, Timeouts } from './machine.ts';
+import type { Decision } from './machine.ts';
 import { type Requirement, rejoinMs, roomClaim, type Session } from './record.ts';
 
 const createMs = 10_000;
@@ -21,8 +21,8 @@ export interface Spec {
   workspace_dir: string | undefined;
   room: boolean;
   room_name: string | undefined;
-  /** It comes into being when somebody joins: there is nothing to make first. */
-  room_made_on_join: boolean;
+  /** It comes into being when somebody joins: there is nothing to make first, and the services have this long to register. */
+  made_on_join?: { registrationMs: number } | undefined;
   metadata: Metadata;
   visibility: Session['visibility'];
   required: readonly Wanted[];
@@ -42,7 +42,7 @@ export interface Spec {
 }
 
 /** Makes the record of a new session: Creating where it has a room to make, else Active at once. */
-export function create(spec: Spec, now: number, { registrationMs }: Pick<Timeouts, 'registrationMs'>): Extract<Decision, { ok: true }> {
+export function create(spec: Spec, now: number): Extract<Decision, { ok: true }> {
   const limitMs = spec.metadata.duration_limit === undefined ? Number.POSITIVE_INFINITY : Number(spec.metadata.duration_limit) * 1_000;
   const lifeMs = Math.min(spec.ttl_ms, limitMs);
   const expires_at = now + lifeMs;
@@ -105,9 +105,9 @@ export function create(spec: Spec, now: number, { registrationMs }: Pick<Timeout
   announceNext(d);
   if (!spec.room) d.s.status = 'Active';
   d.emit('SessionStatusChanged', { to: d.s.status, version: d.s.version });
-  if (d.s.room && spec.room_made_on_join) {
+  if (d.s.room && spec.made_on_join) {
     d.s.room.state = 'open';
-    roomIsThere(d, registrationMs);
+    roomIsThere(d, spec.made_on_join.registrationMs);
   } else if (d.s.room) d.effects.push({ do: 'createRoom' });
   return { ok: true, changed: true, session: d.s, events: d.events, effects: d.effects };
 }

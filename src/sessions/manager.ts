@@ -88,7 +88,7 @@ export class Sessions {
    * @throws ClaimTaken its idempotency key belongs to a live session
    */
   async create(spec: Spec): Promise<Session> {
-    const decision = create(spec, this.#parts.clock.now(), this.#parts.timeouts);
+    const decision = create(spec, this.#parts.clock.now());
     let session: Session;
     try {
       session = await this.#commit(decision, 0);

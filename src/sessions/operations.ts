@@ -42,7 +42,7 @@ export interface OperationsParts {
   checkWorkspace(folder: string): Promise<string>;
   draining(): boolean;
   nodeId: string;
-  defaults: { joinTimeoutMs: number; ttlMs: number };
+  defaults: { registrationMs: number; joinTimeoutMs: number; ttlMs: number };
 }
 
 /** What can be done to sessions, the same for the socket and for REST. Input is checked; access is decided here. */
@@ -88,7 +88,7 @@ export class Operations {
           workspace_dir,
           room,
           room_name: body.room_name,
-          room_made_on_join: rooms.mode === 'on_join',
+          made_on_join: rooms.mode === 'on_join' ? { registrationMs: defaults.registrationMs } : undefined,
           metadata: body.metadata,
           visibility: body.visibility,
           required,
@@ -288,7 +288,7 @@ export class Operations {
     if (isEnded(session))
       throw new GatewayError('ILLEGAL_STATE', `the session is ${session.status}`, { details: { reason: session.ended?.reason } });
     if (!this.#mayJoin(session)) throw new GatewayError('ILLEGAL_STATE', `the session is ${session.status}: its token comes with Ready`);
-    return this.#tokenBody(session, this.#parts.rooms.clientToken(session));
+    return this.#tokenBody(session, await this.#parts.rooms.clientToken(session));
   }
 
   /** A token that administers the session's room. @throws GatewayError FORBIDDEN, SESSION_NOT_FOUND, ILLEGAL_STATE */
@@ -297,19 +297,19 @@ export class Operations {
     const session = await this.find(id, caller);
     if (!session.room || isEnded(session)) throw new GatewayError('ILLEGAL_STATE', `the session has no room now (${session.status})`);
     return {
-      ...this.#tokenBody(session, this.#parts.rooms.managerToken(session)),
+      ...this.#tokenBody(session, await this.#parts.rooms.managerToken(session)),
       expires_at: iso(this.#parts.clock.now() + 24 * 3_600_000),
     };
   }
 
   /** The answer to whoever asked for the session. Its token is signed here, where it is handed out. */
-  created(session: Session, replayed: boolean) {
+  async created(session: Session, replayed: boolean) {
     const { room } = session;
     return {
       session_id: session.session_id,
       status: session.status,
       ...(room && { room_name: room.name, livekit_url: room.livekit_url }),
-      ...(room && this.#mayJoin(session) && { access_token: this.#parts.rooms.clientToken(session) }),
+      ...(room && this.#mayJoin(session) && { access_token: await this.#parts.rooms.clientToken(session) }),
       ...(session.workspace_dir !== undefined && { workspace_dir: session.workspace_dir }),
       ready_services: readyServices(session),
       pending_services: pendingServices(session),
@@ -323,7 +323,7 @@ export class Operations {
   }
 
   /** A token for the user, where the session is as far. */
-  joinToken(session: Session): string | undefined {
+  async joinToken(session: Session): Promise<string | undefined> {
     return session.room && this.#mayJoin(session) ? this.#parts.rooms.clientToken(session) : undefined;
   }
 

@@ -155,11 +155,11 @@ export interface Rooms {
   /** Whether LiveKit answers now. */
   ping(): Promise<boolean>;
   /** A token that lets the user in until the session expires, 6 h at most. */
-  clientToken(session: Session): string;
+  clientToken(session: Session): Promise<string>;
   /** A token that lets a service in under its service id, as an agent. */
-  serviceToken(session: Session, serviceId: string): string;
+  serviceToken(session: Session, serviceId: string): Promise<string>;
   /** A token that administers the room unseen, for 24 h. */
-  managerToken(session: Session): string;
+  managerToken(session: Session): Promise<string>;
 }
 
 /** The services that can be asked to join. */

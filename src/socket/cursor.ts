@@ -170,7 +170,7 @@ export function follow({ requestId, replayed, resumeToken, ...common }: FollowPa
       }
       // of a session that is over by now SessionEnded, its last event, is still to be told
       const seq = session.status === 'Terminated' ? session.seq - 1 : session.seq;
-      const created = operations.created(session, replayed);
+      const created = await operations.created(session, replayed);
       const body = { ...created, seq, ...(resumeToken !== undefined && { resume_token: resumeToken }) };
       connection.sendAnswer(answer('NewSessionResponse', body), requestId);
       return seq;
@@ -201,7 +201,7 @@ export function resume({ requestId, lastSeq, ...common }: OwnParts & { lastSeq: 
       }
       replayUntil = session.seq;
       isOver = session.status === 'Terminated';
-      const token = kept ? undefined : operations.joinToken(session);
+      const token = kept ? undefined : await operations.joinToken(session);
       const body = {
         session_id: sessionId,
         recovered: kept === true,
@@ -236,7 +236,7 @@ const withToken =
   ({ store, rooms, sessionId }: Pick<OwnParts, 'store' | 'rooms' | 'sessionId'>) =>
   async (event: LogEvent): Promise<LogEvent> => {
     const session = await store.loadSession(sessionId);
-    return session?.room && !isEnded(session) ? ({ ...event, access_token: rooms.clientToken(session) } as LogEvent) : event;
+    return session?.room && !isEnded(session) ? ({ ...event, access_token: await rooms.clientToken(session) } as LogEvent) : event;
   };
 
 /** Follows a session that somebody else holds, from its record as read, as long as `mayRead`. */

@@ -66,7 +66,7 @@ export class FakeRooms implements Rooms {
     return [...this.open.keys()].map((name) => ({ name, metadata: this.marks.get(name) ?? '' }));
   }
 
-  managerToken(session: Session): string {
+  async managerToken(session: Session): Promise<string> {
     return `manager-token-of-${session.session_id}`;
   }
 
@@ -74,11 +74,11 @@ export class FakeRooms implements Rooms {
     return this.reachable;
   }
 
-  clientToken(session: Session): string {
+  async clientToken(session: Session): Promise<string> {
     return `client-token-of-${session.user_identity}`;
   }
 
-  serviceToken(_: Session, serviceId: string): string {
+  async serviceToken(_: Session, serviceId: string): Promise<string> {
     return `service-token-of-${serviceId}`;
   }
 
