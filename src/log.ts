@@ -17,7 +17,7 @@ function cover(fields: Record<string, unknown>, depth = 1): Record<string, unkno
 
 /** Lines wait for each other this long, or until there is this much of them. */
 const flushMs = 50;
-const flushBytes = 16_384;
+const flushBytes = 8_192;
 
 let standardOutput: DestinationStream | undefined;
 
