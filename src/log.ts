@@ -1,4 +1,5 @@
 import { type DestinationStream, type Logger, pino } from 'pino';
+import { iso } from './sessions/time.ts';
 
 const secrets = new Set(['access_token', 'resume_token', 'token', 'apiSecret', 'api_secret', 'authorization']);
 const covered = '[Redacted]';
@@ -28,7 +29,7 @@ export function makeLog(level: string, to?: DestinationStream): Logger {
     {
       level,
       base: null,
-      timestamp: pino.stdTimeFunctions.isoTime,
+      timestamp: () => `,"time":"${iso(Date.now())}"`,
       formatters: { level: (label) => ({ level: label }), log: (fields) => cover(fields) },
     },
     to ?? standardOutput,

@@ -217,8 +217,8 @@ export class Sessions {
         'session status changed',
       );
     } else if (event.type === 'ServiceStatusChanged') {
-      const failed = event.error !== undefined;
-      log[failed ? 'warn' : 'info'](
+      // those that go well are told by the session's own lines
+      log[event.error === undefined ? 'debug' : 'warn'](
         { session_id: session.session_id, service_id: event.service_id, status: event.status, error: event.error },
         'service status changed',
       );
