@@ -44,13 +44,12 @@ export class Feeds {
       feed = new Feed(this.#store, sessionId);
       this.#bySession.set(sessionId, feed);
     }
-    feed.readers.add(reader);
+    feed.add(reader);
     return feed;
   }
 
   leave(feed: Feed, reader: Reader): void {
-    feed.readers.delete(reader);
-    if (feed.readers.size > 0) return;
+    if (!feed.remove(reader)) return;
     feed.stop();
     if (this.#bySession.get(feed.sessionId) === feed) this.#bySession.delete(feed.sessionId);
   }
@@ -58,9 +57,11 @@ export class Feeds {
 
 export class Feed {
   readonly sessionId: string;
-  readonly readers = new Set<Reader>();
   readonly stop: () => void;
   readonly #store: SessionStore;
+  /** Most sessions have one reader, and a set is larger than the rest of the feed. */
+  #reader: Reader | undefined;
+  #others: Set<Reader> | undefined;
   /** The last event that every reader was told of; undefined: each reads by itself. */
   #seq: number | undefined;
   #reading = false;
@@ -70,6 +71,26 @@ export class Feed {
     this.#store = store;
     this.sessionId = sessionId;
     this.stop = store.subscribe(sessionId, () => this.#wake());
+  }
+
+  add(reader: Reader): void {
+    if (!this.#reader) this.#reader = reader;
+    else {
+      this.#others ??= new Set();
+      this.#others.add(reader);
+    }
+  }
+
+  /** @returns whether nobody is left */
+  remove(reader: Reader): boolean {
+    if (this.#reader === reader) this.#reader = undefined;
+    else this.#others?.delete(reader);
+    return this.#reader === undefined && !this.#others?.size;
+  }
+
+  #tell(what: (reader: Reader) => void): void {
+    if (this.#reader) what(this.#reader);
+    if (this.#others) for (const reader of this.#others) what(reader);
   }
 
   /** Called by a reader that has read as far as there was anything: from here on it can be told. */
@@ -92,17 +113,17 @@ export class Feed {
         const events = found instanceof Promise ? await found : found;
         if (!events) {
           this.#seq = undefined;
-          for (const reader of this.readers) reader.wake();
+          this.#tell((reader) => reader.wake());
         } else if (events.length > 0) {
           this.#seq = events.at(-1)?.seq;
           this.#again ||= events.length === batch;
           const news = events.map((event) => new Entry(event));
-          for (const reader of this.readers) reader.take(news);
+          this.#tell((reader) => reader.take(news));
         }
       }
     } catch {
       // each meets the same, and does about it what it must
-      for (const reader of this.readers) reader.wake();
+      this.#tell((reader) => reader.wake());
     } finally {
       this.#reading = false;
     }

@@ -2,7 +2,6 @@ import type { IncomingMessage, Server } from 'node:http';
 import type { Socket } from 'node:net';
 import type { Duplex } from 'node:stream';
 import type { Logger } from 'pino';
-import { v7 as uuid } from 'uuid';
 import { type ServerOptions, type WebSocket, WebSocketServer } from 'ws';
 import { Close } from '../../protocol/close.ts';
 import { maxDepth } from '../../protocol/parse.ts';
@@ -11,7 +10,7 @@ import type { Admission } from '../admission.ts';
 import type { Dispatcher } from '../services/dispatcher.ts';
 import type { Sessions } from '../sessions/manager.ts';
 import type { Clock } from '../sessions/ports.ts';
-import { Connection, type SocketLimits } from './connection.ts';
+import { Connection, type ConnectionParts, type SocketLimits } from './connection.ts';
 import type { Handlers } from './handlers.ts';
 import type { LiveSessions } from './live.ts';
 import { Turn } from './turn.ts';
@@ -40,12 +39,14 @@ export class SocketServer {
   readonly #parts: SocketServerParts;
   readonly #connections = new Set<Connection>();
   readonly #wss: WebSocketServer;
-  readonly #turn = new Turn();
+  readonly #shared: ConnectionParts;
   readonly #stop: () => void;
   #draining = false;
 
   constructor(parts: SocketServerParts) {
     this.#parts = parts;
+    const { handlers, limits, clock, log } = parts;
+    this.#shared = { handlers, turn: new Turn(), limits, clock, log, onEnd: (connection) => this.#ended(connection) };
     this.#wss = new WebSocketServer({
       noServer: true,
       maxPayload: parts.limits.maxFrameBytes,
@@ -93,7 +94,6 @@ export class SocketServer {
   readonly #onGone = new Map<Connection, () => void>();
 
   readonly #onEarlyError = (err: Error) => this.#parts.log.debug({ err }, 'socket failed before it was a websocket');
-  readonly #onEnd = (connection: Connection) => this.#ended(connection);
 
   #upgrade(request: IncomingMessage, socket: Duplex, head: Buffer): void {
     const { admit, log } = this.#parts;
@@ -112,20 +112,22 @@ export class SocketServer {
       socket.off('error', this.#onEarlyError);
       const connection = this.#take(ws, socket as Socket);
       if (!connection) return;
-      log.debug({ connection_id: connection.id, remoteAddress: request.socket.remoteAddress }, 'socket opened');
+      // an idle socket has no id that nobody asks for
+      if (log.isLevelEnabled('debug'))
+        log.debug({ connection_id: connection.id, remoteAddress: request.socket.remoteAddress }, 'socket opened');
       if (offered !== undefined) this.#hello(connection);
     });
   }
 
   /** Keeps a new websocket, unless there are too many. A function of its own: nothing that lives as long as the socket may hold on to its request. */
   #take(ws: WebSocket, socket: Socket): Connection | undefined {
-    const { limits, handlers, clock, log } = this.#parts;
+    const { limits } = this.#parts;
     if (this.#connections.size >= limits.maxConnections) {
       ws.on('error', () => ws.terminate());
       ws.close(Close.Overloaded.code, Close.Overloaded.reason);
       return undefined;
     }
-    const connection = new Connection({ id: uuid(), ws, socket, handlers, turn: this.#turn, limits, clock, log, onEnd: this.#onEnd });
+    const connection = new Connection(ws, socket, this.#shared);
     this.#connections.add(connection);
     return connection;
   }
@@ -159,7 +161,7 @@ export class SocketServer {
     this.#connections.delete(connection);
     const sessionId = live.release(connection);
     const how = connection.ended ?? 'broken';
-    log.debug({ connection_id: connection.id, session_id: sessionId, how }, 'socket ended');
+    if (log.isLevelEnabled('debug')) log.debug({ connection_id: connection.id, session_id: sessionId, how }, 'socket ended');
     if (sessionId !== undefined) {
       const told = sessions.tell(sessionId, { type: 'Detached', connection_id: connection.id, how });
       this.#telling.add(told);

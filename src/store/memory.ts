@@ -10,7 +10,8 @@ interface Entry {
   session: Session;
   log: LogEvent[];
   messages: Map<string, Message> | undefined;
-  wakes: Set<() => void> | undefined;
+  /** Mostly one: a list is smaller than a set. */
+  wakes: (() => void)[] | undefined;
 }
 
 type Place = Pick<Session, 'created_at' | 'session_id'>;
@@ -124,11 +125,11 @@ export function memoryStore(): StoreProvider {
     subscribe(id, wake) {
       const entry = entries.get(id);
       if (!entry) return () => {};
-      entry.wakes ??= new Set();
-      entry.wakes.add(wake);
+      const own = () => wake();
+      entry.wakes = [...(entry.wakes ?? []), own];
       return () => {
-        entry.wakes?.delete(wake);
-        if (entry.wakes?.size === 0) entry.wakes = undefined;
+        entry.wakes = entry.wakes?.filter((other) => other !== own);
+        if (entry.wakes?.length === 0) entry.wakes = undefined;
       };
     },
 
