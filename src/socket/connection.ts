@@ -46,6 +46,7 @@ export interface ConnectionParts {
 /** Where a websocket keeps its connection: one set of listeners serves all of them, not four closures each. */
 const connectionOf = Symbol('connection');
 type Connected = WebSocket & { [connectionOf]: Connection };
+const of = (ws: WebSocket) => (ws as Connected)[connectionOf];
 
 /** One socket: takes frames in order, answers each once, and ends with a code that says why. */
 export class Connection implements ServicePeer {
@@ -97,30 +98,26 @@ export class Connection implements ServicePeer {
     this.#parts = parts;
     this.#openedAt = this.#seenAt = parts.clock.now();
     (ws as Connected)[connectionOf] = this;
-    ws.on('message', Connection.#onMessage)
-      .on('pong', Connection.#onPong)
-      .on('error', Connection.#onError)
-      .on('close', Connection.#onClose);
+    const { message, pong, error, close } = Connection.#on;
+    ws.on('message', message).on('pong', pong).on('error', error).on('close', close);
   }
 
-  static #onMessage(this: WebSocket, data: RawData, isBinary: boolean): void {
-    (Connection as Connected)[connectionOf].#receive(data, isBinary);
-  }
-
-  static #onPong(this: WebSocket): void {
-    (Connection as Connected)[connectionOf].#sawSign();
-  }
-
-  /** A frame that breaks the protocol: ws closes by itself, and its close event would say 1006 only. */
-  static #onError(this: WebSocket, err: Error & { code?: string }): void {
-    const connection = (Connection as Connected)[connectionOf];
-    const { code, message } = err;
-    connection.#parts.log.info({ err: { code, message }, connection_id: connection.id }, 'socket broke the protocol');
-  }
-
-  static #onClose(this: WebSocket, code: number): void {
-    (Connection as Connected)[connectionOf].#ended(code);
-  }
+  static readonly #on = {
+    message(this: WebSocket, data: RawData, isBinary: boolean) {
+      of(this).#receive(data, isBinary);
+    },
+    pong(this: WebSocket) {
+      of(this).#sawSign();
+    },
+    /** A frame that breaks the protocol: ws closes by itself, and its close event would say 1006 only. */
+    error(this: WebSocket, { code, message }: Error & { code?: string }) {
+      const connection = of(this);
+      connection.#parts.log.info({ err: { code, message }, connection_id: connection.id }, 'socket broke the protocol');
+    },
+    close(this: WebSocket, code: number) {
+      of(this).#ended(code);
+    },
+  };
 
   get id(): string {
     this.#id ??= uuid();
