@@ -1,14 +1,16 @@
 import { z } from 'zod';
 
 // NUL and lone surrogates pass JSON.parse, but not every store: refused here, so that all stores agree
-const wellFormed = /^[^\0\p{Cs}]*$/u;
+const wellFormed = (text: string) => text.isWellFormed() && !text.includes('\0');
+/** The same, for those who read the schema. */
+const wellFormedPattern = '^[^\\0\\p{Cs}]*$';
 
 /** The first `max` characters, and no half of one. */
 export const clip = (text: string, max: number) => text.slice(0, max).toWellFormed();
 
 /** Text that every store and every peer can hold. */
 export const text = (max: number, min = 0) =>
-  z.string().min(min).max(max).regex(wellFormed, 'must hold neither NUL nor half a surrogate pair');
+  z.string().min(min).max(max).refine(wellFormed, 'must hold neither NUL nor half a surrogate pair').meta({ pattern: wellFormedPattern });
 
 export const requestId = text(64, 1).describe("The sender's own mark; echoed in the one answer");
 export const sessionId = text(64, 1).describe('The session');
@@ -25,9 +27,9 @@ export type Wanted = z.output<typeof wanted>;
 /** Any JSON whose texts every store can hold. Its depth is limited where it is parsed. */
 export const json = z.unknown().refine(holdsGoodText, 'must hold neither NUL nor half a surrogate pair');
 function holdsGoodText(value: unknown): boolean {
-  if (typeof value === 'string') return wellFormed.test(value);
+  if (typeof value === 'string') return wellFormed(value);
   if (typeof value !== 'object' || value === null) return true;
-  return Object.entries(value).every(([key, inner]) => wellFormed.test(key) && holdsGoodText(inner));
+  return Object.entries(value).every(([key, inner]) => wellFormed(key) && holdsGoodText(inner));
 }
 
 export const httpUrl = z
@@ -40,7 +42,7 @@ export const milliseconds = z.number().int().min(0);
 const scalar = z.union([text(1_024), z.number(), z.boolean()]).transform(String);
 const maxKeys = 64;
 /** Keys that every store can hold. */
-export const goodKeys = (map: object) => Object.keys(map).every((key) => key.length >= 1 && key.length <= 128 && wellFormed.test(key));
+export const goodKeys = (map: object) => Object.keys(map).every((key) => key.length >= 1 && key.length <= 128 && wellFormed(key));
 export const keyRule = 'keys must have 1 to 128 characters, and neither NUL nor half a surrogate pair';
 
 /** A map of strings on the wire of which numbers and booleans are taken as well. */

@@ -27,6 +27,7 @@ import { Foreign, Nodes } from './sessions/nodes.ts';
 import { Operations } from './sessions/operations.ts';
 import { type Clock, type Rooms, type SessionStore, StorageError } from './sessions/ports.ts';
 import type { Session } from './sessions/record.ts';
+import { Feeds } from './socket/feed.ts';
 import { handlers } from './socket/handlers.ts';
 import { LiveSessions } from './socket/live.ts';
 import { SocketServer } from './socket/server.ts';
@@ -124,6 +125,7 @@ export async function startGateway({ config, livekit, log, clock = systemClock, 
     draining: () => draining,
     nodeId,
     defaults: {
+      registrationMs: config.microservices.registration_timeout * 1_000,
       joinTimeoutMs: config.microservices.join_timeout * 1_000,
       ttlMs: (config.session.default_expiry ?? config.session.ttl_hours * 3_600) * 1_000,
     },
@@ -157,6 +159,7 @@ export async function startGateway({ config, livekit, log, clock = systemClock, 
       sessions,
       dispatcher,
       store,
+      feeds: new Feeds(store),
       rooms,
       clock,
       live,

@@ -130,7 +130,7 @@ export function createSessionManager(options: SessionManagerOptions = {}): Sessi
       checkWorkspace: async (folder) => folder,
       draining: () => false,
       nodeId: uuid(),
-      defaults: { joinTimeoutMs: 0, ttlMs: 24 * 3_600_000 },
+      defaults: { registrationMs: 0, joinTimeoutMs: 0, ttlMs: 24 * 3_600_000 },
     });
     sessions.start(noServices);
     return { store, sessions, operations };

@@ -22,7 +22,7 @@ const mayImport: Record<string, readonly string[]> = {
   'src/admission.ts': [],
   'src/clock.ts': ['src/sessions'],
   'src/config.ts': ['src/admission.ts'],
-  'src/log.ts': [],
+  'src/log.ts': ['src/sessions'],
   'src/version.ts': [],
   'src/workspace.ts': ['src/sessions'],
   'src/library.ts': ['protocol', 'src/sessions', 'src/store', 'src/clock.ts', 'src/log.ts'],

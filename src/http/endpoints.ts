@@ -10,7 +10,7 @@ import type { Sessions } from '../sessions/manager.ts';
 import { type NewSession, type Operations, whyNotCreated } from '../sessions/operations.ts';
 import type { Clock, SessionStore } from '../sessions/ports.ts';
 import { allServe, isEnded, type Session } from '../sessions/record.ts';
-import { iso } from '../sessions/snapshot.ts';
+import { iso } from '../sessions/time.ts';
 import type { Call, Endpoints } from './app.ts';
 
 export interface EndpointsParts {

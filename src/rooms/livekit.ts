@@ -2,10 +2,11 @@ import { type ParticipantInfo, ParticipantInfo_State, RoomServiceClient, ServerE
 import { clip } from '../../protocol/fields.ts';
 import { type Clock, type Reach, RoomNameTaken, type Rooms, RoomsError } from '../sessions/ports.ts';
 import type { Participant, Room, Session } from '../sessions/record.ts';
-import { joinToken, type Key, managerToken } from './tokens.ts';
+import { joinToken, type Key, managerToken, type Sign, signer } from './tokens.ts';
 
 /** Shorter than the 10 s a session has for its room, so that a call that hangs still says so in time. */
 const requestTimeoutS = 8;
+const restMs = 1_000;
 const maxParticipants = 50;
 
 export interface LiveKitConfig extends Key {
@@ -42,10 +43,14 @@ export class LiveKitRooms implements Rooms {
   readonly reach: Reach = { ever: false, downSince: undefined };
   readonly #config: LiveKitConfig;
   readonly #client: RoomServiceClient;
+  readonly #sign: Sign;
+  /** While LiveKit is out of reach: when it is asked again. */
+  #askAt = 0;
   readonly #clock: Clock;
 
   constructor(config: LiveKitConfig, clock: Clock) {
     this.#config = config;
+    this.#sign = signer(config);
     this.#clock = clock;
     this.mode = config.mode;
     this.url = socketUrl(config.publicUrl ?? config.serverUrl);
@@ -75,19 +80,20 @@ export class LiveKitRooms implements Rooms {
   }
 
   async remove(room: Pick<Room, 'name'>): Promise<void> {
+    // where nothing was ever created and no server ever answered, there is nothing to delete
+    const isNowhere = () => this.#config.mode === 'on_join' && !this.reach.ever;
+    if (this.#rests && isNowhere()) return;
     try {
-      await this.#call(() => this.#client.deleteRoom(room.name));
+      await this.#repeated(() => this.#client.deleteRoom(room.name));
     } catch (error) {
-      if (isNotFound(error)) return;
-      // where nothing was ever created and no server ever answered, there is nothing to delete
-      if (this.#config.mode === 'on_join' && !this.reach.ever) return;
+      if (isNotFound(error) || isNowhere()) return;
       throw error;
     }
   }
 
   async participants(room: Room): Promise<Participant[] | undefined> {
     try {
-      const found = await this.#call(() => this.#client.listParticipants(room.name));
+      const found = await this.#repeated(() => this.#client.listParticipants(room.name));
       // a hidden one, such as a manager, is nobody to the others in the room
       const present = found.filter(
         (p) => (p.state === ParticipantInfo_State.JOINED || p.state === ParticipantInfo_State.ACTIVE) && !p.permission?.hidden,
@@ -98,7 +104,7 @@ export class LiveKitRooms implements Rooms {
       throw error;
     }
     // nobody in it: an empty room and a missing one look the same above
-    const rooms = await this.#call(() => this.#client.listRooms([room.name]));
+    const rooms = await this.#repeated(() => this.#client.listRooms([room.name]));
     return rooms.length > 0 ? [] : undefined;
   }
 
@@ -109,21 +115,33 @@ export class LiveKitRooms implements Rooms {
     );
   }
 
-  clientToken(session: Session): Promise<string> {
+  async clientToken(session: Session): Promise<string> {
     const { user_identity, session_id, user_name: name, user_metadata: metadata, user_attributes: attributes } = session;
-    return joinToken(this.#config, session, { identity: user_identity ?? session_id, name, metadata, attributes }, this.#clock.now());
+    return joinToken(this.#sign, session, { identity: user_identity ?? session_id, name, metadata, attributes }, this.#clock.now());
   }
 
-  serviceToken(session: Session, serviceId: string): Promise<string> {
-    return joinToken(this.#config, session, { identity: serviceId, kind: 'agent' }, this.#clock.now());
+  async serviceToken(session: Session, serviceId: string): Promise<string> {
+    return joinToken(this.#sign, session, { identity: serviceId, kind: 'agent' }, this.#clock.now());
   }
 
-  managerToken(session: Session): Promise<string> {
-    return managerToken(this.#config, session);
+  async managerToken(session: Session): Promise<string> {
+    return managerToken(this.#sign, session);
   }
 
   async list(): Promise<{ name: string; metadata: string }[]> {
     return this.#call(() => this.#client.listRooms());
+  }
+
+  /** LiveKit is known to be out of reach, and was asked not long ago. */
+  get #rests(): boolean {
+    return this.reach.downSince !== undefined && this.#clock.now() < this.#askAt;
+  }
+
+  /** As `#call`, of what will be asked again anyway: while LiveKit is out of reach one of all these calls a second goes out, and the others fail at once. */
+  #repeated<T>(call: () => Promise<T>): Promise<T> {
+    if (this.#rests) return Promise.reject(new RoomsError(`LiveKit at ${new URL(this.#config.serverUrl).host} is out of reach`, false));
+    this.#askAt = this.#clock.now() + restMs;
+    return this.#call(call);
   }
 
   async #call<T>(call: () => Promise<T>): Promise<T> {

@@ -1,5 +1,6 @@
 import type { Metadata, Wanted } from '../../protocol/fields.ts';
 import { Draft } from './draft.ts';
+import { roomIsThere } from './gate.ts';
 import { announceNext } from './holding.ts';
 import type { Decision } from './machine.ts';
 import { type Requirement, rejoinMs, roomClaim, type Session } from './record.ts';
@@ -20,6 +21,8 @@ export interface Spec {
   workspace_dir: string | undefined;
   room: boolean;
   room_name: string | undefined;
+  /** It comes into being when somebody joins: there is nothing to make first, and the services have this long to register. */
+  made_on_join?: { registrationMs: number } | undefined;
   metadata: Metadata;
   visibility: Session['visibility'];
   required: readonly Wanted[];
@@ -100,9 +103,12 @@ export function create(spec: Spec, now: number): Extract<Decision, { ok: true }>
   }
   const d = new Draft(session, now);
   announceNext(d);
-  if (spec.room) d.effects.push({ do: 'createRoom' });
-  else d.s.status = 'Active';
+  if (!spec.room) d.s.status = 'Active';
   d.emit('SessionStatusChanged', { to: d.s.status, version: d.s.version });
+  if (d.s.room && spec.made_on_join) {
+    d.s.room.state = 'open';
+    roomIsThere(d, spec.made_on_join.registrationMs);
+  } else if (d.s.room) d.effects.push({ do: 'createRoom' });
   return { ok: true, changed: true, session: d.s, events: d.events, effects: d.effects };
 }
 

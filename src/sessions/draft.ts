@@ -1,6 +1,7 @@
 import type { EventBody, EventType, LogEvent } from '../../protocol/events.ts';
 import type { Status } from '../../protocol/states.ts';
-import type { Assignment, Leaving, Session } from './record.ts';
+import type { Assignment, Leaving, Requirement, Session } from './record.ts';
+import { iso } from './time.ts';
 
 /** What is to be done after a commit. The record already says so: an effect that is lost is found again by its deadline. */
 export type Effect =
@@ -27,21 +28,21 @@ export class Draft {
 
   constructor(session: Session, now: number) {
     this.now = now;
-    this.s = {
-      ...session,
-      version: session.version + 1,
-      updated_at: now,
-      requirements: session.requirements.map((r) => (r.assignment ? { ...r, assignment: { ...r.assignment } } : { ...r })),
-      leaving: [...session.leaving],
-      deadlines: { ...session.deadlines },
-      timings: { ...session.timings },
-      ...(session.room && { room: { ...session.room } }),
-    };
+    // one spread and then assignments: an object literal with more than the one spread is copied key by key, ten times slower
+    const s = { ...session };
+    s.version = session.version + 1;
+    s.updated_at = now;
+    s.requirements = session.requirements.map(copyOf);
+    s.leaving = [...session.leaving];
+    s.deadlines = { ...session.deadlines };
+    s.timings = { ...session.timings };
+    if (session.room) s.room = { ...session.room };
+    this.s = s;
   }
 
   emit<T extends EventType>(type: T, body: EventBody<T>): void {
     this.s.seq += 1;
-    const event = { type, seq: this.s.seq, ts: new Date(this.now).toISOString(), session_id: this.s.session_id, ...body };
+    const event = { type, seq: this.s.seq, ts: iso(this.now), session_id: this.s.session_id, ...body };
     this.events.push(event as unknown as LogEvent);
   }
 
@@ -55,4 +56,10 @@ export class Draft {
   elapsed(): number {
     return Math.max(0, this.now - this.s.created_at);
   }
+}
+
+function copyOf(requirement: Requirement): Requirement {
+  const copy = { ...requirement };
+  if (requirement.assignment) copy.assignment = { ...requirement.assignment };
+  return copy;
 }

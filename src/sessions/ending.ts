@@ -35,7 +35,7 @@ export function terminate(
   if (s.idempotency) s.claims = s.claims.filter((claim) => claim !== s.idempotency?.claim);
   for (const assignment of s.leaving) d.effects.push({ do: 'leave', assignment, reason });
   for (const requirement of s.requirements) {
-    delete requirement.replace_by;
+    requirement.replace_by = undefined;
     requirement.rests = {};
     if (!requirement.assignment) continue;
     d.emit('ServiceStatusChanged', {
@@ -45,7 +45,7 @@ export function terminate(
       attempt: requirement.attempt,
       elapsed_ms: d.elapsed(),
     });
-    delete requirement.assignment;
+    requirement.assignment = undefined;
   }
   // a failed creation has nothing to wait for: a call still in flight is followed up after the end
   if (wasCreating && error) finish(d);
@@ -82,7 +82,7 @@ export function roomDeleted(d: Draft): void {
   const { room } = d.s;
   if (!room) return;
   room.state = 'deleted';
-  delete room.delete_at;
+  room.delete_at = undefined;
   if (room.chosen) d.s.deadlines.release_name = d.now + nameRestMs;
   advance(d);
 }
@@ -90,7 +90,7 @@ export function roomDeleted(d: Draft): void {
 function stopWaiting(d: Draft): void {
   for (const assignment of d.s.leaving) d.effects.push({ do: 'release', assignment });
   d.s.leaving = [];
-  delete d.s.deadlines.leave;
+  d.s.deadlines.leave = undefined;
 }
 
 function finish(d: Draft): void {
@@ -99,7 +99,7 @@ function finish(d: Draft): void {
   // a room in the making is deleted when the call has answered, or at the latest then
   if (s.room?.state === 'creating') s.room.delete_at = now + deleteAnswerMs;
   else if (s.room?.state === 'open') deleteRoom(d);
-  delete s.deadlines.end;
+  s.deadlines.end = undefined;
   s.deadlines.forget = now + tombstoneMs;
   s.participants = [];
   s.health = 'ok';

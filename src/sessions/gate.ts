@@ -37,7 +37,7 @@ export function tell(d: Draft, requirement: Requirement, status: ServiceStatus, 
 export function roomIsThere(d: Draft, registrationTimeoutMs: number): void {
   const { s, now } = d;
   s.timings.room_ms = d.elapsed();
-  delete s.deadlines.create;
+  s.deadlines.create = undefined;
   if (s.requirements.length > 0) d.effects.push({ do: 'dispatch' });
   if (allServe(s)) return openGate(d);
   s.deadlines.registration = now + registrationTimeoutMs;
@@ -71,18 +71,18 @@ export function offered(
 export function accepted(assignment: Assignment): void {
   if (assignment.status !== 'Offered') return;
   assignment.status = 'Joining';
-  delete assignment.offer_by;
+  assignment.offer_by = undefined;
 }
 
 export function ready(d: Draft, requirement: Requirement, assignment: Assignment): void {
   if (assignment.status === 'Ready') return;
   assignment.status = 'Ready';
-  delete assignment.offer_by;
-  delete assignment.ready_by;
+  assignment.offer_by = undefined;
+  assignment.ready_by = undefined;
   const { [assignment.service_id]: _, ...others } = requirement.rests;
   requirement.rests = others;
-  delete requirement.error;
-  delete requirement.replace_by;
+  requirement.error = undefined;
+  requirement.replace_by = undefined;
   tell(d, requirement, 'Ready');
   openGate(d);
 }
@@ -96,7 +96,7 @@ export function suspected(d: Draft, requirement: Requirement, assignment: Assign
 /** The service is back, and holds what it held. */
 export function returned(d: Draft, assignment: Assignment, incarnation: number): void {
   assignment.incarnation = incarnation;
-  delete assignment.suspect;
+  assignment.suspect = undefined;
   openGate(d);
 }
 
@@ -108,7 +108,7 @@ export function failed(d: Draft, requirement: Requirement, error: string, retryA
   const { s, now } = d;
   const { assignment } = requirement;
   if (!assignment) return;
-  delete requirement.assignment;
+  requirement.assignment = undefined;
   d.effects.push({ do: 'release', assignment }, { do: 'dispatch' });
   requirement.error = clip(error, 512);
   tell(d, requirement, 'Disconnected', error, assignment);
@@ -140,7 +140,7 @@ function lost(d: Draft, requirement: Requirement): void {
 
 /** Nobody took a lost service's place: the session goes on without it, or ends, as it wished for its start. */
 export function notReplaced(d: Draft, requirement: Requirement): void {
-  delete requirement.replace_by;
+  requirement.replace_by = undefined;
   if (d.s.on_join_timeout === 'fail') return terminate(d, 'service_lost');
   if (requirement.replacements > maxReplacements) requirement.given_up = true;
   if (d.s.health === 'ok') degrade(d);
@@ -173,8 +173,8 @@ export function openGate(d: Draft): void {
 function becomeReady(d: Draft): void {
   const { s, now } = d;
   if (!s.room) return;
-  delete s.deadlines.registration;
-  delete s.deadlines.join;
+  s.deadlines.registration = undefined;
+  s.deadlines.join = undefined;
   s.timings.services_ms = d.elapsed();
   s.timings.total_ms = d.elapsed();
   d.moveTo('Ready');
@@ -193,8 +193,8 @@ function userCame(d: Draft): void {
   const { s } = d;
   const user = s.participants.find((p) => p.identity === s.user_identity);
   if (s.status !== 'Ready' || !user) return;
-  delete s.deadlines.client_join;
-  delete s.deadlines.rejoin;
+  s.deadlines.client_join = undefined;
+  s.deadlines.rejoin = undefined;
   d.moveTo('Active');
   d.emit('SessionActive', { participant: shown(user) });
 }

@@ -107,7 +107,7 @@ export const holding: { [T in HoldingInput['type']]: (d: Draft, input: Extract<H
 export function announceNext({ s, now }: Pick<Draft, 's' | 'now'>): void {
   const { expiry } = s.deadlines;
   const next = expiry === undefined ? undefined : announceMs.map((before) => expiry - before).find((at) => at > now);
-  if (next === undefined) delete s.deadlines.expiring;
+  if (next === undefined) s.deadlines.expiring = undefined;
   else s.deadlines.expiring = next;
 }
 

@@ -113,7 +113,7 @@ const rules: { [T in Input['type']]: Rule<T> } = {
   RoomCreated(d, { made }, { registrationMs }) {
     const { room } = d.s;
     if (room?.state !== 'creating') return nothing;
-    delete room.delete_at;
+    room.delete_at = undefined;
     room.state = 'open';
     if (made) room.seen = true;
     if (d.s.status === 'Creating') gate.roomIsThere(d, registrationMs);
@@ -257,7 +257,7 @@ const rules: { [T in Input['type']]: Rule<T> } = {
     s.node_id = node_id;
     s.connection_id = connection_id;
     if (s.resume && token_hash !== undefined) s.resume = { ...s.resume, token_hash };
-    delete s.deadlines.resume;
+    s.deadlines.resume = undefined;
     if (wasAway) d.effects.push({ do: 'presence' });
   },
 
@@ -332,7 +332,7 @@ const rules: { [T in Input['type']]: Rule<T> } = {
     }
     const mayMiss = s.on_join_timeout === 'degrade' || s.requirements.every((r) => r.known || !r.required);
     if (passed(s.deadlines.registration) && mayMiss) {
-      delete s.deadlines.registration;
+      s.deadlines.registration = undefined;
       news = true;
     }
     if (passed(s.deadlines.expiring) && !passed(s.deadlines.expiry)) {
@@ -417,6 +417,6 @@ function left(d: Draft, assignment_id: string): boolean {
 }
 
 function release(d: Draft): void {
-  delete d.s.deadlines.release_name;
+  d.s.deadlines.release_name = undefined;
   if (d.s.room) d.s.claims = d.s.claims.filter((claim) => claim !== roomClaim(d.s.room?.name ?? ''));
 }

@@ -211,10 +211,14 @@ export class Sessions {
     if (event.type === 'SessionStatusChanged') {
       const hint = event.to === 'Terminating' && session.ended ? hints[session.ended.reason] : undefined;
       if (hint) log.warn({ session_id: session.session_id, reason: session.ended?.reason, missing: session.ended?.missing }, hint);
-      log.info({ session_id: session.session_id, from: event.from, to: event.to, reason: event.reason }, 'session status changed');
+      // an end is told once, when it is complete
+      log[event.to === 'Terminating' ? 'debug' : 'info'](
+        { session_id: session.session_id, from: event.from, to: event.to, reason: event.reason },
+        'session status changed',
+      );
     } else if (event.type === 'ServiceStatusChanged') {
-      const failed = event.error !== undefined;
-      log[failed ? 'warn' : 'info'](
+      // those that go well are told by the session's own lines
+      log[event.error === undefined ? 'debug' : 'warn'](
         { session_id: session.session_id, service_id: event.service_id, status: event.status, error: event.error },
         'service status changed',
       );

@@ -14,7 +14,8 @@ import type { Sessions } from './manager.ts';
 import { ClaimTaken, type Clock, type Message, type Offers, type Rooms, type SessionStore } from './ports.ts';
 import { isEnded, roomClaim, type Session } from './record.ts';
 import { checkResume, resumeInvalid } from './resume.ts';
-import { iso, pendingServices, readyServices, snapshot } from './snapshot.ts';
+import { pendingServices, readyServices, snapshot } from './snapshot.ts';
+import { iso } from './time.ts';
 
 const maxReplays = 5;
 /** What the messages of one page hold together, beyond the first. */
@@ -41,7 +42,7 @@ export interface OperationsParts {
   checkWorkspace(folder: string): Promise<string>;
   draining(): boolean;
   nodeId: string;
-  defaults: { joinTimeoutMs: number; ttlMs: number };
+  defaults: { registrationMs: number; joinTimeoutMs: number; ttlMs: number };
 }
 
 /** What can be done to sessions, the same for the socket and for REST. Input is checked; access is decided here. */
@@ -87,6 +88,7 @@ export class Operations {
           workspace_dir,
           room,
           room_name: body.room_name,
+          made_on_join: rooms.mode === 'on_join' ? { registrationMs: defaults.registrationMs } : undefined,
           metadata: body.metadata,
           visibility: body.visibility,
           required,

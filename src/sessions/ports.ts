@@ -38,6 +38,9 @@ export interface SessionFilter {
   before?: { created_at: number; session_id: string } | undefined;
 }
 
+/** A provider that has it at hand need not make a promise of it. */
+type MaybePromise<T> = T | Promise<T>;
+
 /** What a storage holds. */
 export interface Statistics {
   sessions: number;
@@ -71,7 +74,7 @@ export interface StoreProvider {
   listSessions(filter: SessionFilter): Promise<readonly Session[]>;
   getStatistics(): Promise<Statistics>;
   /** At most `limit` events after `seq`, in order and without a gap; undefined: some of them are no longer kept. The last 512 are kept. */
-  eventsAfter(id: string, seq: number, limit: number): Promise<readonly LogEvent[] | undefined>;
+  eventsAfter(id: string, seq: number, limit: number): MaybePromise<readonly LogEvent[] | undefined>;
   /** At most `limit` messages after `seq`, in order. They are kept as long as the record. */
   messagesAfter(id: string, seq: number, limit: number): Promise<readonly Message[]>;
   findMessage(id: string, message_id: string): Promise<Message | undefined>;

@@ -1,7 +1,10 @@
 import type { Metadata, Wanted } from '../../protocol/fields.ts';
 import type { EndReason, ShareRole, Status, Visibility } from '../../protocol/states.ts';
 
-/** One service's part in one session. Fields are named as on the wire; times are epoch milliseconds. */
+/**
+ * One service's part in one session. Fields are named as on the wire; times are epoch milliseconds. What does not hold any more is set
+ * to undefined, not deleted: an object that lost a key is copied ten times slower, and records are copied at each change.
+ */
 export interface Assignment {
   assignment_id: string;
   service_id: string;
@@ -17,11 +20,11 @@ export interface Assignment {
   /** Its participant has been seen in the room. */
   joined: boolean;
   /** Offered: when an answer must have come. */
-  offer_by?: number;
+  offer_by?: number | undefined;
   /** Not Ready: when it must be. */
-  ready_by?: number;
+  ready_by?: number | undefined;
   /** Its socket or its participant went without a word; lost at this time unless it comes back. */
-  suspect?: { cause: 'socket' | 'room'; until: number };
+  suspect?: { cause: 'socket' | 'room'; until: number } | undefined;
 }
 
 /** A service the session asks for; pending while it has no assignment. */
@@ -40,12 +43,12 @@ export interface Requirement {
   /** Services that failed it: how often in a row, and until when each is left alone. */
   rests: Record<string, { failures: number; until?: number }>;
   /** A replacement must be ready by then. */
-  replace_by?: number;
+  replace_by?: number | undefined;
   /** Nobody is looked for any more. */
-  given_up?: true;
+  given_up?: true | undefined;
   /** Why the last service did not serve. */
-  error?: string;
-  assignment?: Assignment;
+  error?: string | undefined;
+  assignment?: Assignment | undefined;
 }
 
 /** An assignment that was asked to leave and has not yet. */
@@ -74,7 +77,7 @@ export interface Room {
   /** A user has been in it. */
   user_seen: boolean;
   /** Creating in vain or deleting: when a deletion is (again) due. */
-  delete_at?: number;
+  delete_at?: number | undefined;
   delete_attempts: number;
 }
 
@@ -98,29 +101,29 @@ export interface Remembered {
 /** Absolute times at which something happens to the session by itself. */
 export interface Deadlines {
   /** The room must be there. */
-  create?: number;
+  create?: number | undefined;
   /** Its client, away, must have come back. */
-  resume?: number;
+  resume?: number | undefined;
   /** Every required id must have been registered. */
-  registration?: number;
+  registration?: number | undefined;
   /** Every required service must be ready. */
-  join?: number;
+  join?: number | undefined;
   /** The user must have come. */
-  client_join?: number;
+  client_join?: number | undefined;
   /** The user must have come back. */
-  rejoin?: number;
+  rejoin?: number | undefined;
   /** The session's life ends. */
-  expiry?: number;
+  expiry?: number | undefined;
   /** Services asked to leave are not waited for any longer. */
-  leave?: number;
+  leave?: number | undefined;
   /** Terminating becomes Terminated whatever is left to do. */
-  end?: number;
+  end?: number | undefined;
   /** The end by `expiry` is announced. */
-  expiring?: number;
+  expiring?: number | undefined;
   /** A client-chosen room name may be used again. */
-  release_name?: number;
+  release_name?: number | undefined;
   /** The record is dropped. */
-  forget?: number;
+  forget?: number | undefined;
 }
 
 /** Everything the gateway knows of a session; written only by a commit. Treated as immutable once saved. */
@@ -219,7 +222,8 @@ export const assignments = (session: Session): Assignment[] => session.requireme
 /** The next time something is due for this session; Infinity: never. */
 export function dueAt(session: Session): number {
   let due = session.room?.delete_at ?? Number.POSITIVE_INFINITY;
-  for (const at of Object.values(session.deadlines)) if (at < due) due = at;
+  const { deadlines } = session;
+  for (const name in deadlines) due = Math.min(due, deadlines[name as keyof Deadlines] ?? due);
   for (const requirement of session.requirements) {
     const { replace_by, assignment, rests } = requirement;
     due = Math.min(due, replace_by ?? due, assignment?.offer_by ?? due, assignment?.ready_by ?? due, assignment?.suspect?.until ?? due);

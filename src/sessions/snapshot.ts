@@ -1,8 +1,7 @@
 import type { Snapshot } from '../../protocol/answers.ts';
 import type { ServiceStatus } from '../../protocol/states.ts';
 import { isServing, nameOf, type Requirement, type Session } from './record.ts';
-
-export const iso = (at: number) => new Date(at).toISOString();
+import { iso } from './time.ts';
 
 export const readyServices = (session: Session) => session.requirements.filter(isServing).map(nameOf);
 export const pendingServices = (session: Session) => session.requirements.filter((r) => !isServing(r)).map(nameOf);

@@ -1,5 +1,6 @@
 import type { Socket } from 'node:net';
 import type { Logger } from 'pino';
+import { v7 as uuid } from 'uuid';
 import type { RawData, WebSocket } from 'ws';
 import { Close, type CloseReason } from '../../protocol/close.ts';
 import { parse } from '../../protocol/parse.ts';
@@ -9,7 +10,9 @@ import type { Instance } from '../services/registry.ts';
 import { GatewayError, storageFailed } from '../sessions/errors.ts';
 import { type Clock, StorageError } from '../sessions/ports.ts';
 import type { Cursor } from './cursor.ts';
+import { textFrame } from './frames.ts';
 import { dispatch, type Handlers, later } from './handlers.ts';
+import type { Turn } from './turn.ts';
 
 /** Frames that wait behind the one in work; a hand types fewer, and a burst of this size is worked off within milliseconds. */
 const pauseAt = 32;
@@ -29,21 +32,25 @@ export interface SocketLimits {
   pongTimeoutMs: number;
 }
 
+/** What all connections of a node share. */
 export interface ConnectionParts {
-  id: string;
-  ws: WebSocket;
-  socket: Socket;
   handlers: Handlers;
+  turn: Turn;
   limits: SocketLimits;
   clock: Clock;
   log: Logger;
-  /** Called once, when the socket has ended. */
+  /** Called once for each, when its socket has ended. */
   onEnd(connection: Connection): void;
 }
 
+/** Where a websocket keeps its connection: one set of listeners serves all of them, not four closures each. */
+const connectionOf = Symbol('connection');
+type Connected = WebSocket & { [connectionOf]: Connection };
+const of = (ws: WebSocket) => (ws as Connected)[connectionOf];
+
 /** One socket: takes frames in order, answers each once, and ends with a code that says why. */
 export class Connection implements ServicePeer {
-  readonly id: string;
+  #id: string | undefined;
   /** Given by the first accepted request that has a role. */
   role: Role | undefined;
   /** The session this socket holds, from Creating on. */
@@ -61,8 +68,13 @@ export class Connection implements ServicePeer {
   /** How the socket ended: as a client ends it on purpose, or otherwise; undefined: it has not. */
   ended: 'closed' | 'broken' | undefined;
 
+  readonly #ws: WebSocket;
+  readonly #socket: Socket;
   readonly #parts: ConnectionParts;
-  readonly #waiting: string[] = [];
+  /** Frames behind the one in work. */
+  #waiting: string[] | undefined;
+  /** The frames of this turn of the event loop, as bytes. */
+  #out = '';
   #busy = false;
   #pausedReading = false;
   #flushed: (() => void) | undefined;
@@ -70,31 +82,46 @@ export class Connection implements ServicePeer {
   #stalled = false;
   #accepted = false;
   #refused = 0;
-  #tokens: number;
-  #tokensAt: number;
+  /** Frames it may send now, as of `#tokensAt`; undefined: it has sent none. */
+  #tokens: number | undefined;
+  #tokensAt = 0;
   readonly #openedAt: number;
   #seenAt: number;
   #pingedAt: number | undefined;
   #writtenBytes = 0;
-  #progressAt: number;
+  /** Since when too much waits for this peer, and it reads none of it. */
+  #stuckSince: number | undefined;
 
-  constructor(parts: ConnectionParts) {
+  constructor(ws: WebSocket, socket: Socket, parts: ConnectionParts) {
+    this.#ws = ws;
+    this.#socket = socket;
     this.#parts = parts;
-    this.id = parts.id;
-    const now = parts.clock.now();
-    this.#openedAt = this.#seenAt = this.#tokensAt = this.#progressAt = now;
-    this.#tokens = parts.limits.messageBurst;
-    const { ws } = parts;
-    ws.on('message', (data, isBinary) => this.#receive(data, isBinary));
-    ws.on('pong', () => this.#sawSign());
-    // a frame that breaks the protocol: ws closes by itself, and its close event would say 1006 only
-    ws.on('error', (err) =>
-      parts.log.info(
-        { err: { code: (err as { code?: string }).code, message: err.message }, connection_id: this.id },
-        'socket broke the protocol',
-      ),
-    );
-    ws.on('close', (code) => this.#ended(code));
+    this.#openedAt = this.#seenAt = parts.clock.now();
+    (ws as Connected)[connectionOf] = this;
+    const { message, pong, error, close } = Connection.#on;
+    ws.on('message', message).on('pong', pong).on('error', error).on('close', close);
+  }
+
+  static readonly #on = {
+    message(this: WebSocket, data: RawData, isBinary: boolean) {
+      of(this).#receive(data, isBinary);
+    },
+    pong(this: WebSocket) {
+      of(this).#sawSign();
+    },
+    /** A frame that breaks the protocol: ws closes by itself, and its close event would say 1006 only. */
+    error(this: WebSocket, { code, message }: Error & { code?: string }) {
+      const connection = of(this);
+      connection.#parts.log.info({ err: { code, message }, connection_id: connection.id }, 'socket broke the protocol');
+    },
+    close(this: WebSocket, code: number) {
+      of(this).#ended(code);
+    },
+  };
+
+  get id(): string {
+    this.#id ??= uuid();
+    return this.#id;
   }
 
   get closed(): boolean {
@@ -107,33 +134,49 @@ export class Connection implements ServicePeer {
   }
 
   sendText(frame: string): boolean {
-    const { ws, limits } = this.#parts;
-    if (this.#closing || this.closed) return false;
-    // where too much waits with this frame, its end is what wakes those who stop for it; a character has three bytes at most
-    if (ws.bufferedAmount + frame.length * 3 > limits.maxBufferedBytes) ws.send(frame, () => this.#onFlushed());
-    else ws.send(frame);
+    return this.sendFrame(textFrame(frame));
+  }
+
+  /** As `send`, of a frame that is encoded already; it may go to many sockets. */
+  sendFrame(frame: string): boolean {
+    if (this.#closing || this.ended !== undefined) return false;
+    if (this.#out === '') this.#parts.turn.add(this);
+    this.#out += frame;
     return true;
+  }
+
+  /** Writes what was queued during this turn: not through the sender of ws, which writes each frame by itself and in two parts. */
+  flush(): void {
+    const { limits } = this.#parts;
+    const frames = this.#out;
+    this.#out = '';
+    if (frames === '' || this.#ws.readyState !== this.#ws.OPEN) return;
+    // where too much waits with these frames, their end is what wakes those who stop for it
+    if (this.#socket.writableLength + frames.length <= limits.maxBufferedBytes) this.#socket.write(frames, 'latin1');
+    else this.#socket.write(frames, 'latin1', () => this.#onFlushed());
   }
 
   /** Whether more may be written now; if not, `cursor.wake` is called when it may. */
   get writable(): boolean {
-    const { ws, limits } = this.#parts;
-    return !this.#closing && !this.closed && ws.bufferedAmount <= limits.maxBufferedBytes;
+    return !this.#closing && this.ended === undefined && this.#ws.bufferedAmount + this.#out.length <= this.#parts.limits.maxBufferedBytes;
   }
 
   close({ code, reason }: CloseReason | { code: number; reason: string }): void {
     if (this.#closing || this.closed) return;
+    this.flush();
     this.#closing = true;
-    this.#waiting.length = 0;
-    this.#parts.ws.close(code, reason);
+    this.#waiting = undefined;
+    this.#ws.close(code, reason);
   }
 
   /** Follows another session too; one it follows already is begun anew. @throws GatewayError ILLEGAL_STATE too many at once */
-  watch(sessionId: string, start: () => Cursor): void {
+  watch(sessionId: string, make: () => Cursor): void {
     this.unwatch(sessionId);
     this.#watches ??= new Map();
     if (this.#watches.size >= maxWatches) throw new GatewayError('ILLEGAL_STATE', `a socket follows at most ${maxWatches} sessions`);
-    this.#watches.set(sessionId, start());
+    const cursor = make();
+    this.#watches.set(sessionId, cursor);
+    cursor.start();
   }
 
   unwatch(sessionId: string): void {
@@ -142,7 +185,7 @@ export class Connection implements ServicePeer {
   }
 
   terminate(): void {
-    this.#parts.ws.terminate();
+    this.#ws.terminate();
   }
 
   sendError(error: GatewayError, id?: string): void {
@@ -155,7 +198,9 @@ export class Connection implements ServicePeer {
   }
 
   sendAnswer({ type, body }: Answer, id: string | undefined): void {
-    this.send({ type, ...(id !== undefined && { id }), ...body });
+    // in front of the body's text, which is never empty: quicker than one more object
+    const head = id === undefined ? `{"type":"${type}"` : `{"type":"${type}","id":${JSON.stringify(id)}`;
+    this.sendText(`${head},${JSON.stringify(body).slice(1)}`);
   }
 
   /** The storage failed while events were read for this socket: it is tried again by the next sweep. */
@@ -166,56 +211,68 @@ export class Connection implements ServicePeer {
   /** Called by the sweep: pings a silent socket, ends one that is gone, slow, or never said anything. */
   check(now: number): void {
     if (this.closed) return;
-    const { ws, socket, limits } = this.#parts;
+    const { limits } = this.#parts;
     if (this.#stalled) {
       this.#stalled = false;
       this.#onFlushed();
     }
     if (!this.#accepted && now - this.#openedAt >= limits.firstFrameMs) return this.close(Close.HandshakeTimeout);
-    this.#checkReader(now, socket.bytesWritten - socket.writableLength);
+    this.#checkReader(now);
     // pausing stops pongs as well: paused time does not count
     if (this.#pausedReading) return;
     if (this.#pingedAt !== undefined) {
-      if (now - this.#pingedAt >= limits.pongTimeoutMs) ws.terminate();
+      if (now - this.#pingedAt >= limits.pongTimeoutMs) this.#ws.terminate();
       return;
     }
     const interval = this.role === 'service' ? limits.servicePingMs : limits.clientPingMs;
     if (now - this.#seenAt < interval || this.#closing) return;
     this.#pingedAt = now;
-    ws.ping();
+    this.#ws.ping();
   }
 
-  #checkReader(now: number, writtenBytes: number): void {
-    const { ws, limits } = this.#parts;
+  #checkReader(now: number): void {
+    const { limits } = this.#parts;
+    const waits = this.#ws.bufferedAmount > limits.maxBufferedBytes;
+    if (!waits && this.#stuckSince === undefined) return;
+    const writtenBytes = this.#socket.bytesWritten - this.#socket.writableLength;
     const progress = writtenBytes > this.#writtenBytes;
     this.#writtenBytes = writtenBytes;
-    if (progress || ws.bufferedAmount <= limits.maxBufferedBytes) this.#progressAt = now;
-    else if (now - this.#progressAt >= limits.slowReaderMs) {
+    if (!waits) this.#stuckSince = undefined;
+    else if (progress || this.#stuckSince === undefined) this.#stuckSince = now;
+    else if (now - this.#stuckSince >= limits.slowReaderMs) {
       // it reads nothing, so it would not read the close frame either: soon after, the socket is cut
       this.close(Close.TooSlow);
       this.#onFlushed();
     }
   }
 
-  #sawSign(): void {
-    this.#seenAt = this.#parts.clock.now();
+  #sawSign(now = this.#parts.clock.now()): void {
+    this.#seenAt = now;
     this.#pingedAt = undefined;
   }
 
   #receive(data: RawData, isBinary: boolean): void {
     if (this.#closing) return;
-    this.#sawSign();
+    const now = this.#parts.clock.now();
+    this.#sawSign(now);
     if (isBinary) return this.close({ code: 1003, reason: 'text frames only' });
-    if (!this.#takeToken()) return;
+    if (!this.#takeToken(now)) return;
     // ws hands text over as one Buffer
-    if (this.#waiting.push((data as Buffer).toString()) === pauseAt) this.#pauseReading(true);
-    if (!this.#busy) void this.#drain();
+    const frame = (data as Buffer).toString();
+    if (this.#busy) {
+      this.#waiting ??= [];
+      if (this.#waiting.push(frame) === pauseAt) this.#pauseReading(true);
+      return;
+    }
+    // most frames are done with at once, and need no loop
+    const done = this.#handle(frame);
+    if (done || !this.writable) void this.#drain(done);
   }
 
-  #takeToken(): boolean {
-    const { limits, clock } = this.#parts;
-    const now = clock.now();
-    this.#tokens = Math.min(limits.messageBurst, this.#tokens + ((now - this.#tokensAt) / 1_000) * limits.messagesPerSecond);
+  #takeToken(now: number): boolean {
+    const { limits } = this.#parts;
+    const earned = ((now - this.#tokensAt) / 1_000) * limits.messagesPerSecond;
+    this.#tokens = Math.min(limits.messageBurst, (this.#tokens ?? limits.messageBurst) + earned);
     this.#tokensAt = now;
     if (this.#tokens >= 1) {
       this.#tokens -= 1;
@@ -229,30 +286,33 @@ export class Connection implements ServicePeer {
 
   #pauseReading(paused: boolean): void {
     this.#pausedReading = paused;
-    if (paused) this.#parts.ws.pause();
+    if (paused) this.#ws.pause();
     else {
-      this.#parts.ws.resume();
+      this.#ws.resume();
       this.#sawSign();
     }
   }
 
-  /** One loop a socket, not one promise chain a frame. Cannot reject. */
-  async #drain(): Promise<void> {
+  /** One loop a socket, not one promise chain a frame: waits for the frame in work, then takes what came meanwhile. Cannot reject. */
+  async #drain(inWork: Promise<void> | undefined): Promise<void> {
     this.#busy = true;
-    for (let frame = this.#waiting.shift(); frame !== undefined; frame = this.#waiting.shift()) {
-      if (this.#pausedReading && this.#waiting.length < pauseAt) this.#pauseReading(false);
-      const done = this.#handle(frame);
+    for (let done = inWork; ; ) {
       if (done) await done;
       if (!this.writable && !this.closed) await new Promise<void>((flushed) => this.#whenFlushed(flushed));
+      const frame = this.#waiting?.shift();
+      if (frame === undefined) break;
+      if (this.#pausedReading && (this.#waiting?.length ?? 0) < pauseAt) this.#pauseReading(false);
+      done = this.#handle(frame);
     }
     this.#busy = false;
   }
 
   #whenFlushed(flushed: () => void): void {
-    if (this.#closing || this.closed) return flushed();
+    this.flush();
+    if (this.#closing || this.closed || this.writable) return flushed();
     this.#flushed = flushed;
     // an empty ping carries the callback behind what waits
-    this.#parts.ws.ping(undefined, undefined, () => this.#onFlushed());
+    this.#ws.ping(undefined, undefined, () => this.#onFlushed());
   }
 
   #onFlushed(): void {
@@ -321,7 +381,7 @@ export class Connection implements ServicePeer {
     if (this.closed) return;
     // what a peer answers to our close says nothing of what it wants
     this.ended = !this.#closing && (code === 1_000 || code === 1_005) ? 'closed' : 'broken';
-    this.#waiting.length = 0;
+    this.#waiting = undefined;
     for (const watch of this.#watches?.values() ?? []) watch.stop();
     this.#watches = undefined;
     this.#onFlushed();

@@ -1,206 +1,151 @@
 import { Close } from '../../protocol/close.ts';
 import type { LogEvent } from '../../protocol/events.ts';
-import { answer } from '../../protocol/requests.ts';
-import { type Operations, whyNotCreated } from '../sessions/operations.ts';
+import type { Caller } from '../sessions/access.ts';
+import type { Operations } from '../sessions/operations.ts';
 import type { Rooms, SessionStore } from '../sessions/ports.ts';
-import { isEnded, type Session } from '../sessions/record.ts';
-import { resumeInvalid } from '../sessions/resume.ts';
-import { snapshot } from '../sessions/snapshot.ts';
 import type { Connection } from './connection.ts';
+import { batch, Entry, type Feed, type Feeds, type Reader } from './feed.ts';
+import type { LiveSessions } from './live.ts';
 
-const batch = 64;
-
-interface CursorParts {
-  connection: Connection;
-  sessionId: string;
+/** What all cursors of a node share. */
+export interface CursorParts {
   store: SessionStore;
-  /** Answers the request that made the cursor. @returns the last event that the answer reflects; undefined: it is too early */
-  begin(): Promise<number | undefined>;
-  /** Everything up to here has been sent: what `begin` said, and each event then. */
-  sent?(seq: number): void;
-  /** An event as this socket gets it. @returns undefined: this socket gets nothing any more */
-  dress(event: LogEvent): LogEvent | Promise<LogEvent | undefined>;
-  /** The session is over, or nothing more may be told of it. */
-  onEnded(): void;
-  onError(error: unknown): void;
+  feeds: Feeds;
+  operations: Operations;
+  rooms: Rooms;
+  live: LiveSessions;
+  callerAt(connection: Connection): Caller;
+  onBug(error: unknown, connection: Connection): void;
 }
 
 /** A socket's place in the log of a session: answers the request that made it, then delivers each event once, in order. */
-export class Cursor {
-  readonly #parts: CursorParts;
-  readonly #unsubscribe: () => void;
+export abstract class Cursor implements Reader {
+  protected readonly connection: Connection;
+  protected readonly sessionId: string;
+  protected readonly parts: CursorParts;
+  #feed: Feed | undefined;
   /** The last event delivered; undefined: the request is not answered yet. */
   #seq: number | undefined;
   #pumping = false;
   #again = false;
   #stopped = false;
 
-  constructor(parts: CursorParts) {
-    this.#parts = parts;
-    this.#unsubscribe = parts.store.subscribe(parts.sessionId, () => this.wake());
-    this.wake();
+  constructor(connection: Connection, sessionId: string, parts: CursorParts) {
+    this.connection = connection;
+    this.sessionId = sessionId;
+    this.parts = parts;
   }
 
-  /** There may be something to deliver. */
+  /** Answers the request that made the cursor. @returns the last event that the answer reflects; undefined: it is too early, or over */
+  protected abstract begin(): Promise<number | undefined>;
+  /** Whether this socket gets such an event in a form of its own. */
+  protected abstract isDressed(event: LogEvent): boolean;
+  /** That form. @returns undefined: this socket gets nothing any more */
+  protected abstract dress(event: LogEvent): Promise<LogEvent | undefined>;
+  /** The session is over, or nothing more may be told of it. */
+  protected abstract onEnded(): void;
+  /** Everything up to here has been sent: what `begin` said, and each event then. */
+  protected passed?(seq: number): void;
+
+  /** Begins. Called once. */
+  start(): this {
+    this.#feed = this.parts.feeds.join(this.sessionId, this);
+    this.wake();
+    return this;
+  }
+
+  /** There may be something to deliver, or it may be delivered now. */
   wake(): void {
     this.#again = true;
-    if (!this.#pumping && !this.#stopped) void this.#pump();
+    if (!this.#pumping && !this.#stopped) void this.#pump([]);
+  }
+
+  take(news: readonly Entry[]): void {
+    if (this.#pumping || this.#seq === undefined) return this.wake();
+    const left = this.#sendNow(news);
+    if (left.length > 0 && !this.#stopped) void this.#pump(left);
   }
 
   stop(): void {
+    if (this.#stopped) return;
     this.#stopped = true;
-    this.#unsubscribe();
+    if (this.#feed) this.parts.feeds.leave(this.#feed, this);
   }
 
-  async #pump(): Promise<void> {
+  /** Nothing more comes here. */
+  protected end(): void {
+    // the socket may have gone on to something else
+    if (this.#stopped) return;
+    this.stop();
+    this.onEnded();
+  }
+
+  /** Reads and delivers until there is nothing left, or the socket has enough. Cannot reject. */
+  async #pump(news: readonly Entry[]): Promise<void> {
     this.#pumping = true;
     try {
-      while (this.#again && !this.#stopped) {
+      let left = news;
+      while ((this.#again || left.length > 0) && !this.#stopped) {
         this.#again = false;
         if (this.#seq === undefined) {
-          this.#seq = await this.#parts.begin();
-          if (this.#seq !== undefined) this.#parts.sent?.(this.#seq);
+          const seq = await this.begin();
+          if (seq !== undefined) this.#moveTo(seq);
         }
-        if (this.#seq !== undefined) await this.#deliver(this.#seq);
+        if (this.#seq !== undefined) await this.#deliver(left);
+        left = [];
       }
     } catch (error) {
-      this.#parts.onError(error);
+      this.parts.onBug(error, this.connection);
     } finally {
       this.#pumping = false;
     }
   }
 
-  async #deliver(from: number): Promise<void> {
-    const { store, sessionId, connection, dress } = this.#parts;
-    for (let seq = from; connection.writable && !this.#stopped; ) {
-      const events = await store.eventsAfter(sessionId, seq, batch);
-      // it read so slowly that the log went on without it
-      if (!events) return connection.close(Close.TooSlow);
-      if (events.length === 0) return;
-      for (const event of events) {
-        if (this.#stopped) return;
-        const made = dress(event);
-        const dressed = made instanceof Promise ? await made : made;
-        if (this.#stopped) return;
-        if (dressed) connection.send(dressed);
-        seq = this.#seq = event.seq;
-        this.#parts.sent?.(seq);
-        if (!dressed || event.type === 'SessionEnded') {
-          this.stop();
-          return this.#parts.onEnded();
-        }
+  async #deliver(news: readonly Entry[]): Promise<void> {
+    const { connection, sessionId, parts } = this;
+    for (let left = news; connection.writable && !this.#stopped; ) {
+      const seq = this.#seq ?? 0;
+      if (left.length === 0) {
+        const found = parts.store.eventsAfter(sessionId, seq, batch);
+        const events = found instanceof Promise ? await found : found;
+        // it read so slowly that the log went on without it
+        if (!events) return connection.close(Close.TooSlow);
+        if (events.length === 0) return this.#feed?.caughtUp(seq);
+        left = events.map((event) => new Entry(event));
       }
+      left = this.#sendNow(left);
+      const [next] = left;
+      if (next === undefined) continue;
+      // news without what lies between: all of it is read
+      if (next.event.seq !== (this.#seq ?? 0) + 1) left = [];
+      else if (!this.isDressed(next.event)) return;
+      if (left.length === 0) continue;
+      const dressed = await this.dress(next.event);
+      if (this.#stopped) return;
+      if (!dressed) return this.end();
+      connection.send(dressed);
+      this.#moveTo(dressed.seq);
+      left = left.slice(1);
     }
   }
-}
 
-/** What a cursor on the socket's own session needs. */
-interface OwnParts extends Omit<CursorParts, 'begin' | 'sent' | 'dress'> {
-  /** Of the request that made it. */
-  requestId: string | undefined;
-  operations: Operations;
-  rooms: Rooms;
-  /** Another socket holds the session by now. */
-  onTakenOver(): undefined;
-}
+  /** Sends what can be sent without waiting. @returns what is left: it is dressed first, leaves a gap, or has no room */
+  #sendNow(news: readonly Entry[]): readonly Entry[] {
+    for (let i = 0; i < news.length && !this.#stopped; i++) {
+      const entry = news[i] as Entry;
+      const { event } = entry;
+      const seq = this.#seq ?? 0;
+      if (event.seq <= seq) continue;
+      if (event.seq !== seq + 1 || this.isDressed(event) || !this.connection.writable) return news.slice(i);
+      this.connection.sendFrame(entry.frame);
+      this.#moveTo(event.seq);
+      if (event.type === 'SessionEnded') this.end();
+    }
+    return [];
+  }
 
-interface FollowParts extends OwnParts {
-  /** The session was there before. */
-  replayed: boolean;
-  resumeToken: string | undefined;
-}
-
-/** Follows the session that the socket asked for: answers when it leaves Creating. */
-export function follow({ requestId, replayed, resumeToken, ...common }: FollowParts): Cursor {
-  const { connection, sessionId, store, operations } = common;
-  const cursor: Cursor = new Cursor({
-    ...common,
-    async begin() {
-      const session = await store.loadSession(sessionId);
-      if (!session || session.status === 'Creating') return undefined;
-      if (isAnothers(session, connection)) return common.onTakenOver();
-      // it never got as far as waiting for anything
-      const refusal = session.timings.room_ms === undefined && session.room ? whyNotCreated(session) : undefined;
-      if (refusal) {
-        cursor.stop();
-        common.onEnded();
-        connection.sendError(refusal, requestId);
-        return undefined;
-      }
-      // of a session that is over by now SessionEnded, its last event, is still to be told
-      const seq = session.status === 'Terminated' ? session.seq - 1 : session.seq;
-      const created = await operations.created(session, replayed);
-      const body = { ...created, seq, ...(resumeToken !== undefined && { resume_token: resumeToken }) };
-      connection.sendAnswer(answer('NewSessionResponse', body), requestId);
-      return seq;
-    },
-    dress: withToken(common),
-  });
-  return cursor;
-}
-
-/** Follows the session that the socket has taken over, from the last event that the client has: answers, replays what it missed, says when it has done so. */
-export function resume({ requestId, lastSeq, ...common }: OwnParts & { lastSeq: number }): Cursor {
-  const { connection, sessionId, store, operations } = common;
-  /** The replay ends with this event; undefined: it has ended. */
-  let replayUntil: number | undefined;
-  let isOver = false;
-  const cursor: Cursor = new Cursor({
-    ...common,
-    async begin() {
-      const session = await store.loadSession(sessionId);
-      if (session && isAnothers(session, connection)) return common.onTakenOver();
-      const kept = session && lastSeq <= session.seq && (await store.eventsAfter(sessionId, lastSeq, 1)) !== undefined;
-      if (!session) {
-        cursor.stop();
-        common.onEnded();
-        connection.sendError(resumeInvalid(), requestId);
-        return undefined;
-      }
-      replayUntil = session.seq;
-      isOver = session.status === 'Terminated';
-      const token = kept ? undefined : await operations.joinToken(session);
-      const body = {
-        session_id: sessionId,
-        recovered: kept === true,
-        snapshot: { ...snapshot(session), shares: session.shares },
-        from_seq: (kept ? lastSeq : session.seq) + 1,
-        to_seq: session.seq,
-        ...(token !== undefined && { access_token: token }),
-      };
-      connection.sendAnswer(answer('ResumeResponse', body), requestId);
-      return kept ? lastSeq : session.seq;
-    },
-    sent(seq) {
-      if (seq !== replayUntil) return;
-      replayUntil = undefined;
-      connection.send({ type: 'ResumeComplete', session_id: sessionId, seq });
-      // nothing follows that would free the socket
-      if (!isOver) return;
-      cursor.stop();
-      common.onEnded();
-    },
-    dress: withToken(common),
-  });
-  return cursor;
-}
-
-/** Of one that has ended every socket that asked for it in time is told how. */
-const isAnothers = (session: Session, { id }: Connection) => !isEnded(session) && session.connection_id !== id;
-
-/** Adds the token where the session becomes Ready: the log holds none, it is signed when it is delivered. */
-const withToken = ({ store, rooms, sessionId }: Pick<OwnParts, 'store' | 'rooms' | 'sessionId'>) => {
-  const add = async (event: LogEvent<'SessionReady'>): Promise<LogEvent> => {
-    const session = await store.loadSession(sessionId);
-    return session?.room && !isEnded(session) ? { ...event, access_token: await rooms.clientToken(session) } : event;
-  };
-  return (event: LogEvent) => (event.type === 'SessionReady' ? add(event) : event);
-};
-
-/** Follows a session that somebody else holds, from its record as read, as long as `mayRead`. */
-export function watch({ mayRead, ...parts }: Omit<CursorParts, 'dress'> & { mayRead(): Promise<boolean> }): Cursor {
-  return new Cursor({
-    ...parts,
-    dress: (event) => (event.type === 'SessionUpdated' ? mayRead().then((may) => (may ? event : undefined)) : event),
-  });
+  #moveTo(seq: number): void {
+    this.#seq = seq;
+    this.passed?.(seq);
+  }
 }

@@ -4,15 +4,19 @@ import type { Dispatcher } from '../services/dispatcher.ts';
 import { socketLink } from '../services/links.ts';
 import type { Instance } from '../services/registry.ts';
 import type { Caller } from '../sessions/access.ts';
-import { GatewayError, storageFailed } from '../sessions/errors.ts';
+import { GatewayError } from '../sessions/errors.ts';
 import type { Sessions } from '../sessions/manager.ts';
 import type { Operations } from '../sessions/operations.ts';
-import { type Clock, type Rooms, type SessionStore, StorageError } from '../sessions/ports.ts';
+import type { Clock, Rooms, SessionStore } from '../sessions/ports.ts';
 import { allServe, type Session } from '../sessions/record.ts';
 import { hashOfToken, newResumeToken } from '../sessions/resume.ts';
+import { iso } from '../sessions/time.ts';
 import type { Connection } from './connection.ts';
-import { follow, resume, watch } from './cursor.ts';
+import type { CursorParts } from './cursor.ts';
+import type { Feeds } from './feed.ts';
 import type { LiveSessions } from './live.ts';
+import { OpenedSession, ResumedSession } from './own-session.ts';
+import { WatchedSession } from './watched-session.ts';
 
 /** Returned where the answer goes out when the record changes: no handler waits for LiveKit or a service. */
 export const later = Symbol('later');
@@ -30,6 +34,7 @@ export interface HandlerParts {
   sessions: Sessions;
   dispatcher: Dispatcher;
   store: SessionStore;
+  feeds: Feeds;
   rooms: Rooms;
   clock: Clock;
   live: LiveSessions;
@@ -88,25 +93,17 @@ export function handlers(parts: HandlerParts): Handlers {
     }
   };
 
-  const following = (sessionId: string, peer: Connection) => ({
-    connection: peer,
-    sessionId,
-    store: parts.store,
-    rooms: parts.rooms,
-    operations,
-    onEnded: () => live.release(peer),
-    onTakenOver: (): undefined => {
-      if (peer.sessionId === sessionId) live.takenOver(sessionId);
-    },
-    onError: (error: unknown) => parts.onBug(error, peer),
-  });
+  const cursors: CursorParts = { ...parts, callerAt };
 
   /** A request whose answer may be lost together with the socket, and is then told again: one of the session's own client. */
   const commandOf = (request: Request, id: string, peer: Connection) =>
     request.id !== undefined && peer.sessionId === id ? request : undefined;
 
   return {
-    Ping: ({ t }) => answer('Pong', { ...(t !== undefined && { t }), server_time: new Date(clock.now()).toISOString() }),
+    Ping: ({ t }) => {
+      const server_time = iso(clock.now());
+      return answer('Pong', t === undefined ? { server_time } : { t, server_time });
+    },
 
     async NewSessionRequest({ type: _, id, ...body }, peer): Promise<typeof later> {
       // a storage that was emptied does not hold the socket for ever
@@ -131,8 +128,8 @@ export function handlers(parts: HandlerParts): Handlers {
         if (!bind(sessionId, attached?.version)) return later;
         peer.unwatch(sessionId);
       }
-      parts.log.info({ session_id: sessionId, connection_id: peer.id, replayed: opened.replayed }, 'session opened on socket');
-      peer.cursor = follow({ ...following(sessionId, peer), requestId: id, replayed: opened.replayed, resumeToken });
+      parts.log.debug({ session_id: sessionId, connection_id: peer.id, replayed: opened.replayed }, 'session opened on socket');
+      peer.cursor = new OpenedSession(peer, sessionId, cursors, { id, replayed: opened.replayed, resumeToken }).start();
       return later;
     },
 
@@ -146,7 +143,7 @@ export function handlers(parts: HandlerParts): Handlers {
       if (!live.bind(session_id, peer, session.user_identity, session.version)) return later;
       peer.unwatch(session_id);
       parts.log.info({ session_id, connection_id: peer.id, last_seq }, 'session resumed on socket');
-      peer.cursor = resume({ ...following(session_id, peer), requestId: id, lastSeq: last_seq });
+      peer.cursor = new ResumedSession(peer, session_id, cursors, id, last_seq).start();
       return later;
     },
 
@@ -205,36 +202,7 @@ export function handlers(parts: HandlerParts): Handlers {
       if (session_id === peer.sessionId) throw new GatewayError('ILLEGAL_STATE', 'this socket holds the session and is told its events');
       await operations.find(session_id, callerAt(peer));
       if (peer.closed) return later;
-      peer.watch(session_id, () =>
-        watch({
-          connection: peer,
-          sessionId: session_id,
-          store: parts.store,
-          async begin() {
-            try {
-              const session = await operations.get(session_id, callerAt(peer));
-              peer.sendAnswer(answer('WatchResponse', { session_id, seq: session.seq, session }), id);
-              if (session.status !== 'Terminated') return session.seq;
-            } catch (error) {
-              if (!(error instanceof GatewayError || error instanceof StorageError)) throw error;
-              peer.sendError(error instanceof GatewayError ? error : storageFailed(), id);
-            }
-            // nothing will ever be told of it here
-            peer.unwatch(session_id);
-            return undefined;
-          },
-          mayRead: () =>
-            operations.find(session_id, callerAt(peer)).then(
-              () => true,
-              (error) => {
-                if (error instanceof GatewayError) return false;
-                throw error;
-              },
-            ),
-          onEnded: () => peer.unwatch(session_id),
-          onError: (error) => parts.onBug(error, peer),
-        }),
-      );
+      peer.watch(session_id, () => new WatchedSession(peer, session_id, cursors, id));
       return later;
     },
 

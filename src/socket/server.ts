@@ -2,8 +2,7 @@ import type { IncomingMessage, Server } from 'node:http';
 import type { Socket } from 'node:net';
 import type { Duplex } from 'node:stream';
 import type { Logger } from 'pino';
-import { v7 as uuid } from 'uuid';
-import { type ServerOptions, WebSocketServer } from 'ws';
+import { type ServerOptions, type WebSocket, WebSocketServer } from 'ws';
 import { Close } from '../../protocol/close.ts';
 import { maxDepth } from '../../protocol/parse.ts';
 import { PROTOCOL_VERSION, SUBPROTOCOL } from '../../protocol/version.ts';
@@ -11,9 +10,10 @@ import type { Admission } from '../admission.ts';
 import type { Dispatcher } from '../services/dispatcher.ts';
 import type { Sessions } from '../sessions/manager.ts';
 import type { Clock } from '../sessions/ports.ts';
-import { Connection, type SocketLimits } from './connection.ts';
+import { Connection, type ConnectionParts, type SocketLimits } from './connection.ts';
 import type { Handlers } from './handlers.ts';
 import type { LiveSessions } from './live.ts';
+import { Turn } from './turn.ts';
 
 const path = '/ws';
 const checkMs = 1_000;
@@ -39,11 +39,14 @@ export class SocketServer {
   readonly #parts: SocketServerParts;
   readonly #connections = new Set<Connection>();
   readonly #wss: WebSocketServer;
+  readonly #shared: ConnectionParts;
   readonly #stop: () => void;
   #draining = false;
 
   constructor(parts: SocketServerParts) {
     this.#parts = parts;
+    const { handlers, limits, clock, log } = parts;
+    this.#shared = { handlers, turn: new Turn(), limits, clock, log, onEnd: (connection) => this.#ended(connection) };
     this.#wss = new WebSocketServer({
       noServer: true,
       maxPayload: parts.limits.maxFrameBytes,
@@ -90,9 +93,11 @@ export class SocketServer {
   readonly #telling = new Set<Promise<unknown>>();
   readonly #onGone = new Map<Connection, () => void>();
 
+  readonly #onEarlyError = (err: Error) => this.#parts.log.debug({ err }, 'socket failed before it was a websocket');
+
   #upgrade(request: IncomingMessage, socket: Duplex, head: Buffer): void {
-    const { admit, limits, log } = this.#parts;
-    socket.on('error', (err) => log.debug({ err }, 'socket failed before it was a websocket'));
+    const { admit, log } = this.#parts;
+    socket.on('error', this.#onEarlyError);
     const refusal = admit(request);
     if (request.url?.split('?')[0] !== path) return refuse(socket, 404, `sockets are served at ${path}`);
     if (refusal !== undefined) return refuse(socket, 403, refusal);
@@ -103,25 +108,28 @@ export class SocketServer {
       return refuse(socket, 400, `the only subprotocol is ${SUBPROTOCOL}`);
     }
     this.#wss.handleUpgrade(request, socket, head, (ws) => {
-      const { handlers, clock } = this.#parts;
-      if (this.#connections.size >= limits.maxConnections) {
-        ws.on('error', () => ws.terminate());
-        return ws.close(Close.Overloaded.code, Close.Overloaded.reason);
-      }
-      const connection = new Connection({
-        id: uuid(),
-        ws,
-        socket: socket as Socket,
-        handlers,
-        limits,
-        clock,
-        log,
-        onEnd: (ended) => this.#ended(ended),
-      });
-      this.#connections.add(connection);
-      log.debug({ connection_id: connection.id, remoteAddress: request.socket.remoteAddress }, 'socket opened');
+      // the websocket has a listener of its own from here on
+      socket.off('error', this.#onEarlyError);
+      const connection = this.#take(ws, socket as Socket);
+      if (!connection) return;
+      // an idle socket has no id that nobody asks for
+      if (log.isLevelEnabled('debug'))
+        log.debug({ connection_id: connection.id, remoteAddress: request.socket.remoteAddress }, 'socket opened');
       if (offered !== undefined) this.#hello(connection);
     });
+  }
+
+  /** Keeps a new websocket, unless there are too many. A function of its own: nothing that lives as long as the socket may hold on to its request. */
+  #take(ws: WebSocket, socket: Socket): Connection | undefined {
+    const { limits } = this.#parts;
+    if (this.#connections.size >= limits.maxConnections) {
+      ws.on('error', () => ws.terminate());
+      ws.close(Close.Overloaded.code, Close.Overloaded.reason);
+      return undefined;
+    }
+    const connection = new Connection(ws, socket, this.#shared);
+    this.#connections.add(connection);
+    return connection;
   }
 
   #hello(connection: Connection): void {
@@ -153,7 +161,7 @@ export class SocketServer {
     this.#connections.delete(connection);
     const sessionId = live.release(connection);
     const how = connection.ended ?? 'broken';
-    log.debug({ connection_id: connection.id, session_id: sessionId, how }, 'socket ended');
+    if (log.isLevelEnabled('debug')) log.debug({ connection_id: connection.id, session_id: sessionId, how }, 'socket ended');
     if (sessionId !== undefined) {
       const told = sessions.tell(sessionId, { type: 'Detached', connection_id: connection.id, how });
       this.#telling.add(told);

@@ -10,7 +10,8 @@ interface Entry {
   session: Session;
   log: LogEvent[];
   messages: Map<string, Message> | undefined;
-  wakes: Set<() => void> | undefined;
+  /** Mostly one: a list is smaller than a set. */
+  wakes: (() => void)[] | undefined;
 }
 
 type Place = Pick<Session, 'created_at' | 'session_id'>;
@@ -113,7 +114,7 @@ export function memoryStore(): StoreProvider {
       entry.log = entry.log.map((event) => (event.type === 'MessageAdded' ? { ...event, content: '' } : event));
     },
 
-    async eventsAfter(id, seq, limit) {
+    eventsAfter(id, seq, limit) {
       const log = entries.get(id)?.log;
       const first = log?.[0]?.seq;
       if (!log || first === undefined) return [];
@@ -124,11 +125,11 @@ export function memoryStore(): StoreProvider {
     subscribe(id, wake) {
       const entry = entries.get(id);
       if (!entry) return () => {};
-      entry.wakes ??= new Set();
-      entry.wakes.add(wake);
+      const own = () => wake();
+      entry.wakes = [...(entry.wakes ?? []), own];
       return () => {
-        entry.wakes?.delete(wake);
-        if (entry.wakes?.size === 0) entry.wakes = undefined;
+        entry.wakes = entry.wakes?.filter((other) => other !== own);
+        if (entry.wakes?.length === 0) entry.wakes = undefined;
       };
     },
 

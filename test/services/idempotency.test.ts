@@ -176,7 +176,7 @@ test('creations that look for the key at the same moment are one session all the
     nodeId: 'node-1',
     checkWorkspace: async (folder) => folder,
     draining: () => false,
-    defaults: { joinTimeoutMs: 60_000, ttlMs: 3_600_000 },
+    defaults: { registrationMs: 30_000, joinTimeoutMs: 60_000, ttlMs: 3_600_000 },
   });
   const body = newSessionFields.parse({ idempotency_key: 'k', ...wish });
   const opened = await Promise.all(Array.from({ length: 20 }, () => operations.open(body, { token_policy: 'on_ready' })));

@@ -122,6 +122,7 @@ test.each([
   const asr = await connectService(url, 'asr', { auto: false });
   await breaks();
   if (comesBack) await back(made.seq);
+  await asr.caughtUp();
   const before = asr.all.length;
   sign();
   await asr.next('JoinRoomRequest');

@@ -569,7 +569,7 @@ describe('a session whose client may come back', () => {
   test.each(open)('%s: is held by the socket that comes', (_, { make, status }) => {
     const story = away(make).happens(socketComes);
     expect(story.session).toMatchObject({ status, link: 'attached', node_id: 'node-1', connection_id: 'socket-2' });
-    expect(story.session.deadlines).not.toHaveProperty('resume');
+    expect(story.session.deadlines.resume).toBeUndefined();
     expect(story.count('presence')).toBe(2);
     // of the socket that broke nothing more is heard
     expect(outcomeOf(story, socketBreaks)).toBe('nothing');

@@ -224,12 +224,14 @@ test.each([
   const before = subscriptions();
   await watch(watcher, id);
   await watch(bob, id);
-  expect(subscriptions()).toBe(before + 2);
+  // one for both
+  expect(subscriptions()).toBe(before + 1);
   end(watcher);
   await expect.poll(() => gateway.holds().sockets).toBe(1);
-  expect(subscriptions()).toBe(before + 1);
   await say('bob is still there');
   expect(await bob.next('MessageAdded')).toMatchObject({ content: 'bob is still there' });
+  await bob.ask({ type: 'UnwatchRequest', session_id: id });
+  expect(subscriptions()).toBe(before);
 });
 
 test('one does not watch the session that the own socket holds, nor one that may not be read', async () => {

@@ -560,7 +560,7 @@ export function storeContract(name: string, make: (() => Promise<StoreProvider>)
       test('is woken after a commit, which it can read then', async () => {
         const store = await open();
         await store.saveSession(record('a'), 0, log('a', 1, 1));
-        const seen: Promise<readonly LogEvent[] | undefined>[] = [];
+        const seen: ReturnType<StoreProvider['eventsAfter']>[] = [];
         store.subscribe('a', () => seen.push(store.eventsAfter('a', 1, 10)));
         await store.saveSession(record('a', { version: 2 }), 1, log('a', 2, 2));
         await vi.waitFor(async () => expect(seqs(await seen.at(-1))).toEqual([2]));

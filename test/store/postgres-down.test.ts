@@ -27,7 +27,7 @@ const everyCall = (store: StoreProvider): Promise<unknown>[] => [
   store.holderOf('a'),
   store.listSessions({ limit: 1, offset: 0 }),
   store.getStatistics(),
-  store.eventsAfter('a', 0, 1),
+  Promise.resolve(store.eventsAfter('a', 0, 1)),
   store.messagesAfter('a', 0, 1),
   store.findMessage('a', 'm'),
   store.dropMessages('z'),

@@ -33,7 +33,7 @@ const calls = (store: StoreProvider): Record<string, () => Promise<unknown>> => 
   holderOf: () => store.holderOf('x'),
   listSessions: () => store.listSessions(everything),
   getStatistics: () => store.getStatistics(),
-  eventsAfter: () => store.eventsAfter('a', 0, 10),
+  eventsAfter: async () => store.eventsAfter('a', 0, 10),
   messagesAfter: () => store.messagesAfter('a', 0, 10),
   findMessage: () => store.findMessage('a', 'm'),
   dropMessages: () => store.dropMessages('z'),

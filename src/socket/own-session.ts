@@ -1,0 +1,118 @@
+import type { LogEvent } from '../../protocol/events.ts';
+import { answer } from '../../protocol/requests.ts';
+import { whyNotCreated } from '../sessions/operations.ts';
+import { isEnded, type Session } from '../sessions/record.ts';
+import { resumeInvalid } from '../sessions/resume.ts';
+import { snapshot } from '../sessions/snapshot.ts';
+import type { Connection } from './connection.ts';
+import { Cursor, type CursorParts } from './cursor.ts';
+
+/** Follows the session that the socket holds. */
+abstract class OwnSession extends Cursor {
+  protected isDressed({ type }: LogEvent): boolean {
+    return type === 'SessionReady';
+  }
+
+  /** The log holds no token: it is signed when it is delivered. */
+  protected async dress(event: LogEvent): Promise<LogEvent> {
+    const session = await this.parts.store.loadSession(this.sessionId);
+    if (!session?.room || isEnded(session)) return event;
+    return { ...event, access_token: await this.parts.rooms.clientToken(session) } as LogEvent;
+  }
+
+  protected onEnded(): void {
+    this.parts.live.release(this.connection);
+  }
+
+  /** Gives way to another socket, where one holds the session by now. Of one that has ended every socket that asked for it in time is told how. */
+  protected givesWay(session: Session): boolean {
+    if (isEnded(session) || session.connection_id === this.connection.id) return false;
+    if (this.connection.sessionId === this.sessionId) this.parts.live.takenOver(this.sessionId);
+    return true;
+  }
+}
+
+/** Follows a session from its beginning: answers its NewSessionRequest when it leaves Creating. */
+export class OpenedSession extends OwnSession {
+  /** Of the request, until it is answered. */
+  #request: { id: string | undefined; replayed: boolean; resumeToken: string | undefined } | undefined;
+
+  constructor(
+    connection: Connection,
+    sessionId: string,
+    parts: CursorParts,
+    request: { id: string | undefined; replayed: boolean; resumeToken: string | undefined },
+  ) {
+    super(connection, sessionId, parts);
+    this.#request = request;
+  }
+
+  protected async begin(): Promise<number | undefined> {
+    const { store, operations } = this.parts;
+    const session = await store.loadSession(this.sessionId);
+    if (!session || !this.#request || session.status === 'Creating' || this.givesWay(session)) return undefined;
+    const { id, replayed, resumeToken } = this.#request;
+    // it never got as far as waiting for anything
+    const refusal = session.timings.room_ms === undefined && session.room ? whyNotCreated(session) : undefined;
+    if (refusal) {
+      this.end();
+      this.connection.sendError(refusal, id);
+      return undefined;
+    }
+    // of a session that is over by now SessionEnded, its last event, is still to be told
+    const seq = session.status === 'Terminated' ? session.seq - 1 : session.seq;
+    const created = await operations.created(session, replayed);
+    const body = { ...created, seq, ...(resumeToken !== undefined && { resume_token: resumeToken }) };
+    this.connection.sendAnswer(answer('NewSessionResponse', body), id);
+    this.#request = undefined;
+    return seq;
+  }
+}
+
+/** Follows a session that the socket has taken over, from the last event that its client has: answers, replays what it missed, says when it has done so. */
+export class ResumedSession extends OwnSession {
+  readonly #requestId: string | undefined;
+  readonly #lastSeq: number;
+  /** The replay ends with this event; undefined: it has not begun, or has ended. */
+  #replayUntil: number | undefined;
+  #isOver = false;
+
+  constructor(connection: Connection, sessionId: string, parts: CursorParts, requestId: string | undefined, lastSeq: number) {
+    super(connection, sessionId, parts);
+    this.#requestId = requestId;
+    this.#lastSeq = lastSeq;
+  }
+
+  protected async begin(): Promise<number | undefined> {
+    const { store, operations } = this.parts;
+    const session = await store.loadSession(this.sessionId);
+    if (session && this.givesWay(session)) return undefined;
+    const kept = session && this.#lastSeq <= session.seq && (await store.eventsAfter(this.sessionId, this.#lastSeq, 1)) !== undefined;
+    if (!session) {
+      this.end();
+      this.connection.sendError(resumeInvalid(), this.#requestId);
+      return undefined;
+    }
+    this.#replayUntil = session.seq;
+    this.#isOver = session.status === 'Terminated';
+    const token = kept ? undefined : await operations.joinToken(session);
+    const body = {
+      session_id: this.sessionId,
+      recovered: kept === true,
+      snapshot: { ...snapshot(session), shares: session.shares },
+      from_seq: (kept ? this.#lastSeq : session.seq) + 1,
+      to_seq: session.seq,
+      ...(token !== undefined && { access_token: token }),
+    };
+    this.connection.sendAnswer(answer('ResumeResponse', body), this.#requestId);
+    return kept ? this.#lastSeq : session.seq;
+  }
+
+  protected override passed(seq: number): void {
+    if (seq !== this.#replayUntil) return;
+    this.#replayUntil = undefined;
+    this.connection.send({ type: 'ResumeComplete', session_id: this.sessionId, seq });
+    // nothing follows that would free the socket
+    if (this.#isOver) this.end();
+  }
+}

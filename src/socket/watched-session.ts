@@ -1,0 +1,50 @@
+import type { LogEvent } from '../../protocol/events.ts';
+import { answer } from '../../protocol/requests.ts';
+import { GatewayError, storageFailed } from '../sessions/errors.ts';
+import { StorageError } from '../sessions/ports.ts';
+import type { Connection } from './connection.ts';
+import { Cursor, type CursorParts } from './cursor.ts';
+
+/** Follows a session that somebody else holds, from its record as read, as long as it may be read. */
+export class WatchedSession extends Cursor {
+  readonly #requestId: string | undefined;
+
+  constructor(connection: Connection, sessionId: string, parts: CursorParts, requestId: string | undefined) {
+    super(connection, sessionId, parts);
+    this.#requestId = requestId;
+  }
+
+  protected async begin(): Promise<number | undefined> {
+    const { connection, sessionId, parts } = this;
+    try {
+      const session = await parts.operations.get(sessionId, parts.callerAt(connection));
+      connection.sendAnswer(answer('WatchResponse', { session_id: sessionId, seq: session.seq, session }), this.#requestId);
+      if (session.status !== 'Terminated') return session.seq;
+    } catch (error) {
+      if (!(error instanceof GatewayError || error instanceof StorageError)) throw error;
+      connection.sendError(error instanceof GatewayError ? error : storageFailed(), this.#requestId);
+    }
+    // nothing will ever be told of it here
+    this.end();
+    return undefined;
+  }
+
+  /** Who may read it may have changed. */
+  protected isDressed({ type }: LogEvent): boolean {
+    return type === 'SessionUpdated';
+  }
+
+  protected async dress(event: LogEvent): Promise<LogEvent | undefined> {
+    try {
+      await this.parts.operations.find(this.sessionId, this.parts.callerAt(this.connection));
+      return event;
+    } catch (error) {
+      if (error instanceof GatewayError) return undefined;
+      throw error;
+    }
+  }
+
+  protected onEnded(): void {
+    this.connection.unwatch(this.sessionId);
+  }
+}
