@@ -41,6 +41,7 @@ describe('a connection that breaks', () => {
     await open();
     await client.next('SessionReady');
     // the gateway's side stays open: what is held back covers the end
+    proxy.holdsEnds = true;
     proxy.rule = (from) => (from === 'client' ? 'hold' : 'pass');
     (await came).progress('lost');
     await expect.poll(() => proxy.holds).toBe(true);

@@ -33,7 +33,8 @@ const answers: Record<string, (peer: Peer, frame: Frame, reply: Reply) => void> 
     session.parts = required_services.map((service_id: string) => newPart(session, service_id));
     session.waiting = session.parts.length;
     const isReady = session.waiting === 0;
-    session.seq = isReady ? 3 : 2;
+    // as the gateway, it answers when its services are asked: their Joining is reflected, and not told
+    session.seq = isReady ? 3 : 2 + session.parts.length;
     reply({
       type: 'NewSessionResponse',
       id,
@@ -52,7 +53,6 @@ const answers: Record<string, (peer: Peer, frame: Frame, reply: Reply) => void> 
       resume_window_s,
       resume_token: session.resume_token,
     });
-    for (const part of session.parts) partChanged(part, 'Joining');
     for (const { service, assignment_id, service_id } of session.parts) {
       service?.send({
         type: 'JoinRoomRequest',
