@@ -5,7 +5,7 @@
 export const Close = {
   /** JSON did not parse, or the type is unknown. Sending it again will not help. */
   BadMessage: { code: 4400, reason: 'bad message' },
-  /** The session this socket held is held by a newer socket now. */
+  /** A newer socket has this one's place: it holds the session, or speaks for the service, that this one did. */
   TakenOver: { code: 4409, reason: 'taken over' },
   /** Twenty frames in a row were refused: this peer does not speak the protocol. */
   TooManyRefused: { code: 4413, reason: 'too many refused frames' },

@@ -192,6 +192,7 @@ export async function startGateway({ config, livekit, log, clock = systemClock, 
     dispatcher.followForeign(before, session);
   };
   const foreign = shared ? new Foreign({ store, sessions, log, onForeign: followForeign }) : undefined;
+  if (foreign) sessions.beginWith((id) => foreign.last(id));
   const nodes = foreign && new Nodes({ nodeId, store, sessions, foreign, clock, log });
   // on shared storage there may be sessions already
   await nodes?.round();

@@ -206,6 +206,7 @@ export class Dispatcher implements Offers {
     const before = [...(old?.slots ?? [])];
     // what the old registration held is decided here: its socket speaks for nothing any more
     old?.slots.clear();
+    if (old !== own) old?.link?.replaced();
     log.info(
       { service_id: instance.service_id, endpoint: instance.endpoint, incarnation: instance.incarnation, again: old !== undefined },
       'service registered',

@@ -1,3 +1,4 @@
+import { Close, type CloseReason } from '../../protocol/close.ts';
 import type { Command } from '../../protocol/events.ts';
 import type { Outbound, Reply } from './outbound.ts';
 
@@ -14,6 +15,8 @@ export interface Link {
   leave(command: Command<'LeaveRoomRequest'>): void;
   /** Told once, and not waited for. */
   presence(command: Command<'ClientPresence'>): void;
+  /** Another registration has taken its place. */
+  replaced(): void;
   /** Whether leaving is answered by ServiceLeft; where it is not, a service that was told has left. */
   readonly saysLeft: boolean;
 }
@@ -22,12 +25,14 @@ export interface Link {
 export interface ServicePeer {
   /** Queues a command; false: it cannot be sent any more. */
   send(command: Command): boolean;
+  close(reason: CloseReason): void;
 }
 
 export const socketLink = (peer: ServicePeer): Link => ({
   offer: async (command) => (peer.send(command) ? { outcome: 'sent' } : { outcome: 'refused', error: 'the offer could not be sent' }),
   leave: (command) => void peer.send(command),
   presence: (command) => void peer.send(command),
+  replaced: () => peer.close(Close.TakenOver),
   saysLeft: true,
 });
 
@@ -56,6 +61,7 @@ export const httpLink = (endpoint: string, paths: EndpointPaths, outbound: Outbo
   presence({ type: _, ...fields }) {
     void outbound.post(at(endpoint, paths.presence), fields, presenceMs);
   },
+  replaced() {},
   saysLeft: false,
 });
 

@@ -55,6 +55,9 @@ export class Sessions {
   #stopSweep: (() => void) | undefined;
   #sweeping = false;
   #isDown = false;
+  /** Commits of this node that are being written. */
+  readonly #writing = new Set<string>();
+  #lastSeen: (id: string) => Session | undefined = () => undefined;
   /** News that the storage could not take. */
   readonly #unsaid = new Map<string, { id: string; input: Input }>();
 
@@ -70,6 +73,16 @@ export class Sessions {
 
   close(): void {
     this.#stopSweep?.();
+  }
+
+  /** Lets changes begin with the record as it was last seen here, which saves reading it: a commit on an older one fails, and is decided anew. */
+  beginWith(lastSeen: (id: string) => Session | undefined): void {
+    this.#lastSeen = lastSeen;
+  }
+
+  /** Whether this node is writing the commit: its watchers see it when that is done. */
+  isWriting(commit_id: string): boolean {
+    return this.#writing.has(commit_id);
   }
 
   /** Shows the watchers a record that another node, or an earlier run, has written. */
@@ -122,21 +135,41 @@ export class Sessions {
    * @throws GatewayError what the machine refused, SESSION_NOT_FOUND, VERSION_CONFLICT
    */
   async apply(id: string, input: Input | ((session: Session) => Promise<Input | undefined>)): Promise<Session> {
+    const seen = this.#lastSeen(id);
+    if (seen) {
+      const decision = await this.#decide(seen, input).catch(() => undefined);
+      // what an old record refuses or has already, the present one may not
+      if (decision?.ok && decision.changed) {
+        const session = await this.#tryCommit(decision, seen.version);
+        if (session) return session;
+      }
+    }
     for (let conflicts = 0; conflicts < maxConflicts; conflicts++) {
       const session = await this.get(id);
-      const happening = typeof input === 'function' ? await input(session) : input;
-      if (happening === undefined) return session;
-      const decision = next(session, happening, this.#parts.clock.now(), this.#parts.timeouts);
+      const decision = await this.#decide(session, input);
+      if (!decision) return session;
       if (!decision.ok) {
         throw new GatewayError(decision.code, decision.message, session.ended && { details: { reason: session.ended.reason } });
       }
-      try {
-        return await this.#commit(decision, session.version);
-      } catch (error) {
-        if (!(error instanceof VersionConflict)) throw error;
-      }
+      const committed = await this.#tryCommit(decision, session.version);
+      if (committed) return committed;
     }
     throw new GatewayError('VERSION_CONFLICT', 'The session is changed by many at once');
+  }
+
+  async #decide(session: Session, input: Input | ((session: Session) => Promise<Input | undefined>)): Promise<Decision | undefined> {
+    const happening = typeof input === 'function' ? await input(session) : input;
+    return happening && next(session, happening, this.#parts.clock.now(), this.#parts.timeouts);
+  }
+
+  /** @returns undefined: somebody else was faster */
+  async #tryCommit(decision: Extract<Decision, { ok: true }>, expected: number): Promise<Session | undefined> {
+    try {
+      return await this.#commit(decision, expected);
+    } catch (error) {
+      if (error instanceof VersionConflict) return undefined;
+      throw error;
+    }
   }
 
   /**
@@ -184,8 +217,13 @@ export class Sessions {
     const { changed, events, effects } = decision;
     const session = changed ? { ...decision.session, commit_id: uuid() } : decision.session;
     if (changed) {
-      await this.#save(session, expected, events);
-      for (const watch of this.#watchers) watch(session);
+      this.#writing.add(session.commit_id);
+      try {
+        await this.#save(session, expected, events);
+        for (const watch of this.#watchers) watch(session);
+      } finally {
+        this.#writing.delete(session.commit_id);
+      }
       for (const event of events) this.#note(session, event);
     }
     // one look for services is enough

@@ -134,6 +134,11 @@ export class Foreign {
     this.#known.clear();
   }
 
+  /** The record as it was last seen here. */
+  last(id: string): Session | undefined {
+    return this.#known.get(id)?.session;
+  }
+
   /** A new round begins: looks once more at what could not be read. */
   async turn(): Promise<void> {
     this.#endedBefore = this.#ended;
@@ -149,6 +154,8 @@ export class Foreign {
     const before = this.#known.get(id)?.session;
     if (this.#closed || this.#ended.has(id) || this.#endedBefore.has(id)) return;
     if (before && before.version >= session.version) return;
+    // its effects are run by who wrote it
+    if (this.#parts.sessions.isWriting(session.commit_id)) return;
     // the watchers come back to #note
     this.#parts.sessions.show(session);
     this.#parts.onForeign(before, session);

@@ -17,16 +17,23 @@ test('an HTTP service that registers again as the same instance keeps what it se
   expect(await client.ask({ type: 'GetSessionRequest' })).toMatchObject({ health: 'ok', ready_services: ['asr'] });
 });
 
-test('a socket whose registration was taken over cannot take it back or change its status', async () => {
-  const { url } = await startGateway();
+test('a socket whose registration was taken over is closed, and its end changes nothing', async () => {
+  const { url, clock } = await startGateway();
   const old = await connectService(url, 'asr', { instance_id: 'a' });
   const fresh = await connectService(url, 'asr', { instance_id: 'a' });
-  for (const frame of [{ type: 'DeregisterServiceRequest' }, { type: 'ServiceStatus', status: 'draining' }]) {
-    expect(await old.ask(frame)).toMatchObject({ type: 'Error', code: 'FORBIDDEN' });
-  }
+  expect(await old.closed).toEqual({ code: 4409, reason: 'taken over' });
+  await clock.advance(10_000);
   const client = await TestClient.connect(url);
   await client.ask({ type: 'NewSessionRequest', user_identity: 'ada', required_services: ['asr'] });
   await fresh.next('JoinRoomRequest');
+});
+
+test('a service that registers again on its own socket keeps the socket', async () => {
+  const { url } = await startGateway();
+  const asr = await connectService(url, 'asr', { instance_id: 'a' });
+  await asr.ask({ type: 'RegisterServiceRequest', service_id: 'asr', instance_id: 'a' });
+  await asr.caughtUp();
+  expect(asr.ws.readyState).toBe(asr.ws.OPEN);
 });
 
 test('an optional service that accepts and is never ready is asked anew after the join timeout', async () => {
