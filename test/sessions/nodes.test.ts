@@ -471,3 +471,24 @@ describe('a session whose client may come back', () => {
     expect(await linkOf(b.api, made.session_id)).toMatchObject({ messages: 1 });
   });
 });
+
+test('a node that sees its own commit before it hears that it is written asks each service to leave once', async () => {
+  const { node } = deployment();
+  const one = await node();
+  const asr = await connectService(one.url, 'asr');
+  const client = await TestClient.connect(one.url);
+  await client.ask({ type: 'NewSessionRequest', user_identity: 'ada', required_services: ['asr'] });
+  await client.next('SessionReady');
+  let confirm = () => {};
+  one.life.hold = new Promise<void>((done) => {
+    confirm = done;
+  });
+  client.send({ type: 'EndSessionRequest' });
+  await settled();
+  await asr.caughtUp();
+  one.life.hold = undefined;
+  confirm();
+  await client.next('SessionEnded');
+  await asr.caughtUp();
+  expect(asr.types().filter((type) => type === 'LeaveRoomRequest')).toHaveLength(1);
+});
