@@ -86,10 +86,19 @@ export class Reconciler {
   #sweep(): void {
     const now = this.#parts.clock.now();
     if (this.#queue.length === 0) {
-      const due = [...this.#watched.values()].filter((watched) => watched.nextAt <= now && !watched.looking);
-      this.#queue = due.sort((a, b) => b.nextAt - a.nextAt);
+      const due: Watched[] = [];
+      for (const watched of this.#watched.values()) if (watched.nextAt <= now && !watched.looking) due.push(watched);
+      due.sort((a, b) => b.nextAt - a.nextAt);
+      // one look finds out when LiveKit is back; the others would say nothing until then
+      this.#queue = this.#isAway(now) ? due.slice(-1) : due;
     }
     this.#fill();
+  }
+
+  /** LiveKit is out of reach, and not yet for so long that sessions end. */
+  #isAway(now: number): boolean {
+    const { ever, downSince } = this.#parts.rooms.reach;
+    return downSince !== undefined && !(ever && now - downSince >= this.#parts.lostAfterMs);
   }
 
   /** Begins as many looks as may be under way. */
@@ -103,7 +112,7 @@ export class Reconciler {
 
   /** Looks at one room and tells its session what is there. An unreachable LiveKit says nothing about the room. */
   async #look(watched: Watched): Promise<void> {
-    const { sessions, rooms, clock, log, lostAfterMs } = this.#parts;
+    const { sessions, rooms, clock, log } = this.#parts;
     const { session } = watched;
     if (!session.room) return;
     watched.looking = true;
@@ -113,8 +122,7 @@ export class Reconciler {
       await sessions.tell(session.session_id, participants ? { type: 'RoomSeen', participants } : { type: 'RoomGone' });
     } catch (err) {
       if (!(err instanceof RoomsError)) log.error({ err, session_id: session.session_id }, 'room look failed');
-      const { ever, downSince } = rooms.reach;
-      if (ever && downSince !== undefined && clock.now() - downSince >= lostAfterMs)
+      if (rooms.reach.downSince !== undefined && rooms.reach.ever && !this.#isAway(clock.now()))
         await sessions.tell(session.session_id, { type: 'LiveKitLost' });
     } finally {
       this.#calls -= 1;

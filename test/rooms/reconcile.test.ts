@@ -25,3 +25,27 @@ test('a room made on join that nobody ever saw outlives a LiveKit that comes and
   await clock.advance(25_000);
   expect(await client.ask({ type: 'GetSessionRequest' })).toMatchObject({ status: 'WaitingForServices' });
 });
+
+test('while LiveKit is out of reach few rooms are looked at, and all of them when it is back', async () => {
+  const { url, rooms, clock } = await startGateway();
+  const made = await Promise.all(
+    Array.from({ length: 50 }, (_, i) => rest(`${url}/api/v1/sessions`, 'POST', { user_identity: `user-${i}`, required_services: [] })),
+  );
+  let looks = 0;
+  const { participants } = rooms;
+  rooms.participants = (room) => {
+    looks += 1;
+    return participants.call(rooms, room);
+  };
+  rooms.reachable = false;
+  await clock.advance(20_000);
+  // one every half second, and those that were under way
+  expect(looks).toBeLessThan(100);
+  rooms.reachable = true;
+  for (const [i, { body }] of made.entries()) rooms.join((body as { room_name: string }).room_name, `user-${i}`);
+  await clock.advance(5_000);
+  for (const { body } of made) {
+    const { session_id } = body as { session_id: string };
+    expect((await rest(`${url}/api/v1/sessions/${session_id}`)).body).toMatchObject({ status: 'Active' });
+  }
+});
