@@ -6,6 +6,8 @@ import { type Instance, matches } from './registry.ts';
 export class WaitingList {
   /** Each session with its turn. */
   readonly #byWant = new Map<string, { want: Wanted; sessions: Map<string, number> }>();
+  /** Those that wait for anything: most commits are of others. */
+  readonly #waiting = new Set<string>();
   #turns = 0;
 
   get size(): number {
@@ -17,6 +19,9 @@ export class WaitingList {
   /** Brings the list up to what the record says. */
   update(session: Session): void {
     const open = session.status === 'WaitingForServices' || session.status === 'Ready' || session.status === 'Active';
+    if (!(open && session.requirements.some(isPending))) {
+      if (!this.#waiting.delete(session.session_id)) return;
+    } else this.#waiting.add(session.session_id);
     // not by key: an id may be spelt like a selector
     const keyOf = ({ want }: { want: Wanted }) => JSON.stringify(want);
     const pending = new Set(open ? session.requirements.filter(isPending).map(keyOf) : []);

@@ -26,6 +26,8 @@ export interface Spec {
   metadata: Metadata;
   visibility: Session['visibility'];
   required: readonly Wanted[];
+  /** Nobody said which services are required: those that were there are. */
+  takesWhatIsThere?: boolean;
   optional: readonly Wanted[];
   on_join_timeout: Session['on_join_timeout'];
   on_service_loss: Session['on_service_loss'];

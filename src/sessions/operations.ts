@@ -92,6 +92,7 @@ export class Operations {
           metadata: body.metadata,
           visibility: body.visibility,
           required,
+          takesWhatIsThere: body.required_services === undefined,
           optional: room ? distinct(body.optional_services).filter((want) => !required.some((other) => keyOf(other) === keyOf(want))) : [],
           on_join_timeout: body.on_join_timeout,
           on_service_loss: body.on_service_loss,
