@@ -43,6 +43,11 @@ export interface Spec {
   livekit_url: string;
 }
 
+/** What a record holds nothing of yet: the same for all records, which are not changed once they are saved. */
+const nothing: Record<string, never> = Object.freeze({});
+const none: never[] = [];
+Object.freeze(none);
+
 /** Makes the record of a new session: Creating where it has a room to make, else Active at once. */
 export function create(spec: Spec, now: number): Extract<Decision, { ok: true }> {
   const limitMs = spec.metadata.duration_limit === undefined ? Number.POSITIVE_INFINITY : Number(spec.metadata.duration_limit) * 1_000;
@@ -64,9 +69,9 @@ export function create(spec: Spec, now: number): Extract<Decision, { ok: true }>
     ...(spec.user?.attributes !== undefined && { user_attributes: spec.user.attributes }),
     ...(spec.workspace_dir !== undefined && { workspace_dir: spec.workspace_dir }),
     metadata: spec.metadata,
-    context: {},
+    context: nothing,
     visibility: spec.visibility,
-    shares: {},
+    shares: nothing,
     messages: 0,
     token_policy: spec.token_policy,
     on_join_timeout: spec.on_join_timeout,
@@ -75,12 +80,15 @@ export function create(spec: Spec, now: number): Extract<Decision, { ok: true }>
     ...(spec.client_join_timeout_s !== undefined && { client_join_timeout_ms: spec.client_join_timeout_s * 1_000 }),
     requirements: spec.room
       ? [...spec.required.map((want) => requirement(want, true)), ...spec.optional.map((want) => requirement(want, false))]
-      : [],
-    leaving: [],
-    participants: [],
+      : none,
+    leaving: none,
+    participants: none,
     deadlines: { expiry: expires_at },
     expiry_reason: limitMs < spec.ttl_ms ? 'duration_limit' : 'ttl',
-    claims: spec.idempotency ? [spec.idempotency.claim] : [],
+    claims: [
+      ...(spec.idempotency ? [spec.idempotency.claim] : []),
+      ...(spec.room && spec.room_name !== undefined ? [roomClaim(spec.room_name)] : []),
+    ],
     ...(spec.idempotency && { idempotency: spec.idempotency }),
     timings: {},
     created_at: now,
@@ -100,7 +108,6 @@ export function create(spec: Spec, now: number): Extract<Decision, { ok: true }>
       user_seen: false,
       delete_attempts: 0,
     };
-    if (session.room.chosen) session.claims.push(roomClaim(name));
     session.deadlines.create = now + createMs;
   }
   const d = new Draft(session, now);

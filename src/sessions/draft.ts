@@ -32,8 +32,7 @@ export class Draft {
     const s = { ...session };
     s.version = session.version + 1;
     s.updated_at = now;
-    s.requirements = session.requirements.map(copyOf);
-    s.leaving = [...session.leaving];
+    if (session.requirements.length > 0) s.requirements = session.requirements.map(copyOf);
     s.deadlines = { ...session.deadlines };
     s.timings = { ...session.timings };
     if (session.room) s.room = { ...session.room };

@@ -29,7 +29,7 @@ export function terminate(
     const assignment = { assignment_id, service_id, incarnation, ...(node_id !== undefined && { node_id }) };
     // without its socket it can neither be asked nor answer
     if (suspect?.cause === 'socket') d.effects.push({ do: 'release', assignment });
-    else s.leaving.push(assignment);
+    else s.leaving = [...s.leaving, assignment];
   }
   // an ended session's key may be used for the next
   if (s.idempotency) s.claims = s.claims.filter((claim) => claim !== s.idempotency?.claim);

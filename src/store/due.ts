@@ -2,7 +2,8 @@ const slotMs = 100;
 
 /** Which ids are due when: ids in slots of 100 ms, so that adding, moving and finding cost the same however many wait. */
 export class DueIndex {
-  readonly #slots = new Map<number, Set<string>>();
+  /** Most slots hold one id, and a set is larger than all else that is kept of it. */
+  readonly #slots = new Map<number, string | Set<string>>();
   readonly #slotOf = new Map<string, number>();
   /** Nothing waits in an earlier slot. */
   #first = Number.POSITIVE_INFINITY;
@@ -16,8 +17,9 @@ export class DueIndex {
     if (at === Number.POSITIVE_INFINITY) return;
     this.#slotOf.set(id, slot);
     const ids = this.#slots.get(slot);
-    if (ids) ids.add(id);
-    else this.#slots.set(slot, new Set([id]));
+    if (ids === undefined) this.#slots.set(slot, id);
+    else if (typeof ids === 'string') this.#slots.set(slot, new Set([ids, id]));
+    else ids.add(id);
     if (slot < this.#first) this.#first = slot;
   }
 
@@ -26,8 +28,8 @@ export class DueIndex {
     if (slot === undefined) return;
     this.#slotOf.delete(id);
     const ids = this.#slots.get(slot);
-    ids?.delete(id);
-    if (ids?.size === 0) this.#slots.delete(slot);
+    if (typeof ids === 'object') ids.delete(id);
+    if (ids === id || (typeof ids === 'object' && ids.size === 0)) this.#slots.delete(slot);
   }
 
   /** Ids due at `before` or in the same tenth of a second, the earliest first. They stay until they are set anew. */
@@ -37,7 +39,8 @@ export class DueIndex {
     if (this.#slots.size === 0) this.#first = Number.POSITIVE_INFINITY;
     if (last < this.#first) return found;
     for (const slot of this.#between(this.#first, last)) {
-      for (const id of this.#slots.get(slot) ?? []) {
+      const ids = this.#slots.get(slot) ?? [];
+      for (const id of typeof ids === 'string' ? [ids] : ids) {
         if (found.length === limit) return found;
         found.push(id);
       }

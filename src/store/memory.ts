@@ -125,10 +125,14 @@ export function memoryStore(): StoreProvider {
     subscribe(id, wake) {
       const entry = entries.get(id);
       if (!entry) return () => {};
-      const own = () => wake();
-      entry.wakes = [...(entry.wakes ?? []), own];
+      entry.wakes = [...(entry.wakes ?? []), wake];
+      let isOver = false;
       return () => {
-        entry.wakes = entry.wakes?.filter((other) => other !== own);
+        // the same function may be given twice
+        const place = isOver ? -1 : (entry.wakes?.indexOf(wake) ?? -1);
+        isOver = true;
+        if (place < 0) return;
+        entry.wakes = entry.wakes?.toSpliced(place, 1);
         if (entry.wakes?.length === 0) entry.wakes = undefined;
       };
     },
