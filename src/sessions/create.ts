@@ -3,7 +3,7 @@ import { Draft } from './draft.ts';
 import { roomIsThere } from './gate.ts';
 import { announceNext } from './holding.ts';
 import type { Decision } from './machine.ts';
-import { noDeadlines, type Requirement, rejoinMs, roomClaim, type Session } from './record.ts';
+import { type Requirement, rejoinMs, roomClaim, type Session } from './record.ts';
 
 const createMs = 10_000;
 /** What LiveKit keeps an empty room at least, seconds: the seeds' number. */
@@ -83,7 +83,7 @@ export function create(spec: Spec, now: number): Extract<Decision, { ok: true }>
       : none,
     leaving: none,
     participants: none,
-    deadlines: { ...noDeadlines },
+    deadlines: { expiry: expires_at },
     expiry_reason: limitMs < spec.ttl_ms ? 'duration_limit' : 'ttl',
     claims: [
       ...(spec.idempotency ? [spec.idempotency.claim] : []),
@@ -95,7 +95,6 @@ export function create(spec: Spec, now: number): Extract<Decision, { ok: true }>
     updated_at: now,
     expires_at,
   };
-  session.deadlines.expiry = expires_at;
   if (spec.room) {
     const name = spec.room_name ?? `room-${spec.session_id}`;
     session.room = {

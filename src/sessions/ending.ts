@@ -1,6 +1,6 @@
 import type { EndReason } from '../../protocol/states.ts';
 import type { Draft } from './draft.ts';
-import { assignments, isEnded, missing, noDeadlines, type Session } from './record.ts';
+import { assignments, isEnded, missing, type Session } from './record.ts';
 
 const leaveMs = 3_000;
 const endMs = 10_000;
@@ -24,9 +24,7 @@ export function terminate(
   d.moveTo('Terminating', reason);
   // its messages go with it
   if (reason === 'owner_deleted') s.messages = 0;
-  s.deadlines = { ...noDeadlines };
-  s.deadlines.leave = now + leaveMs;
-  s.deadlines.end = now + endMs;
+  s.deadlines = { leave: now + leaveMs, end: now + endMs };
   for (const { assignment_id, service_id, incarnation, node_id, suspect } of assignments(s)) {
     const assignment = { assignment_id, service_id, incarnation, ...(node_id !== undefined && { node_id }) };
     // without its socket it can neither be asked nor answer

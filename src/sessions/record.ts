@@ -126,22 +126,6 @@ export interface Deadlines {
   forget?: number | undefined;
 }
 
-/** None of them. Every record's deadlines begin with it: objects that get their keys one by one have a shape each, which is as large as they are. */
-export const noDeadlines: Readonly<Deadlines> = {
-  create: undefined,
-  resume: undefined,
-  registration: undefined,
-  join: undefined,
-  client_join: undefined,
-  rejoin: undefined,
-  expiry: undefined,
-  leave: undefined,
-  end: undefined,
-  expiring: undefined,
-  release_name: undefined,
-  forget: undefined,
-};
-
 /** Everything the gateway knows of a session; written only by a commit. Treated as immutable once saved. */
 export interface Session {
   session_id: string;
