@@ -6,8 +6,6 @@ import type { Answered, Asked, Fields } from './wire.ts';
 
 /** As the gateway's own limit is by default; one byte more, and it closes the socket for good. */
 const maxFrameBytes = 65_536;
-/** How long the greeting may go without its answer, before the socket is given up. */
-const greetMs = 10_000;
 
 export interface ChannelOptions extends LinkOptions {
   /** Requests that may wait for the connection; default 64. */
@@ -114,7 +112,7 @@ export class Channel {
     const greeting = this.#listener.greeting();
     if (!greeting) return this.#ready();
     const id = newId();
-    this.#greeting = { id, timer: setTimeout(() => this.link.reconnect('back off'), greetMs) };
+    this.#greeting = { id, timer: setTimeout(() => this.link.reconnect('back off'), this.link.answerMs) };
     this.link.send(JSON.stringify({ ...greeting, id }));
   }
 

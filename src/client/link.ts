@@ -1,5 +1,5 @@
 import { verdict } from '../../protocol/close.ts';
-import { backoff } from './backoff.ts';
+import { type Backoff, backoff } from './backoff.ts';
 import { findSocketClass, type Socket, type SocketClass } from './socket.ts';
 
 /** `waiting`: the socket broke, and the next is opened after a while. `closed`: there will be none. */
@@ -8,8 +8,6 @@ export type LinkState = 'connecting' | 'open' | 'waiting' | 'closed';
 /** One frame as it came. What it holds is what its sender says. */
 export type Frame = { type: string; id?: unknown; [field: string]: unknown };
 
-/** How long the other side has: for the upgrade, and for a sign of life after a Ping. */
-const answerMs = 10_000;
 /** A socket that lived this long ends a row of failures. */
 const livedMs = 5_000;
 /** How long the other side has to close with us. */
@@ -20,8 +18,12 @@ const dropped = 4_000;
 export interface LinkOptions {
   /** The WebSocket class; default: the global one, else that of the package ws. */
   WebSocket?: SocketClass | undefined;
-  /** Silence after which the other side is asked for a sign of life; default 25,000. Without one within 10 s the socket is given up. */
+  /** Silence after which the other side is asked for a sign of life; default 25,000. Without one within `answerMs` the socket is given up. */
   heartbeatMs?: number | undefined;
+  /** How long the other side has for what a connection stands or falls with: the upgrade, the greeting's answer, a sign of life; default 10,000. */
+  answerMs?: number | undefined;
+  /** The waits between tries. */
+  reconnect?: Backoff | undefined;
 }
 
 /** What a link tells the one who made it. None of these may throw. */
@@ -40,6 +42,7 @@ export class Link {
   goAway: Frame | undefined;
   /** What the last socket that failed said of it, where it said anything. */
   lastError: string | undefined;
+  readonly answerMs: number;
 
   readonly #url: string;
   readonly #listener: LinkListener;
@@ -61,6 +64,7 @@ export class Link {
     this.#url = url;
     this.#listener = listener;
     this.#options = options;
+    this.answerMs = options.answerMs ?? 10_000;
     void this.#connect();
   }
 
@@ -126,7 +130,7 @@ export class Link {
       else if (this.state === 'closed') this.#discard();
     };
     socket.onclose = ({ code, reason }: { code: number; reason: string }) => this.#closed(code, reason);
-    this.#arm(answerMs, () => this.reconnect('back off'));
+    this.#arm(this.answerMs, () => this.reconnect('back off'));
   }
 
   #receive(data: unknown): void {
@@ -149,7 +153,7 @@ export class Link {
       if (performance.now() - this.#seenAt < heartbeatMs) return this.#watch();
       this.#heard = false;
       this.send('{"type":"Ping"}');
-      this.#arm(answerMs, () => (this.#heard ? this.#watch() : this.reconnect('reconnect')));
+      this.#arm(this.answerMs, () => (this.#heard ? this.#watch() : this.reconnect('reconnect')));
     });
   }
 
@@ -172,7 +176,7 @@ export class Link {
     const row = what === 'reconnect' ? this.#failures - 1 : this.#failures;
     this.#failures += 1;
     const asked = what === 'back off' ? this.#notBefore - now : 0;
-    this.#arm(Math.max(row < 0 ? 0 : backoff(row), asked), () => void this.#connect());
+    this.#arm(Math.max(row < 0 ? 0 : backoff(row, this.#options.reconnect), asked), () => void this.#connect());
     this.#become('waiting');
   }
 

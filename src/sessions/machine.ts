@@ -375,7 +375,8 @@ function hold(
   }
   const outcome = (holding[input.type] as (d: Draft, input: HoldingInput) => Refusal | boolean)(d, input);
   if (typeof outcome === 'object') return new Refused(outcome.code, outcome.message);
-  if (!outcome) return nothing;
+  // what came to nothing is remembered too: said again behind a later command, it might come to something
+  if (!outcome && input.command === undefined) return nothing;
   if (input.command !== undefined) remember(d, input.command, outcomeOf(input, d.s));
   return undefined;
 }

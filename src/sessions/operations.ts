@@ -119,6 +119,7 @@ export class Operations {
   /**
    * Gives a session to the socket of a client that has come back. One that has ended for another reason than its absence is
    * shown all the same: the client learns why.
+   * @returns the session; it is another socket's where a newer one holds it
    * @throws GatewayError DRAINING, RESUME_INVALID, RESUME_EXPIRED
    */
   async resume(id: string, resume_token: string, connection_id: string): Promise<Session> {
@@ -126,12 +127,35 @@ export class Operations {
     try {
       return await this.#parts.sessions.apply(id, async (session) => {
         checkResume(session, resume_token);
-        return isEnded(session) ? undefined : { type: 'Attached', node_id: this.#parts.nodeId, connection_id };
+        // one that is away can be had: its token is not used up by that
+        const isLate = session.link === 'attached' && this.#isLate(session, connection_id);
+        return isEnded(session) || isLate ? undefined : this.#attached(connection_id);
       });
     } catch (error) {
       throw error instanceof GatewayError && error.code === 'SESSION_NOT_FOUND' ? resumeInvalid() : error;
     }
   }
+
+  /**
+   * Gives a session that was there before to a socket that asked for it again. `token_hash`: of the only resume token that counts from now on.
+   * @returns as `resume`
+   * @throws GatewayError SESSION_NOT_FOUND, ILLEGAL_STATE it has ended
+   */
+  attach(id: string, connection_id: string, token_hash: string): Promise<Session> {
+    return this.#parts.sessions.apply(id, async (session) =>
+      this.#isLate(session, connection_id) ? undefined : { ...this.#attached(connection_id), token_hash },
+    );
+  }
+
+  /**
+   * Whether a socket that was opened after this one holds the session, or held it last: what comes here was given up by its client and stayed on its way.
+   * Ids of connections grow, but each node has its own.
+   */
+  #isLate({ node_id, connection_id: holder }: Session, connection_id: string): boolean {
+    return node_id === this.#parts.nodeId && holder !== undefined && holder > connection_id;
+  }
+
+  #attached = (connection_id: string) => ({ type: 'Attached', node_id: this.#parts.nodeId, connection_id }) as const;
 
   /** The live session with this key. @throws GatewayError IDEMPOTENCY_CONFLICT */
   async #replay({ claim, hash }: NonNullable<Session['idempotency']>): Promise<Session | undefined> {
@@ -173,20 +197,28 @@ export class Operations {
    * Changes what a session holds: once for each command, where the session remembers them.
    * @param command the request of the session's own client; absent: of somebody whose requests are not remembered
    * @param isDone whether it holds that already
+   * @returns what came of it, and whether that was long ago
    */
   async #hold<T extends HoldingInput['type']>(
     id: string,
     input: Extract<HoldingInput, { type: T }>,
     command: object | undefined,
     isDone: () => Promise<boolean> | boolean = () => false,
-  ): Promise<Outcome<T>> {
+  ): Promise<{ outcome: Outcome<T>; isTold: boolean }> {
+    const { sessions } = this.#parts;
     let told: Record<string, unknown> | undefined;
-    const session = await this.#parts.sessions.apply(id, async (session) => {
+    const session = await sessions.apply(id, async (session) => {
       const hash = session.resume && command && hashOf(command);
       told = remembered(session, hash);
-      return told || (await isDone()) ? undefined : { ...(input as HoldingInput), ...(hash !== undefined && { command: hash }) };
+      if (told) return undefined;
+      if (await isDone()) {
+        // done since the record was read, it may have been this very command, on a socket that has broken
+        if (hash !== undefined) told = remembered(await sessions.get(id), hash);
+        return undefined;
+      }
+      return { ...(input as HoldingInput), ...(hash !== undefined && { command: hash }) };
     });
-    return (told ?? outcomeOf(input, session)) as Outcome<T>;
+    return { outcome: (told ?? outcomeOf(input, session)) as Outcome<T>, isTold: told !== undefined };
   }
 
   /** @throws GatewayError SESSION_NOT_FOUND, FORBIDDEN, VERSION_CONFLICT, ILLEGAL_STATE, VALIDATION_FAILED */
@@ -195,15 +227,15 @@ export class Operations {
     // a service keeps in the context what its successor needs; the rest is its owner's
     const contextOnly = wish.metadata_updates === undefined && wish.visibility === undefined;
     authorize(session, caller, standing(session, caller) === 'service' && contextOnly ? 'take part' : 'own');
-    const { version } = await this.#hold(id, { type: 'Update', ...wish }, command);
-    return { session_id: id, version };
+    const { outcome } = await this.#hold(id, { type: 'Update', ...wish }, command);
+    return { session_id: id, version: outcome.version };
   }
 
   /** @throws GatewayError SESSION_NOT_FOUND, FORBIDDEN, ILLEGAL_STATE */
   async extend(id: string, caller: Caller, ttl_hours: number, command?: object) {
     await this.find(id, caller, 'own');
-    const { expires_at } = await this.#hold(id, { type: 'Extend', ttl_ms: ttl_hours * 3_600_000 }, command);
-    return { session_id: id, expires_at: iso(expires_at) };
+    const { outcome } = await this.#hold(id, { type: 'Extend', ttl_ms: ttl_hours * 3_600_000 }, command);
+    return { session_id: id, expires_at: iso(outcome.expires_at) };
   }
 
   /** Keeps a message; one whose id is there already changes nothing. @throws GatewayError SESSION_NOT_FOUND, FORBIDDEN, ILLEGAL_STATE */
@@ -217,14 +249,14 @@ export class Operations {
     await this.find(id, caller, 'take part');
     const input = { type: 'Message', message_id, role, content, user_id: caller.user } as const;
     let known: Message | undefined;
-    const kept = await this.#hold(id, input, command, async () => {
+    const { outcome, isTold } = await this.#hold(id, input, command, async () => {
       // looked up anew for each try: the commit fails if another came in between
       known = await store.findMessage(id, message_id);
       return known !== undefined;
     });
-    const message = known ?? (await store.findMessage(id, kept.message_id));
+    const message = known ?? (await store.findMessage(id, outcome.message_id));
     if (!message) throw new GatewayError('ILLEGAL_STATE', 'the session was deleted meanwhile');
-    return { session_id: id, ...shownMessage(message), duplicate: known !== undefined };
+    return { session_id: id, ...shownMessage(message), duplicate: known !== undefined && !isTold };
   }
 
   /** @throws GatewayError SESSION_NOT_FOUND */
@@ -246,13 +278,13 @@ export class Operations {
   /** @throws GatewayError SESSION_NOT_FOUND, FORBIDDEN, ILLEGAL_STATE, VALIDATION_FAILED */
   async share(id: string, caller: Caller, user: string, role: ShareRole, command?: object) {
     await this.find(id, caller, 'own');
-    return { session_id: id, ...(await this.#hold(id, { type: 'Share', user, role }, command)) };
+    return { session_id: id, ...(await this.#hold(id, { type: 'Share', user, role }, command)).outcome };
   }
 
   /** @throws GatewayError SESSION_NOT_FOUND, FORBIDDEN, ILLEGAL_STATE */
   async unshare(id: string, caller: Caller, user: string, command?: object) {
     await this.find(id, caller, 'own');
-    return { session_id: id, ...(await this.#hold(id, { type: 'Unshare', user }, command)) };
+    return { session_id: id, ...(await this.#hold(id, { type: 'Unshare', user }, command)).outcome };
   }
 
   /** Ends a session and forgets what was said in it; succeeds again. @throws GatewayError SESSION_NOT_FOUND, FORBIDDEN */

@@ -46,6 +46,9 @@ export interface ConnectionParts {
 /** Where a websocket keeps its connection: one set of listeners serves all of them, not four closures each. */
 const connectionOf = Symbol('connection');
 type Connected = WebSocket & { [connectionOf]: Connection };
+/** Ids tell the order of opening, which a clock that is set back would not. */
+const startedAt = Math.trunc(performance.timeOrigin);
+let opened = 0;
 const of = (ws: WebSocket) => (ws as Connected)[connectionOf];
 
 /** One socket: takes frames in order, answers each once, and ends with a code that says why. */
@@ -86,6 +89,8 @@ export class Connection implements ServicePeer {
   #tokens: number | undefined;
   #tokensAt = 0;
   readonly #openedAt: number;
+  /** Among all connections of the process. */
+  readonly #order: number;
   #seenAt: number;
   #pingedAt: number | undefined;
   #writtenBytes = 0;
@@ -97,6 +102,7 @@ export class Connection implements ServicePeer {
     this.#socket = socket;
     this.#parts = parts;
     this.#openedAt = this.#seenAt = parts.clock.now();
+    this.#order = ++opened;
     (ws as Connected)[connectionOf] = this;
     const { message, pong, error, close } = Connection.#on;
     ws.on('message', message).on('pong', pong).on('error', error).on('close', close);
@@ -119,8 +125,9 @@ export class Connection implements ServicePeer {
     },
   };
 
+  /** Of two connections of a node the one that was opened later has the larger id, whichever is asked for it first. */
   get id(): string {
-    this.#id ??= uuid();
+    this.#id ??= uuid({ msecs: startedAt, seq: this.#order });
     return this.#id;
   }
 

@@ -1,4 +1,5 @@
 import type { Logger } from 'pino';
+import { Close } from '../../protocol/close.ts';
 import { type Answer, answer, type Reply, type Request, type RequestType } from '../../protocol/requests.ts';
 import type { Dispatcher } from '../services/dispatcher.ts';
 import { socketLink } from '../services/links.ts';
@@ -8,7 +9,7 @@ import { GatewayError } from '../sessions/errors.ts';
 import type { Sessions } from '../sessions/manager.ts';
 import type { Operations } from '../sessions/operations.ts';
 import type { Clock, Rooms, SessionStore } from '../sessions/ports.ts';
-import { allServe, type Session } from '../sessions/record.ts';
+import { allServe, isEnded, type Session } from '../sessions/record.ts';
 import { hashOfToken, newResumeToken } from '../sessions/resume.ts';
 import { iso } from '../sessions/time.ts';
 import type { Connection } from './connection.ts';
@@ -68,6 +69,18 @@ export function handlers(parts: HandlerParts): Handlers {
     return peer.service;
   };
 
+  /** The sockets of services, by what is registered on them. */
+  const sockets = new WeakMap<Instance, Connection>();
+
+  /** Its service has registered on a newer socket: what comes here was given up and stayed on its way. */
+  const isOutrun = ({ service_id, instance_id }: Pick<Instance, 'service_id' | 'instance_id'>, peer: Connection): boolean => {
+    const current = dispatcher.registry.get(service_id);
+    const holder = current && sockets.get(current);
+    if (!holder || holder.closed || current.instance_id !== instance_id || holder.id <= peer.id) return false;
+    peer.close(Close.TakenOver);
+    return true;
+  };
+
   /** The session in which this socket's service holds the assignment. */
   const holding = (assignment_id: string, peer: Connection): string => {
     const id = peer.service && dispatcher.sessionOf(peer.service, assignment_id);
@@ -83,10 +96,17 @@ export function handlers(parts: HandlerParts): Handlers {
     return true;
   };
 
+  /** Its client has a newer socket, which holds the session or held it last: this one gets nothing, and breaks nothing. */
+  const isLate = (session: Session | undefined, peer: Connection): boolean => {
+    if (!session || isEnded(session) || session.connection_id === peer.id) return false;
+    peer.close(Close.TakenOver);
+    return true;
+  };
+
   /** Gives the socket a session that was there before; undefined: it has ended meanwhile. */
   const attach = async (sessionId: string, { id }: Connection, token_hash: string): Promise<Session | undefined> => {
     try {
-      return await sessions.apply(sessionId, { type: 'Attached', node_id: parts.nodeId, connection_id: id, token_hash });
+      return await operations.attach(sessionId, id, token_hash);
     } catch (error) {
       if (error instanceof GatewayError) return undefined;
       throw error;
@@ -123,6 +143,7 @@ export function handlers(parts: HandlerParts): Handlers {
         throw error;
       }
       const sessionId = opened.session.session_id;
+      if (isLate(attached, peer)) return later;
       if (endedMeanwhile(sessionId, peer)) return later;
       if (opened.replayed) {
         if (!bind(sessionId, attached?.version)) return later;
@@ -138,6 +159,7 @@ export function handlers(parts: HandlerParts): Handlers {
         throw new GatewayError('SESSION_ALREADY_EXISTS', 'this socket holds another session');
       }
       const session = await operations.resume(session_id, resume_token, peer.id);
+      if (isLate(session, peer)) return later;
       if (endedMeanwhile(session_id, peer)) return later;
       peer.cursor?.stop();
       if (!live.bind(session_id, peer, session.user_identity, session.version)) return later;
@@ -220,6 +242,7 @@ export function handlers(parts: HandlerParts): Handlers {
       if (peer.service && peer.service.service_id !== wish.service_id) {
         throw new GatewayError('FORBIDDEN', `this socket is registered as ${peer.service.service_id}; one service a socket`);
       }
+      if (wish.instance_id !== undefined && isOutrun({ ...wish, instance_id: wish.instance_id }, peer)) return later;
       // over a socket it is reached by the socket: the endpoint is shown, not called
       const { instance, keep, release, kept } = await dispatcher.register(
         { ...wish, endpoint: undefined },
@@ -228,6 +251,7 @@ export function handlers(parts: HandlerParts): Handlers {
         peer.service,
       );
       peer.service = instance;
+      sockets.set(instance, peer);
       if (peer.closed) {
         dispatcher.disconnected(instance);
         return later;

@@ -168,6 +168,21 @@ describe('a link', () => {
     expect(FakeSocket.all).toHaveLength(2);
   });
 
+  test('waits, asks and gives up as it was told to', async () => {
+    const { link } = await makeLink({ heartbeatMs: 3_000, answerMs: 2_000, reconnect: { firstMs: 100, mostMs: 150 } });
+    await vi.advanceTimersByTimeAsync(2_000);
+    expect(link.state).toBe('waiting');
+    expect(await untilNextSocket()).toBe(100);
+    FakeSocket.last.end(1006);
+    expect(await untilNextSocket()).toBe(150);
+    const { last } = FakeSocket;
+    last.open();
+    await vi.advanceTimersByTimeAsync(3_000);
+    expect(last.sent).toEqual([{ type: 'Ping' }]);
+    await vi.advanceTimersByTimeAsync(2_000);
+    expect(last.wasCut).toBe(true);
+  });
+
   test('that gives a socket up in a browser, which cannot cut it, closes it with a code that ends no session', async () => {
     class BrowserSocket extends FakeSocket {
       override terminate = undefined as never;

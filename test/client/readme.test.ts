@@ -58,7 +58,17 @@ describe('the README', () => {
     for (const name of [...members(library.Client), ...members(Session), 'closed', 'opened', ...Object.keys(events)]) has(name);
     for (const name of Object.keys(library).filter((name) => name !== 'Client' && name !== 'connect')) has(name);
     for (const name of ['resumed', 'link', 'event', 'ServiceProgress', 'connecting', 'open', 'waiting']) has(name);
-    for (const name of ['WebSocket', 'heartbeatMs', 'maxQueued', 'taken_over', 'resume_invalid', 'resume_expired', 'connection_closed'])
+    for (const name of [
+      'WebSocket',
+      'heartbeatMs',
+      'answerMs',
+      'reconnect',
+      'maxQueued',
+      'taken_over',
+      'resume_invalid',
+      'resume_expired',
+      'connection_closed',
+    ])
       has(name);
     const calls = named.flatMap((code) => /^([a-zA-Z]+)\(/.exec(code)?.[1] ?? []);
     const known = new Set([...members(library.Client), ...members(Session)]);

@@ -58,6 +58,8 @@ test('every member, option and field is named, and no other', () => {
     accept: true,
     WebSocket: true,
     heartbeatMs: true,
+    answerMs: true,
+    reconnect: true,
   };
   const own = ['signal', 'progress', 'leave', 'on'];
   const fields = Object.keys(commands.JoinRoomRequest.body.shape);

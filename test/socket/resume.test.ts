@@ -151,10 +151,25 @@ describe('the old socket half open', () => {
     await clock.advance(40_000);
     expect(await read(made.session_id)).toMatchObject({ link: 'attached', status: 'Ready' });
     expect(await client.ask({ type: 'GetSessionRequest' })).toMatchObject({ session_id: made.session_id });
+    proxy.rule = () => 'pass';
     proxy.release();
     expect(await old.closed).toEqual(takenOver);
     await expect.poll(() => holds()).toMatchObject({ sockets: 1, live_sessions: 1 });
     expect(await read(made.session_id)).toMatchObject({ link: 'attached' });
+  });
+
+  test('whose bytes vanish both ways is found out 35 s after the last, while nobody closes anything', async () => {
+    const { url, clock, read } = await startStage();
+    const proxy = await TcpProxy.before(portOf(url));
+    const old = await TestClient.connect(`http://127.0.0.1:${proxy.port}`);
+    const made = await old.ask({ type: 'NewSessionRequest', user_identity: 'ada', required_services: [], resume_window_s: 60 });
+    proxy.rule = () => 'hold';
+    await clock.advance(34_000);
+    expect(await read(made.session_id)).toMatchObject({ link: 'attached' });
+    await clock.advance(2_000);
+    await expect.poll(() => read(made.session_id)).toMatchObject({ link: 'away', status: 'Ready' });
+    expect(old.ws.readyState).toBe(old.ws.OPEN);
+    expect((await comeBack(url, made, made.seq)).answer).toMatchObject({ recovered: true });
   });
 
   test('is found out: pinged after 25 s of silence, cut after 35, and the session is away', async () => {
@@ -168,6 +183,59 @@ describe('the old socket half open', () => {
     await clock.advance(2_000);
     expect((await old.closed).code).toBe(1006);
     expect(await read(made.session_id)).toMatchObject({ link: 'away', status: 'Ready' });
+    expect((await comeBack(url, made, made.seq)).answer).toMatchObject({ recovered: true });
+  });
+});
+
+describe('a resume that comes late, over a socket that its client has given up', () => {
+  test('takes nothing from the newer socket', async () => {
+    const { url, made, breaks, say, read, holds } = await resumable();
+    await breaks();
+    const late = await TestClient.connect(url);
+    const { client } = await comeBack(url, made, made.seq);
+    const { session_id, resume_token } = made;
+    late.send({ type: 'ResumeRequest', session_id, resume_token, last_seq: made.seq });
+    expect(await late.closed).toEqual(takenOver);
+    await say('here');
+    await client.next('MessageAdded');
+    expect(await client.ask({ type: 'GetSessionRequest' })).toMatchObject({ session_id, link: 'attached' });
+    expect(late.all).toEqual([]);
+    expect([await read(), holds()]).toMatchObject([{ link: 'attached' }, { live_sessions: 1 }]);
+  });
+
+  test('is taken where the newer socket has broken as well', async () => {
+    const { url, made, breaks } = await resumable();
+    const late = await TestClient.connect(url);
+    const { client } = await comeBack(url, made, made.seq);
+    await breaks(client);
+    const { session_id, resume_token } = made;
+    expect(await late.ask({ type: 'ResumeRequest', session_id, resume_token, last_seq: made.seq })).toMatchObject({ recovered: true });
+  });
+
+  test('and a creation that comes late leaves the newer socket its session and its token', async () => {
+    const { url, read } = await startStage();
+    const wish = { type: 'NewSessionRequest', user_identity: 'ada', room: false, resume_window_s: 60, idempotency_key: 'k' };
+    const late = await TestClient.connect(url);
+    const client = await TestClient.connect(url);
+    const made = await client.ask(wish);
+    late.send(wish);
+    expect(await late.closed).toEqual(takenOver);
+    expect(await client.ask({ type: 'GetSessionRequest' })).toMatchObject({ link: 'attached' });
+    client.ws.terminate();
+    await expect.poll(() => read(made.session_id)).toMatchObject({ link: 'away' });
+    expect((await comeBack(url, made, made.seq)).answer).toMatchObject({ recovered: true });
+  });
+
+  test('and one that comes late while its client is away leaves it the token, too', async () => {
+    const { url, read } = await startStage();
+    const wish = { type: 'NewSessionRequest', user_identity: 'ada', room: false, resume_window_s: 60, idempotency_key: 'k' };
+    const late = await TestClient.connect(url);
+    const client = await TestClient.connect(url);
+    const made = await client.ask(wish);
+    client.ws.terminate();
+    await expect.poll(() => read(made.session_id)).toMatchObject({ link: 'away' });
+    late.send(wish);
+    expect(await late.closed).toEqual(takenOver);
     expect((await comeBack(url, made, made.seq)).answer).toMatchObject({ recovered: true });
   });
 });

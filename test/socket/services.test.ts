@@ -30,6 +30,16 @@ test('a service id is held by one live instance', async () => {
   expect(await other.ask({ type: 'RegisterServiceRequest', service_id: 'tts' })).toMatchObject({ code: 'FORBIDDEN' });
 });
 
+test('a registration that comes late, over a socket that its service has given up, takes nothing from the newer one', async () => {
+  const { url } = await startGateway();
+  const late = await TestClient.connect(url);
+  await connectService(url, 'asr', { instance_id: 'a' });
+  late.send({ type: 'RegisterServiceRequest', service_id: 'asr', instance_id: 'a' });
+  expect(await late.closed).toEqual({ code: 4409, reason: 'taken over' });
+  const { client } = await waiting(url);
+  await client.next('SessionReady');
+});
+
 test('a service whose socket has gone may be replaced by any instance of its id', async () => {
   const { url } = await startGateway();
   const old = await connectService(url, 'asr', { instance_id: 'a' });

@@ -1,6 +1,13 @@
 import type { Reporter, SerializedError, TestModule, TestSuite, Vitest } from 'vitest/node';
 import { notInstalled, type Part, parts } from './parts.ts';
 
+declare module 'vitest' {
+  interface TaskMeta {
+    /** What a test that ran in part did not do, and the line that does it. */
+    leftOut?: string;
+  }
+}
+
 /** Ends a run with the parts whose tests were left out, and with one line of counts that scripts can read. */
 export default class Summary implements Reporter {
   #isWatching = false;
@@ -15,12 +22,15 @@ export default class Summary implements Reporter {
   onTestRunEnd(modules: readonly TestModule[], unhandled: readonly SerializedError[]): void {
     const count = { passed: 0, failed: unhandled.length, skipped: 0 };
     const leftOut = new Set<Part>();
+    const inPart: string[] = [];
     for (const module of modules) {
       // errors of its own: it did not load, or a hook failed, and its tests did not run
       const suites: (TestModule | TestSuite)[] = [module, ...module.children.allSuites()];
       count.failed += suites.filter((suite) => suite.errors().length > 0).length;
       for (const test of module.children.allTests()) {
         const { state } = test.result();
+        const { leftOut: rest } = test.meta();
+        if (rest !== undefined) inPart.push(rest);
         count[state === 'pending' ? 'skipped' : state]++;
         if (state !== 'skipped') continue;
         for (const part of Object.values(parts)) if (test.fullName.includes(notInstalled(part))) leftOut.add(part);
@@ -28,6 +38,7 @@ export default class Summary implements Reporter {
     }
     this.#lines = [
       ...[...leftOut].map((part) => `left out: tests that need ${part.name}: ${part.install}`),
+      ...inPart.map((rest) => `left out: ${rest}`),
       `${count.passed} passed, ${count.failed} failed, ${count.skipped} skipped`,
     ];
     if (this.#isWatching) this.#print();
