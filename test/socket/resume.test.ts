@@ -163,6 +163,7 @@ describe('the old socket half open', () => {
     const proxy = await TcpProxy.before(portOf(url));
     const old = await TestClient.connect(`http://127.0.0.1:${proxy.port}`);
     const made = await old.ask({ type: 'NewSessionRequest', user_identity: 'ada', required_services: [], resume_window_s: 60 });
+    proxy.holdsEnds = true;
     proxy.rule = () => 'hold';
     await clock.advance(34_000);
     expect(await read(made.session_id)).toMatchObject({ link: 'attached' });
