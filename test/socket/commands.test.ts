@@ -156,11 +156,11 @@ describe('on one socket', () => {
     const first = await client.ask(share);
     expect(first).toMatchObject({ shares: { zoe: 'participant' } });
     const unshare = { type: 'UnshareSessionRequest', id: 'd', target_user_id: 'zoe' };
-    expect(await client.ask(unshare)).toMatchObject({ shares: {} });
+    expect((await client.ask(unshare)).shares).toEqual({});
     // neither answer arrived: both are sent again, in their order
     expect(await client.ask(share)).toEqual(first);
-    expect(await client.ask(unshare)).toMatchObject({ shares: {} });
-    expect(await read()).toMatchObject({ shares: {} });
+    await client.ask(unshare);
+    expect((await read()).shares).toEqual({});
   });
 });
 
