@@ -6,7 +6,8 @@ import type { Stats } from './servers/stats.ts';
 import { slope } from './statistics.ts';
 
 const everyMs = 30_000;
-const request = { type: 'NewSessionRequest', id: '1', user_identity: 'ada', required_services: [] };
+// nobody joins a room here, and the session is to last
+const request = { type: 'NewSessionRequest', id: '1', user_identity: 'ada', required_services: [], client_join_timeout_s: 3_600 };
 
 interface Look {
   minute: number;
