@@ -19,19 +19,47 @@ function cover(fields: Record<string, unknown>, depth = 1): Record<string, unkno
 /** Lines wait for each other this long, or until there is this much of them. */
 const flushMs = 50;
 const flushBytes = 8_192;
+/** Where nobody reads them, no more than this is kept. */
+const maxBytes = 8 * 1_024 * 1_024;
+const warn = 40;
 
-let standardOutput: DestinationStream | undefined;
+let ours: DestinationStream | undefined;
+
+/** Standard output: lines are written together, but a warning and worse at once, with all before it. */
+function standardOutput(): DestinationStream {
+  const output = pino.destination({ dest: 1, sync: false, minLength: flushBytes, maxLength: maxBytes, periodicFlush: flushMs });
+  let dropped = 0;
+  output.on('drop', () => {
+    dropped += 1;
+  });
+  output.on('drain', () => {
+    if (dropped === 0) return;
+    const line = { level: 'warn', time: iso(Date.now()), dropped, msg: 'log lines were dropped: standard output was not read' };
+    dropped = 0;
+    output.write(`${JSON.stringify(line)}\n`);
+  });
+  return {
+    // pino says the level of the line in lastLevel
+    [Symbol.for('pino.metadata')]: true,
+    lastLevel: 0,
+    write(line: string) {
+      output.write(line);
+      if (this.lastLevel >= warn) output.flushSync();
+    },
+  } as DestinationStream & { lastLevel: number };
+}
 
 /** The process's logger: level names, ISO times, and no secret. `to` defaults to standard output, which has every line when the process exits. */
 export function makeLog(level: string, to?: DestinationStream): Logger {
-  standardOutput ??= pino.destination({ dest: 1, sync: false, minLength: flushBytes, periodicFlush: flushMs });
+  ours ??= to ? undefined : standardOutput();
   return pino(
     {
       level,
       base: null,
       timestamp: () => `,"time":"${iso(Date.now())}"`,
       formatters: { level: (label) => ({ level: label }), log: (fields) => cover(fields) },
+      serializers: { err: (error) => cover(pino.stdSerializers.err(error) as unknown as Record<string, unknown>, 0) },
     },
-    to ?? standardOutput,
+    to ?? (ours as DestinationStream),
   );
 }

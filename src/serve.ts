@@ -34,6 +34,7 @@ export async function serve(config: Config): Promise<void> {
   };
   process.on('SIGTERM', stop);
   process.on('SIGINT', stop);
+  process.on('SIGHUP', stop);
 
   const { server_url, api_key, api_secret, mode } = config.livekit;
   const livekit = await findLiveKit({

@@ -40,9 +40,17 @@ test('an error keeps its message and stack', () => {
   expect(last().err).toMatchObject({ type: 'Error', message: 'broken', stack: expect.stringContaining('log.test') });
 });
 
+test('a secret that an error carries is covered', () => {
+  const { log, written } = lines();
+  log.warn({ err: Object.assign(new Error('refused'), { authorization: 'hidden-2' }) }, 'failed');
+  expect(written.join()).not.toMatch(/hidden/);
+  expect(written.join()).toMatch(/refused/);
+});
+
 test.each([
   ['exits at once', 'process.exit(3)'],
   ['throws', 'setImmediate(() => { throw new Error("bug") })'],
+  ['is ended by a signal after a warning', 'log.warn("last words"); process.kill(process.pid, "SIGKILL")'],
 ])('every line is out when the process %s', async (_, end) => {
   const program = `import { makeLog } from './src/log.ts'; const log = makeLog('info'); for (let i = 0; i < 100; i++) log.info({ i }, 'line'); ${end};`;
   const child = spawn(process.execPath, ['--import', 'tsx', '--input-type=module', '-e', program], {

@@ -153,7 +153,8 @@ export class Foreign {
     const id = session.session_id;
     const before = this.#known.get(id)?.session;
     if (this.#closed || this.#ended.has(id) || this.#endedBefore.has(id)) return;
-    if (before && before.version >= session.version) return;
+    // one of the same version and another commit: the storage lost what was seen here, and went on without it
+    if (before && (before.version > session.version || before.commit_id === session.commit_id)) return;
     // its effects are run by who wrote it
     if (this.#parts.sessions.isWriting(session.commit_id)) return;
     // the watchers come back to #note

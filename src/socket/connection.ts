@@ -1,7 +1,7 @@
 import type { Socket } from 'node:net';
 import type { Logger } from 'pino';
 import { v7 as uuid } from 'uuid';
-import type { RawData, WebSocket } from 'ws';
+import { type RawData, WebSocket } from 'ws';
 import { Close, type CloseReason } from '../../protocol/close.ts';
 import { parse } from '../../protocol/parse.ts';
 import { type Answer, type RequestRow, type Role, requests } from '../../protocol/requests.ts';
@@ -43,13 +43,21 @@ export interface ConnectionParts {
   onEnd(connection: Connection): void;
 }
 
-/** Where a websocket keeps its connection: one set of listeners serves all of them, not four closures each. */
-const connectionOf = Symbol('connection');
-type Connected = WebSocket & { [connectionOf]: Connection };
+/** A websocket that knows its connection: one set of listeners serves all of them, not four closures each. */
+export class ConnectedSocket extends WebSocket {
+  connection: Connection | undefined;
+
+  /** Leaves nothing unsaid that was queued during this turn, also where its peer closes first. */
+  override close(...reason: Parameters<WebSocket['close']>): void {
+    this.connection?.flush();
+    super.close(...reason);
+  }
+}
+const of = (ws: WebSocket) => (ws as ConnectedSocket).connection as Connection;
+
 /** Ids tell the order of opening, which a clock that is set back would not. */
 const startedAt = Math.trunc(performance.timeOrigin);
 let opened = 0;
-const of = (ws: WebSocket) => (ws as Connected)[connectionOf];
 
 /** One socket: takes frames in order, answers each once, and ends with a code that says why. */
 export class Connection implements ServicePeer {
@@ -83,6 +91,8 @@ export class Connection implements ServicePeer {
   #flushed: (() => void) | undefined;
   #closing = false;
   #stalled = false;
+  /** Somebody was told that there is no room. */
+  #owesWake = false;
   #accepted = false;
   #refused = 0;
   /** Frames it may send now, as of `#tokensAt`; undefined: it has sent none. */
@@ -97,13 +107,13 @@ export class Connection implements ServicePeer {
   /** Since when too much waits for this peer, and it reads none of it. */
   #stuckSince: number | undefined;
 
-  constructor(ws: WebSocket, socket: Socket, parts: ConnectionParts) {
+  constructor(ws: ConnectedSocket, socket: Socket, parts: ConnectionParts) {
     this.#ws = ws;
     this.#socket = socket;
     this.#parts = parts;
     this.#openedAt = this.#seenAt = parts.clock.now();
     this.#order = ++opened;
-    (ws as Connected)[connectionOf] = this;
+    ws.connection = this;
     const { message, pong, error, close } = Connection.#on;
     ws.on('message', message).on('pong', pong).on('error', error).on('close', close);
   }
@@ -154,18 +164,21 @@ export class Connection implements ServicePeer {
 
   /** Writes what was queued during this turn: not through the sender of ws, which writes each frame by itself and in two parts. */
   flush(): void {
-    const { limits } = this.#parts;
     const frames = this.#out;
     this.#out = '';
     if (frames === '' || this.#ws.readyState !== this.#ws.OPEN) return;
-    // where too much waits with these frames, their end is what wakes those who stop for it
-    if (this.#socket.writableLength + frames.length <= limits.maxBufferedBytes) this.#socket.write(frames, 'latin1');
+    // the end of these frames wakes those who stopped because too much waited
+    const isFull = this.#socket.writableLength + frames.length > this.#parts.limits.maxBufferedBytes;
+    if (!isFull && !this.#owesWake) this.#socket.write(frames, 'latin1');
     else this.#socket.write(frames, 'latin1', () => this.#onFlushed());
   }
 
-  /** Whether more may be written now; if not, `cursor.wake` is called when it may. */
+  /** Whether more may be written now; if not, those who follow a session here are woken when it may. */
   get writable(): boolean {
-    return !this.#closing && this.ended === undefined && this.#ws.bufferedAmount + this.#out.length <= this.#parts.limits.maxBufferedBytes;
+    if (this.#closing || this.ended !== undefined) return false;
+    if (this.#ws.bufferedAmount + this.#out.length <= this.#parts.limits.maxBufferedBytes) return true;
+    this.#owesWake = true;
+    return false;
   }
 
   close({ code, reason }: CloseReason | { code: number; reason: string }): void {
@@ -219,7 +232,8 @@ export class Connection implements ServicePeer {
   check(now: number): void {
     if (this.closed) return;
     const { limits } = this.#parts;
-    if (this.#stalled) {
+    // what ws itself writes may have filled the buffer, and tells nobody when it is gone
+    if (this.#stalled || (this.#owesWake && this.writable)) {
       this.#stalled = false;
       this.#onFlushed();
     }
@@ -323,6 +337,7 @@ export class Connection implements ServicePeer {
   }
 
   #onFlushed(): void {
+    this.#owesWake = false;
     this.#flushed?.();
     this.#flushed = undefined;
     this.cursor?.wake();

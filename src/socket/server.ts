@@ -10,7 +10,7 @@ import type { Admission } from '../admission.ts';
 import type { Dispatcher } from '../services/dispatcher.ts';
 import type { Sessions } from '../sessions/manager.ts';
 import type { Clock } from '../sessions/ports.ts';
-import { Connection, type ConnectionParts, type SocketLimits } from './connection.ts';
+import { ConnectedSocket, Connection, type ConnectionParts, type SocketLimits } from './connection.ts';
 import type { Handlers } from './handlers.ts';
 import type { LiveSessions } from './live.ts';
 import { Turn } from './turn.ts';
@@ -49,6 +49,7 @@ export class SocketServer {
     this.#shared = { handlers, turn: new Turn(), limits, clock, log, onEnd: (connection) => this.#ended(connection) };
     this.#wss = new WebSocketServer({
       noServer: true,
+      WebSocket: ConnectedSocket,
       maxPayload: parts.limits.maxFrameBytes,
       perMessageDeflate: false,
       clientTracking: false,
@@ -110,7 +111,7 @@ export class SocketServer {
     this.#wss.handleUpgrade(request, socket, head, (ws) => {
       // the websocket has a listener of its own from here on
       socket.off('error', this.#onEarlyError);
-      const connection = this.#take(ws, socket as Socket);
+      const connection = this.#take(ws as ConnectedSocket, socket as Socket);
       if (!connection) return;
       // an idle socket has no id that nobody asks for
       if (log.isLevelEnabled('debug'))
@@ -120,7 +121,7 @@ export class SocketServer {
   }
 
   /** Keeps a new websocket, unless there are too many. A function of its own: nothing that lives as long as the socket may hold on to its request. */
-  #take(ws: WebSocket, socket: Socket): Connection | undefined {
+  #take(ws: ConnectedSocket, socket: Socket): Connection | undefined {
     const { limits } = this.#parts;
     if (this.#connections.size >= limits.maxConnections) {
       ws.on('error', () => ws.terminate());
