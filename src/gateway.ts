@@ -82,7 +82,8 @@ export async function startGateway({ config, livekit, log, clock = systemClock, 
     response.writeHead(403, { 'content-type': 'application/json' });
     response.end(JSON.stringify(new GatewayError('FORBIDDEN', refusal).body(clock.now())));
   });
-  server.listen(config.server.port, config.server.host);
+  // after a restart all clients come back at once, and those for whom there is no place wait a second or more
+  server.listen(config.server.port, config.server.host, backlog);
   await once(server, 'listening').catch(async (error: NodeJS.ErrnoException) => {
     await store.close();
     throw new ConfigError(`server.port: cannot listen on ${config.server.host}:${config.server.port} (${error.code})`);
@@ -299,6 +300,9 @@ function outboundOf(config: Config): Outbound {
     throw new ConfigError(`microservices.allowed_networks: ${error instanceof Error ? error.message : error}`);
   }
 }
+
+/** Connections that wait to be accepted; the system may set a lower limit. */
+const backlog = 4_096;
 
 /** What the deletion of the last rooms may take beyond the drain time. */
 const hurryMs = 2_000;

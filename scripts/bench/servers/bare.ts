@@ -52,7 +52,7 @@ const ignore = () => {};
 serve({
   ...serverAnswers,
   async start() {
-    const wss = new WebSocketServer({ host: '127.0.0.1', port: 0, clientTracking: false });
+    const wss = new WebSocketServer({ host: '127.0.0.1', port: 0, backlog: 4_096, clientTracking: false });
     wss.on('connection', (ws) => ws.on('message', onMessage).on('close', onClose).on('error', ignore));
     await once(wss, 'listening');
     return { port: (wss.address() as AddressInfo).port };
