@@ -111,10 +111,6 @@ export class Sessions {
         retryAfterMs: 30_000,
       });
     }
-    this.#parts.log.info(
-      { session_id: spec.session_id, room: decision.session.room?.name, services: spec.required, user_identity: spec.user_identity },
-      'session created',
-    );
     if (decision.session.room && spec.required.length === 0 && spec.takesWhatIsThere) {
       this.#parts.log.warn({ session_id: spec.session_id }, 'session has no services: it is ready as soon as its room is');
     }
@@ -249,8 +245,15 @@ export class Sessions {
     if (event.type === 'SessionStatusChanged') {
       const hint = event.to === 'Terminating' && session.ended ? hints[session.ended.reason] : undefined;
       if (hint) log.warn({ session_id: session.session_id, reason: session.ended?.reason, missing: session.ended?.missing }, hint);
-      // a beginning has its own line, and an end is told once, when it is complete
-      log[event.from === undefined || event.to === 'Terminating' ? 'debug' : 'info'](
+      if (event.from === undefined) {
+        const { session_id, room, user_identity } = session;
+        return log.info(
+          { session_id, room: room?.name, services: session.requirements.map(({ key }) => key), user_identity },
+          'session created',
+        );
+      }
+      // an end is told once, when it is complete
+      log[event.to === 'Terminating' ? 'debug' : 'info'](
         { session_id: session.session_id, from: event.from, to: event.to, reason: event.reason },
         'session status changed',
       );
