@@ -2,7 +2,7 @@ import type { Logger } from 'pino';
 import { Close } from '../../protocol/close.ts';
 import { type Answer, answer, type Reply, type Request, type RequestType } from '../../protocol/requests.ts';
 import type { Dispatcher } from '../services/dispatcher.ts';
-import { socketLink } from '../services/links.ts';
+import { type Link, socketLink } from '../services/links.ts';
 import type { Instance } from '../services/registry.ts';
 import type { Caller } from '../sessions/access.ts';
 import { GatewayError } from '../sessions/errors.ts';
@@ -69,13 +69,13 @@ export function handlers(parts: HandlerParts): Handlers {
     return peer.service;
   };
 
-  /** The sockets of services, by what is registered on them. */
-  const sockets = new WeakMap<Instance, Connection>();
+  /** The sockets of services, by how the services are reached. */
+  const sockets = new WeakMap<Link, Connection>();
 
   /** Its service has registered on a newer socket: what comes here was given up and stayed on its way. */
   const isOutrun = ({ service_id, instance_id }: Pick<Instance, 'service_id' | 'instance_id'>, peer: Connection): boolean => {
     const current = dispatcher.registry.get(service_id);
-    const holder = current && sockets.get(current);
+    const holder = current?.link && sockets.get(current.link);
     if (!holder || holder.closed || current.instance_id !== instance_id || holder.id <= peer.id) return false;
     peer.close(Close.TakenOver);
     return true;
@@ -243,15 +243,12 @@ export function handlers(parts: HandlerParts): Handlers {
         throw new GatewayError('FORBIDDEN', `this socket is registered as ${peer.service.service_id}; one service a socket`);
       }
       if (wish.instance_id !== undefined && isOutrun({ ...wish, instance_id: wish.instance_id }, peer)) return later;
+      const link = socketLink(peer);
+      // it is registered at once, and what it held is settled after: meanwhile its older sockets are to be known as such
+      sockets.set(link, peer);
       // over a socket it is reached by the socket: the endpoint is shown, not called
-      const { instance, keep, release, kept } = await dispatcher.register(
-        { ...wish, endpoint: undefined },
-        socketLink(peer),
-        held,
-        peer.service,
-      );
+      const { instance, keep, release, kept } = await dispatcher.register({ ...wish, endpoint: undefined }, link, held, peer.service);
       peer.service = instance;
-      sockets.set(instance, peer);
       if (peer.closed) {
         dispatcher.disconnected(instance);
         return later;
