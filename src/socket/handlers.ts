@@ -96,9 +96,18 @@ export function handlers(parts: HandlerParts): Handlers {
     return true;
   };
 
-  /** Its client has a newer socket, which holds the session or held it last: this one gets nothing, and breaks nothing. */
+  /**
+   * Its client has a newer socket, which holds the session: this one gets nothing, and breaks nothing.
+   * @throws GatewayError ILLEGAL_STATE that one held it last and is broken: nobody has taken this one's place, and it may ask again
+   */
   const isLate = (session: Session | undefined, peer: Connection): boolean => {
     if (!session || isEnded(session) || session.connection_id === peer.id) return false;
+    if (session.link !== 'attached') {
+      const { session_id } = session;
+      throw new GatewayError('ILLEGAL_STATE', "a newer socket of this session's client held it and may come back", {
+        details: { session_id },
+      });
+    }
     peer.close(Close.TakenOver);
     return true;
   };
@@ -138,12 +147,12 @@ export function handlers(parts: HandlerParts): Handlers {
       try {
         opened = await operations.open(body, { holder: { connection_id: peer.id, token_hash }, token_policy: 'on_ready' }, bind);
         if (opened.replayed) attached = await attach(opened.session.session_id, peer, token_hash);
+        if (isLate(attached, peer)) return later;
       } catch (error) {
         live.release(peer);
         throw error;
       }
       const sessionId = opened.session.session_id;
-      if (isLate(attached, peer)) return later;
       if (endedMeanwhile(sessionId, peer)) return later;
       if (opened.replayed) {
         if (!bind(sessionId, attached?.version)) return later;
