@@ -1,6 +1,6 @@
 /**
  * Why the gateway ended a socket. The range is the instruction: 4400-4449 stop, 4450-4499 reconnect,
- * 4500-4599 back off (0.5 to 20 s, full jitter), then start anew.
+ * 4500-4599 back off (0.5 to 20 s, full jitter), then resume, or start anew.
  */
 export const Close = {
   /** JSON did not parse, or the type is unknown. Sending it again will not help. */

@@ -11,8 +11,8 @@ export interface Assignment extends Offer {
   /** Aborted when this service is to leave the session, or has left it; its reason is an Error that says why. */
   readonly signal: AbortSignal;
   /**
-   * Tells the session's client how far the service is. Dropped while there is no connection.
-   * @param percent 0 to 100
+   * Tells the session's client how far the service is. Dropped while there is no connection, and where `phase` is empty.
+   * @param percent 0 to 100; what is beyond is cut to that, and what is no number left out
    */
   progress(phase: string, percent?: number, message?: string): void;
   /**

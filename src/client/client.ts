@@ -105,7 +105,9 @@ export class Client {
 
   /**
    * Sends any request of the contract and waits for its answer. While there is no connection it waits for one, and where the connection broke
-   * before the answer it is sent again.
+   * before the answer it is sent again. That has one effect with the session that this client holds, and with any for a message and for the end;
+   * a new session and a message get the key and the id for it here, where they have none. To update, extend, share or unshare a session that
+   * this client does not hold may be carried out twice; an update with `if_version` is not: the second is refused with VERSION_CONFLICT.
    * @throws RequestFailed the gateway refused it
    * @throws RequestTimeout no answer in time; the gateway may still have done it
    * @throws ConnectionClosed the connection ended for good
@@ -113,7 +115,7 @@ export class Client {
    * @throws RangeError it has more than 65,536 bytes
    */
   request<T extends Asked>(type: T, fields: Fields<T>, options?: RequestOptions): Promise<Answered<T>> {
-    return this.#channel.request(type, fields, options);
+    return this.#channel.request(type, marked(type, fields), options);
   }
 
   /** Ends the connection, and with it the session. Resolves when the socket is closed, at the latest after 2 s. */
@@ -165,6 +167,12 @@ export class Client {
     if (this.#isClosing) return { reason: 'client_ended', by: 'client' };
     return { reason: code === Close.TakenOver.code ? 'taken_over' : 'connection_closed', code };
   }
+}
+
+/** With what the gateway knows it by when it comes twice, where the request has a field for that. */
+function marked<T extends Asked>(type: T, fields: Fields<T>): Fields<T> {
+  const mark = type === 'AddMessageRequest' ? 'message_id' : type === 'NewSessionRequest' ? 'idempotency_key' : undefined;
+  return mark ? { ...fields, [mark]: (fields as Record<string, unknown>)[mark] ?? newId() } : fields;
 }
 
 /** Of a session's log, also of a type that this version does not know. Answers have an id, and nothing else has both of these. */

@@ -1,3 +1,6 @@
+/** A timer that is longer fires at once. */
+export const maxTimerMs = 2 ** 31 - 1;
+
 export interface Deadline {
   timeoutMs: number;
   /** Made only when the time is over. */
@@ -11,7 +14,7 @@ export async function within<T>(promise: Promise<T>, { timeoutMs, onTimeout, sig
   signal?.throwIfAborted();
   let stop = () => {};
   const over = new Promise<never>((_, reject) => {
-    const timer = setTimeout(() => reject(onTimeout()), timeoutMs);
+    const timer = setTimeout(() => reject(onTimeout()), Math.min(timeoutMs, maxTimerMs));
     const abort = () => reject(signal?.reason);
     signal?.addEventListener('abort', abort);
     stop = () => {

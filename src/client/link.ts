@@ -38,8 +38,6 @@ export interface LinkListener {
 /** A socket that is opened again when it breaks, unless its close code says stop. It begins to connect when it is made. */
 export class Link {
   state: LinkState = 'connecting';
-  /** The gateway said that it will close this socket, and why. */
-  goAway: Frame | undefined;
   /** What the last socket that failed said of it, where it said anything. */
   lastError: string | undefined;
   readonly answerMs: number;
@@ -114,7 +112,6 @@ export class Link {
 
   #open(socket: Socket): void {
     this.#socket = socket;
-    this.goAway = undefined;
     socket.onopen = () => {
       this.#openedAt = this.#seenAt = performance.now();
       this.lastError = undefined;
@@ -138,7 +135,6 @@ export class Link {
     this.#heard = true;
     const frame = parse(data);
     if (!frame) return;
-    if (frame.type === 'GoAway') this.goAway = frame;
     // of the socket, not of a request
     if (frame.type === 'Error' && frame.id === undefined && typeof frame.retry_after_ms === 'number') {
       this.#notBefore = this.#seenAt + frame.retry_after_ms;

@@ -1,3 +1,5 @@
+import { maxTimerMs } from './deadline.ts';
+
 export interface Wait<A> {
   /** The request's own mark, which comes back in its answer. */
   id: string;
@@ -19,9 +21,6 @@ interface Waiting<A> extends Wait<A> {
   reject(error: Error): void;
   timer: ReturnType<typeof setTimeout>;
 }
-
-/** A timer that is longer fires at once. */
-const maxTimerMs = 2 ** 31 - 1;
 
 /** Requests that have no answer yet. Each one settles exactly once: answer, refusal, timeout, or `failAll`. */
 export class Pending<A> {

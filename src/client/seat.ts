@@ -48,12 +48,14 @@ export class Seat {
       ...asked,
       signal: this.#abort.signal,
       progress: (phase, percent, message) => {
-        if (this.isEnded) return;
+        const said = clip(phase, 64);
+        // what is refused counts against the whole service
+        if (this.isEnded || said === '') return;
         line.send({
           type: 'ServiceProgress',
           assignment_id: this.id,
-          phase: clip(phase, 64),
-          percent,
+          phase: said,
+          percent: Number.isFinite(percent) ? Math.min(Math.max(percent as number, 0), 100) : undefined,
           message: message === undefined ? undefined : clip(message),
         });
       },

@@ -1,7 +1,7 @@
 import type { Command } from '../../protocol/events.ts';
 import type { Assignment, Handler, Offer } from './assignment.ts';
 import { Channel, type ChannelListener } from './channel.ts';
-import { within } from './deadline.ts';
+import { maxTimerMs, within } from './deadline.ts';
 import { Emitter } from './emitter.ts';
 import { ConnectionClosed, RequestFailed, RequestTimeout } from './errors.ts';
 import { newId } from './id.ts';
@@ -17,8 +17,6 @@ export type { Socket, SocketClass } from './socket.ts';
 
 /** The gateway looks for a service's signs of life this often, too. */
 const heartbeatMs = 10_000;
-/** setTimeout takes no more. */
-const longestMs = 2 ** 31 - 1;
 /** As many fit into the frame that registers, beside the metadata. */
 const maxHeld = 400;
 
@@ -99,7 +97,7 @@ export class Service {
       // for one that closes there is no later
       send: (frame) => this.#send(frame) || this.#closing !== undefined || this.state === 'closed',
       ready: ({ id: assignment_id, sessionId: session_id }) =>
-        this.#channel.request('ServiceReady', { session_id, assignment_id }, { timeoutMs: longestMs }),
+        this.#channel.request('ServiceReady', { session_id, assignment_id }, { timeoutMs: maxTimerMs }),
       failed: (error) => this.#failed(error),
       over: (seat) => this.#forget(seat),
     };
@@ -138,7 +136,7 @@ export class Service {
    * Takes no further sessions, and closes once it serves none.
    * @param timeoutMs it then leaves what it still serves; default: none
    */
-  async drain({ timeoutMs = longestMs }: { timeoutMs?: number } = {}): Promise<void> {
+  async drain({ timeoutMs = maxTimerMs }: { timeoutMs?: number } = {}): Promise<void> {
     // with the answer every offer that was on its way has come, and was declined
     const isOver = this.#stopTaking().then(() => this.#untilIdle());
     await within(isOver, { timeoutMs, onTimeout: () => new RequestTimeout('still serving') }).catch(() => {});

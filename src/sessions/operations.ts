@@ -138,7 +138,7 @@ export class Operations {
 
   /**
    * Gives a session that was there before to a socket that asked for it again. `token_hash`: of the only resume token that counts from now on.
-   * @returns as `resume`
+   * @returns the session; it is another socket's where a newer one holds it, or held it last: that one has the token it comes back with
    * @throws GatewayError SESSION_NOT_FOUND, ILLEGAL_STATE it has ended
    */
   attach(id: string, connection_id: string, token_hash: string): Promise<Session> {

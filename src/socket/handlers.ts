@@ -2,7 +2,7 @@ import type { Logger } from 'pino';
 import { Close } from '../../protocol/close.ts';
 import { type Answer, answer, type Reply, type Request, type RequestType } from '../../protocol/requests.ts';
 import type { Dispatcher } from '../services/dispatcher.ts';
-import { socketLink } from '../services/links.ts';
+import { type Link, socketLink } from '../services/links.ts';
 import type { Instance } from '../services/registry.ts';
 import type { Caller } from '../sessions/access.ts';
 import { GatewayError } from '../sessions/errors.ts';
@@ -69,13 +69,13 @@ export function handlers(parts: HandlerParts): Handlers {
     return peer.service;
   };
 
-  /** The sockets of services, by what is registered on them. */
-  const sockets = new WeakMap<Instance, Connection>();
+  /** The sockets of services, by how the services are reached. */
+  const sockets = new WeakMap<Link, Connection>();
 
   /** Its service has registered on a newer socket: what comes here was given up and stayed on its way. */
   const isOutrun = ({ service_id, instance_id }: Pick<Instance, 'service_id' | 'instance_id'>, peer: Connection): boolean => {
     const current = dispatcher.registry.get(service_id);
-    const holder = current && sockets.get(current);
+    const holder = current?.link && sockets.get(current.link);
     if (!holder || holder.closed || current.instance_id !== instance_id || holder.id <= peer.id) return false;
     peer.close(Close.TakenOver);
     return true;
@@ -96,9 +96,18 @@ export function handlers(parts: HandlerParts): Handlers {
     return true;
   };
 
-  /** Its client has a newer socket, which holds the session or held it last: this one gets nothing, and breaks nothing. */
+  /**
+   * Its client has a newer socket, which holds the session: this one gets nothing, and breaks nothing.
+   * @throws GatewayError ILLEGAL_STATE that one held it last and is broken: nobody has taken this one's place, and it may ask again
+   */
   const isLate = (session: Session | undefined, peer: Connection): boolean => {
     if (!session || isEnded(session) || session.connection_id === peer.id) return false;
+    if (session.link !== 'attached') {
+      const { session_id } = session;
+      throw new GatewayError('ILLEGAL_STATE', "a newer socket of this session's client held it and may come back", {
+        details: { session_id },
+      });
+    }
     peer.close(Close.TakenOver);
     return true;
   };
@@ -138,12 +147,12 @@ export function handlers(parts: HandlerParts): Handlers {
       try {
         opened = await operations.open(body, { holder: { connection_id: peer.id, token_hash }, token_policy: 'on_ready' }, bind);
         if (opened.replayed) attached = await attach(opened.session.session_id, peer, token_hash);
+        if (isLate(attached, peer)) return later;
       } catch (error) {
         live.release(peer);
         throw error;
       }
       const sessionId = opened.session.session_id;
-      if (isLate(attached, peer)) return later;
       if (endedMeanwhile(sessionId, peer)) return later;
       if (opened.replayed) {
         if (!bind(sessionId, attached?.version)) return later;
@@ -243,15 +252,12 @@ export function handlers(parts: HandlerParts): Handlers {
         throw new GatewayError('FORBIDDEN', `this socket is registered as ${peer.service.service_id}; one service a socket`);
       }
       if (wish.instance_id !== undefined && isOutrun({ ...wish, instance_id: wish.instance_id }, peer)) return later;
+      const link = socketLink(peer);
+      // it is registered at once, and what it held is settled after: meanwhile its older sockets are to be known as such
+      sockets.set(link, peer);
       // over a socket it is reached by the socket: the endpoint is shown, not called
-      const { instance, keep, release, kept } = await dispatcher.register(
-        { ...wish, endpoint: undefined },
-        socketLink(peer),
-        held,
-        peer.service,
-      );
+      const { instance, keep, release, kept } = await dispatcher.register({ ...wish, endpoint: undefined }, link, held, peer.service);
       peer.service = instance;
-      sockets.set(instance, peer);
       if (peer.closed) {
         dispatcher.disconnected(instance);
         return later;

@@ -198,16 +198,6 @@ describe('a link', () => {
     expect(FakeSocket.all).toHaveLength(2);
   });
 
-  test('notes that the gateway goes away, until the next socket', async () => {
-    const { link } = await makeLink();
-    FakeSocket.last.open();
-    FakeSocket.last.receive({ type: 'GoAway', reason: 'shutdown', deadline_ms: 10_000 });
-    expect(link.goAway).toMatchObject({ deadline_ms: 10_000 });
-    FakeSocket.last.end(4452);
-    await turn();
-    expect(link.goAway).toBe(undefined);
-  });
-
   test.each(['connecting', 'open', 'waiting'] as const)('closed while it is %s leaves no socket and no timer', async (state) => {
     const { link, told } = await makeLink();
     const { last } = FakeSocket;

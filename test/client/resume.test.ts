@@ -102,6 +102,35 @@ describe('after a break', () => {
     expect((await session.messages()).items).toMatchObject([{ message_id, content: 'hello' }]);
   });
 
+  test('a message to a session that the client does not hold was said once, too', async () => {
+    const { session, proxy, join } = await withSession({ visibility: 'public' });
+    const other = join();
+    let isLost = false;
+    proxy.rule = (from, text) => {
+      if (from !== 'server' || !text.includes('"AddMessageResponse"') || isLost) return 'pass';
+      isLost = true;
+      return 'cut';
+    };
+    const answer = await other.request('AddMessageRequest', { session_id: session.id, role: 'user', content: 'hello' });
+    expect([isLost, answer.duplicate]).toEqual([true, true]);
+    expect((await session.messages()).items).toMatchObject([{ message_id: answer.message_id, content: 'hello' }]);
+    const own = { session_id: session.id, role: 'user', content: 'hello', message_id: 'm1' };
+    expect(await other.request('AddMessageRequest', own)).toMatchObject({ message_id: 'm1' });
+  });
+
+  test('a session whose answer was lost was opened once, also by a plain request', async () => {
+    const { client, proxy, gateway } = await connected();
+    let isLost = false;
+    proxy.rule = (from, text) => {
+      if (from !== 'server' || !text.includes('"NewSessionResponse"') || isLost) return 'pass';
+      isLost = true;
+      return 'cut';
+    };
+    const { session_id, replayed } = await client.request('NewSessionRequest', { user_identity: 'ada', resume_window_s: 60 });
+    expect([isLost, replayed]).toEqual([true, true]);
+    expect((await rest(`${gateway.url}/api/v1/sessions`)).body.items).toMatchObject([{ session_id }]);
+  });
+
   test('commands that never arrived are carried out, in their order, before those of the break', async () => {
     const { session, proxy, events, heard } = await withSession();
     proxy.rule = () => 'cut';

@@ -298,12 +298,11 @@ test('a session that ended while its service spoke of it is no error', async () 
 
 test('a frame that the gateway refuses is told', async () => {
   const { client, start, open } = await startAll();
-  const { handler, came } = slowHandler();
-  const service = await start(handler);
+  const service = await start();
   const told = new Decision<Error>();
   service.on('error', told.make);
   await open();
-  (await came).progress('loading', 101);
+  service.setStatus('asleep' as 'full');
   expect(await told.made).toMatchObject({ name: 'RequestFailed', code: 'VALIDATION_FAILED' });
   await client.caughtUp();
   expect(service.state).toBe('open');

@@ -131,6 +131,26 @@ test('progress reaches the client', async () => {
   expect(bare).not.toHaveProperty('percent');
 });
 
+test('progress that the gateway would refuse is brought into its limits, and without words not sent', async () => {
+  const { client, start, open } = await startAll();
+  const service = await start((join) => {
+    for (const phase of ['', '\0']) for (let i = 0; i < 20; i++) join.progress(phase, 50);
+    for (const percent of [-1, 100.5, Number.NaN, Number.POSITIVE_INFINITY]) join.progress('loading', percent);
+  });
+  const errors: Error[] = [];
+  service.on('error', (error) => errors.push(error));
+  await open();
+  await client.next('SessionReady');
+  const told = client.all.filter(({ type }) => type === 'ServiceProgress');
+  expect(told.map(({ phase, percent }) => [phase, percent])).toEqual([
+    ['loading', 0],
+    ['loading', 100],
+    ['loading', undefined],
+    ['loading', undefined],
+  ]);
+  expect(errors).toEqual([]);
+});
+
 test('progress after the end is not sent', async () => {
   const { client, start, open, sent } = await startAll();
   const { handler, came, done } = slowHandler();

@@ -227,7 +227,7 @@ describe('a resume that comes late, over a socket that its client has given up',
     expect((await comeBack(url, made, made.seq)).answer).toMatchObject({ recovered: true });
   });
 
-  test('and one that comes late while its client is away leaves it the token, too', async () => {
+  test('and one that comes late while its client is away leaves it the token, too, and goes on', async () => {
     const { url, read } = await startStage();
     const wish = { type: 'NewSessionRequest', user_identity: 'ada', room: false, resume_window_s: 60, idempotency_key: 'k' };
     const late = await TestClient.connect(url);
@@ -235,9 +235,16 @@ describe('a resume that comes late, over a socket that its client has given up',
     const made = await client.ask(wish);
     client.ws.terminate();
     await expect.poll(() => read(made.session_id)).toMatchObject({ link: 'away' });
-    late.send(wish);
-    expect(await late.closed).toEqual(takenOver);
+    expect(await late.ask(wish)).toMatchObject({
+      type: 'Error',
+      code: 'ILLEGAL_STATE',
+      message: "a newer socket of this session's client held it and may come back",
+      details: { session_id: made.session_id },
+    });
+    expect(await read(made.session_id)).toMatchObject({ link: 'away' });
     expect((await comeBack(url, made, made.seq)).answer).toMatchObject({ recovered: true });
+    // it holds nothing, and is as good as new
+    expect(await late.ask({ ...wish, idempotency_key: 'another' })).toMatchObject({ type: 'NewSessionResponse', replayed: false });
   });
 });
 

@@ -1,4 +1,7 @@
 import { expect, test } from 'vitest';
+import type { StoreProvider } from '../../src/sessions/ports.ts';
+import { memoryStore } from '../../src/store/memory.ts';
+import { registerStoreProvider } from '../../src/store/open.ts';
 import { connectService, TestClient } from '../support/client.ts';
 import { startGateway } from '../support/gateway.ts';
 
@@ -38,6 +41,39 @@ test('a registration that comes late, over a socket that its service has given u
   expect(await late.closed).toEqual({ code: 4409, reason: 'taken over' });
   const { client } = await waiting(url);
   await client.next('SessionReady');
+});
+
+test('a late registration is known as such also while the storage takes what the newer socket holds', async () => {
+  let slow: Promise<void> | undefined;
+  let letGo = () => {};
+  registerStoreProvider('taking-its-time', async (): Promise<StoreProvider> => {
+    const memory = memoryStore();
+    return {
+      ...memory,
+      async saveSession(...args) {
+        await slow;
+        await memory.saveSession(...args);
+      },
+    };
+  });
+  const { url } = await startGateway({ storage: { url: 'taking-its-time:' } });
+  const old = await connectService(url, 'asr', { instance_id: 'a' });
+  const { client, session_id } = await waiting(url);
+  const { assignment_id } = await old.next('JoinRoomRequest');
+  await client.next('SessionReady');
+  const late = await TestClient.connect(url);
+  const fresh = await TestClient.connect(url);
+  slow = new Promise((go) => {
+    letGo = go;
+  });
+  const register = { type: 'RegisterServiceRequest', service_id: 'asr', instance_id: 'a' };
+  const answer = fresh.ask({ ...register, held: [{ session_id, assignment_id }] });
+  await old.closed;
+  late.send(register);
+  await Promise.race([late.closed, fresh.closed]);
+  letGo();
+  expect(await answer).toMatchObject({ type: 'RegisterServiceResponse', keep: [assignment_id] });
+  expect(await late.closed).toEqual({ code: 4409, reason: 'taken over' });
 });
 
 test('a service whose socket has gone may be replaced by any instance of its id', async () => {
