@@ -1,5 +1,5 @@
 export interface Backoff {
-  /** The wait before the second try is below this; it doubles with each further one. Default 500. */
+  /** The ceiling of a wait while no try has failed; it doubles with each that does. Default 500. */
   firstMs?: number | undefined;
   /** No wait is longer: a gateway that is back is found within this. Default 20,000. */
   mostMs?: number | undefined;
