@@ -38,8 +38,17 @@ function readConfig(name: string): ConfigFile {
 process.stdout.on('error', (error: NodeJS.ErrnoException) => process.exit(error.code === 'EPIPE' ? 0 : 1));
 const say = (text: string): void => void process.stdout.write(`${text}\n`);
 
+/** Where a gateway with this environment can be reached from here. */
+function configuredUrl(): string {
+  const { host, port } = loadConfig(process.env).server;
+  if (port === 0) throw new ConfigError('--url is needed: with server.port 0 it can be anywhere');
+  const reached = host === '0.0.0.0' ? '127.0.0.1' : host === '::' ? '::1' : host;
+  return `http://${reached.includes(':') ? `[${reached}]` : reached}:${port}`;
+}
+
 /** Asks a running gateway and prints its list, a line each. */
-async function list(what: 'microservices' | 'sessions', columns: readonly string[], { url }: { url: string }): Promise<void> {
+async function list(what: 'microservices' | 'sessions', columns: readonly string[], given: { url?: string }): Promise<void> {
+  const url = given.url ?? configuredUrl();
   // a dropped connection is waited for by timers that do not keep the process alive
   const awake = setTimeout(() => {}, 2 * listMs);
   const response = await fetch(`${url}/api/v1/${what}`, { signal: AbortSignal.timeout(listMs) }).catch((error: Error) => {
@@ -77,7 +86,7 @@ withSettings(config.command('check').description('Say whether it can be used')).
   await checkConfig(configOf(given));
   say('the configuration is good');
 });
-const url = ['--url <url>', 'Of the running gateway', 'http://127.0.0.1:8080'] as const;
+const url = ['--url <url>', 'Of the running gateway; default: where SERVER_HOST and SERVER_PORT say, http://127.0.0.1:8080'] as const;
 program
   .command('services')
   .description('List the registered services of a running gateway')

@@ -39,6 +39,16 @@ test.each([
   [[], { MICROSERVICES_ALLOWED_NETWORKS: '10.0.0.0/99', LIVEKIT_MODE: 'on_join' }, 'session-gateway: microservices.allowed_networks: '],
   [['--storage-storage-type', 'floppy'], { LIVEKIT_MODE: 'on_join' }, 'session-gateway: storage: there is no storage named floppy'],
   [['sessions', '--url', 'http://127.0.0.1:1'], {}, 'session-gateway: --url http://127.0.0.1:1: no gateway answers there'],
+  [
+    ['sessions', '--url', 'http://127.0.0.1:1'],
+    { SERVER_PORT: 'x' },
+    'session-gateway: --url http://127.0.0.1:1: no gateway answers there',
+  ],
+  [['sessions'], { SERVER_PORT: '1' }, 'session-gateway: --url http://127.0.0.1:1: no gateway answers there'],
+  [['services'], { SERVER_PORT: '1', SERVER_HOST: '0.0.0.0' }, 'session-gateway: --url http://127.0.0.1:1: no gateway answers there'],
+  [['services'], { SERVER_PORT: '1', SERVER_HOST: '::' }, 'session-gateway: --url http://[::1]:1: no gateway answers there'],
+  [['services'], { SERVER_PORT: '0' }, 'session-gateway: --url is needed: with server.port 0 it can be anywhere'],
+  [['services'], { SERVER_PORT: 'x' }, 'session-gateway: SERVER_PORT (server.port): must be a number'],
 ])('%j %j is one line and exit code 78', (args, env, line) => {
   const { status, stderr } = run(args, env as Record<string, string>);
   expect(stderr).toContain(line);
@@ -78,10 +88,13 @@ test('services and sessions list what a running gateway has', async () => {
     body: '{"user_identity":"ada","required_services":[]}',
   });
   // the list is asked by another process: this one must stay able to answer
-  const list = (what: string) =>
+  const list = (what: string, args = ['--url', url], env = {}) =>
     new Promise<string>((done, fail) =>
-      execFile(process.execPath, ['dist/src/main.js', what, '--url', url], (error, stdout) => (error ? fail(error) : done(stdout))),
+      execFile(process.execPath, ['dist/src/main.js', what, ...args], { env: { PATH: process.env.PATH, ...env } }, (error, stdout) =>
+        error ? fail(error) : done(stdout),
+      ),
     );
+  expect(await list('services', [], { SERVER_PORT: new URL(url).port })).toMatch(/^service_id/);
   expect(await list('services')).toMatch(/^service_id {2}status.*\nasr +Registered +available/);
   expect(await list('sessions')).toMatch(/^session_id .*\n[0-9a-f-]{36} +Ready +ada/);
 });

@@ -20,7 +20,12 @@ export interface Assignment extends Offer {
    * @param error why it cannot serve it any longer; absent: it has done what it was there for
    */
   leave(error?: unknown): void;
-  /** Calls `handler` when the client's socket breaks and when it comes back. The returned function takes it back. */
+  /** How the client's socket is, as the gateway said last; absent: it has been there since the offer. */
+  readonly presence?: Presence | undefined;
+  /**
+   * Calls `handler` when the client's socket breaks and when it comes back; soon also with what was said last, where that was before. The
+   * returned function takes it back.
+   */
   on(type: 'presence', handler: (presence: Presence) => void): () => void;
 }
 

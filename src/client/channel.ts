@@ -20,6 +20,8 @@ export interface ChannelListener {
   greeted(answer: Frame): void;
   /** Every frame that answers nothing that waits. */
   frame(frame: Frame): void;
+  /** As the link's. */
+  hurryMs?(brokenMs: number): number | undefined;
   /** `open` once it was greeted. Not told of `closed`. */
   changed(state: LinkState): void;
   /** It ended for good; told once, before the requests that wait fail. */
@@ -55,6 +57,7 @@ export class Channel {
       {
         changed: (state) => this.#changed(state),
         frame: (frame) => this.#receive(frame),
+        hurryMs: (brokenMs) => listener.hurryMs?.(brokenMs),
         closed: (code, reason) => this.#closed(code, reason),
       },
       options,
@@ -121,7 +124,7 @@ export class Channel {
     const { type, id, ...body } = frame;
     if (typeof id === 'string') {
       const isSettled = type === 'Error' ? this.#pending.fail(id, new RequestFailed(body)) : this.#pending.settle(id, body);
-      if (isSettled) return;
+      if (isSettled) return this.link.gotThrough();
     }
     this.#listener.frame(frame);
   }
@@ -131,6 +134,7 @@ export class Channel {
     if (error?.retryable) return this.link.reconnect('back off', error.retryAfterMs);
     clearTimeout(this.#greeting?.timer);
     this.#greeting = undefined;
+    this.link.gotThrough();
     this.#listener.greeted(frame);
     if (this.link.state === 'open') this.#ready();
   }

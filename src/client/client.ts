@@ -22,6 +22,8 @@ export type { Answered, Asked, Fields } from './wire.ts';
 const newSessionMs = 15_000;
 /** How long a session waits for its client where nothing else is said. */
 const resumeWindowS = 30;
+/** Of the time in which the session can be taken up: so many tries at least fall into it. */
+const triesInWindow = 10;
 
 export type ClientOptions = ChannelOptions;
 
@@ -47,6 +49,7 @@ export class Client {
   readonly #channel: Channel;
   readonly #emitter = new Emitter<ClientEvents>();
   #follower: Follower | undefined;
+  #windowMs = 0;
   #isClosing = false;
 
   constructor(url: string, options: ClientOptions) {
@@ -60,6 +63,8 @@ export class Client {
         greeting: () => this.#follower?.resumeRequest,
         greeted: (answer) => this.#resumed(answer),
         frame: (frame) => this.#receive(frame),
+        // the gateway may have seen the break later: what is over here can still be held there
+        hurryMs: (brokenMs) => (this.#follower?.resumeRequest ? Math.max(this.#windowMs, brokenMs) / triesInWindow : undefined),
         changed: (state) => this.#changed(state),
         closed: (code, reason) => {
           this.#tellState('closed');
@@ -98,6 +103,7 @@ export class Client {
       // its first events may stand right behind it
       onAnswer: (opened) => {
         follower = this.#follower = new Follower(opened);
+        this.#windowMs = body.resume_window_s * 1_000;
       },
     });
     return new Session(follower as Follower, this.#channel, answer, body);

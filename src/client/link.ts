@@ -10,6 +10,8 @@ export type Frame = { type: string; id?: unknown; [field: string]: unknown };
 
 /** A socket that lived this long ends a row of failures. */
 const livedMs = 5_000;
+/** Breaks in a row, each of a socket that got through and lived shorter than that, after which the next try is made at once: then it is a loop. */
+const maxQuick = 2;
 /** How long the other side has to close with us. */
 const closeMs = 2_000;
 /** Drops a socket in a browser, which cannot cut it. Not 1000, which would end the session. */
@@ -31,6 +33,11 @@ export interface LinkListener {
   /** `state` is what it has now. Not told of `closed`. */
   changed(state: LinkState): void;
   frame(frame: Frame): void;
+  /**
+   * The longest that the next try may wait for the sake of what is held; absent or undefined: there is no hurry.
+   * @param brokenMs since the last break of a socket that had got through
+   */
+  hurryMs?(brokenMs: number): number | undefined;
   /** It ended for good: told once, with the close code. Nothing is told after it. */
   closed(code: number, reason: string): void;
 }
@@ -48,8 +55,12 @@ export class Link {
   #socket: Socket | undefined;
   /** The one thing waited for at a time: the upgrade, silence, a sign of life, the next try, or the end. */
   #timer: ReturnType<typeof setTimeout> | undefined;
-  /** In a row, without a socket in between that lived. */
+  /** In a row, without a socket in between that lived or got through. */
   #failures = 0;
+  /** Sockets in a row that got through and broke before they had lived. */
+  #quick = 0;
+  #isThrough = false;
+  #brokenAt = 0;
   #openedAt = 0;
   #seenAt = 0;
   #heard = false;
@@ -71,6 +82,11 @@ export class Link {
     if (this.state !== 'open' || this.#socket?.readyState !== 1) return false;
     this.#socket.send(text);
     return true;
+  }
+
+  /** The other side has answered on this socket: its end is a break of its own, not a try that failed. */
+  gotThrough(): void {
+    this.#isThrough = true;
   }
 
   /** Gives this socket up, as if it had broken, and opens another: at once, or as after a close code that says back off. */
@@ -167,12 +183,18 @@ export class Link {
 
   #broken(what: 'reconnect' | 'back off'): void {
     const now = performance.now();
-    if (this.state === 'open' && now - this.#openedAt >= livedMs) this.#failures = 0;
+    const hasLived = this.state === 'open' && now - this.#openedAt >= livedMs;
+    if (hasLived) this.#quick = 0;
+    else if (this.#isThrough) this.#quick += 1;
+    if (hasLived || (this.#isThrough && this.#quick <= maxQuick)) this.#failures = 0;
+    if (this.#isThrough) this.#brokenAt = now;
+    this.#isThrough = false;
     // told to reconnect: the first try is made at once
     const row = what === 'reconnect' ? this.#failures - 1 : this.#failures;
     this.#failures += 1;
     const asked = what === 'back off' ? this.#notBefore - now : 0;
-    this.#arm(Math.max(row < 0 ? 0 : backoff(row, this.#options.reconnect), asked), () => void this.#connect());
+    const wait = row < 0 ? 0 : backoff(row, this.#options.reconnect, this.#listener.hurryMs?.(now - this.#brokenAt));
+    this.#arm(Math.max(wait, asked), () => void this.#connect());
     this.#become('waiting');
   }
 

@@ -28,7 +28,7 @@ export const textOf = (error: unknown) => clip(error instanceof Error ? error.me
 export class Seat {
   readonly id: string;
   readonly sessionId: string;
-  readonly join: Assignment;
+  readonly join: Assignment & { presence?: Presence };
   isAccepted = false;
   isEnded = false;
   /** What the gateway has not been told, for want of a connection. */
@@ -60,7 +60,7 @@ export class Seat {
         });
       },
       leave: (error) => (error === undefined ? this.end('it left by itself', 'ServiceLeft') : this.end(textOf(error), 'ServiceFailed')),
-      on: (type, handler) => this.#emitter.on(type, handler),
+      on: (_, handler) => this.#follow(handler),
     };
   }
 
@@ -72,7 +72,21 @@ export class Seat {
   }
 
   presence(presence: Presence): void {
-    if (!this.isEnded) this.#emitter.emit('presence', presence);
+    if (this.isEnded) return;
+    this.join.presence = presence;
+    this.#emitter.emit('presence', presence);
+  }
+
+  #follow(handler: (presence: Presence) => void): () => void {
+    const last = this.join.presence;
+    let isOn = true;
+    const off = this.#emitter.on('presence', handler);
+    // not before its function to take it back is there; what came since it was told itself
+    if (last) queueMicrotask(() => isOn && !this.isEnded && last === this.join.presence && handler(last));
+    return () => {
+      isOn = false;
+      off();
+    };
   }
 
   /**

@@ -17,6 +17,9 @@ export type { Socket, SocketClass } from './socket.ts';
 
 /** The gateway looks for a service's signs of life this often, too. */
 const heartbeatMs = 10_000;
+/** The gateway waits this long for a service that serves sessions; meanwhile no try waits longer than `hurryMs`. */
+const awaitedMs = 5_000;
+const hurryMs = 1_000;
 /** As many fit into the frame that registers, beside the metadata. */
 const maxHeld = 400;
 
@@ -105,6 +108,7 @@ export class Service {
       greeting: () => this.#registration(),
       greeted: (frame) => this.#greeted(frame),
       frame: (frame) => this.#receive(frame),
+      hurryMs: (brokenMs) => (brokenMs < awaitedMs && this.sessions.length > 0 ? hurryMs : undefined),
       changed: (state) => this.#changed(state),
       closed: (code, reason) => this.#closed(code, reason),
     };

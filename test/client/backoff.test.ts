@@ -1,4 +1,4 @@
-import { expect, test, vi } from 'vitest';
+import { expect, onTestFinished, test, vi } from 'vitest';
 import { backoff } from '../../src/client/backoff.ts';
 
 test.each([
@@ -11,4 +11,15 @@ test.each([
   const random = vi.spyOn(Math, 'random');
   for (const share of [0, 0.25, 0.999]) expect([random.mockReturnValue(share), backoff(failures)][1]).toBe(ceiling * share);
   random.mockRestore();
+});
+
+test.each([
+  [0, 3_000, 500],
+  [6, 3_000, 3_000],
+  [6, 100, 500],
+  [6, 60_000, 20_000],
+])('after %i failures, in a hurry of %i ms, the ceiling is %i ms', (failures, hurryMs, ceiling) => {
+  const random = vi.spyOn(Math, 'random').mockReturnValue(1);
+  onTestFinished(() => random.mockRestore());
+  expect(backoff(failures, {}, hurryMs)).toBe(ceiling);
 });

@@ -1,4 +1,4 @@
-import { describe, expect, test, vi } from 'vitest';
+import { describe, expect, onTestFinished, test, vi } from 'vitest';
 import { Channel, type ChannelOptions } from '../../src/client/channel.ts';
 import type { Frame, LinkState } from '../../src/client/link.ts';
 import { FakeSocket, fakeNetwork } from './fake-socket.ts';
@@ -224,6 +224,41 @@ describe('a greeting', () => {
     last.receive({ type: 'Error', id: idOf(last), code: 'RESUME_INVALID', message: 'no', retryable: false });
     expect(told.greeted).toMatchObject([{ code: 'RESUME_INVALID' }]);
     expect(types(last)).toEqual(['ResumeRequest', 'GetSessionRequest']);
+  });
+});
+
+describe('a break right after a row of failures', () => {
+  /** Whether the next socket is made at once when this one, the first after six failures, breaks. */
+  async function isQuick(greets: boolean, answer: (channel: Channel, socket: FakeSocket) => void): Promise<boolean> {
+    const random = vi.spyOn(Math, 'random').mockReturnValue(1);
+    onTestFinished(() => random.mockRestore());
+    const { channel } = await makeChannel({ greets });
+    for (let i = 0; i < 6; i++) {
+      FakeSocket.last.end(1006);
+      await vi.advanceTimersByTimeAsync(20_000);
+    }
+    const { last } = FakeSocket;
+    last.open();
+    answer(channel, last);
+    if (!last.wasCut) last.end(1006);
+    await turn();
+    return FakeSocket.last !== last;
+  }
+
+  test('is a break of its own where the greeting was answered, or a request', async () => {
+    expect(await isQuick(true, (_, socket) => socket.receive({ type: 'ResumeResponse', id: idOf(socket) }))).toBe(true);
+    const asks = (channel: Channel, socket: FakeSocket) => {
+      void channel.request('GetSessionRequest', {});
+      socket.receive({ type: 'GetSessionResponse', id: idOf(socket) });
+    };
+    expect(await isQuick(false, asks)).toBe(true);
+  });
+
+  test('is one more failure where nothing was answered, or the greeting was refused for now', async () => {
+    expect(await isQuick(true, () => {})).toBe(false);
+    expect(await isQuick(false, (_, socket) => socket.receive({ type: 'Welcome' }))).toBe(false);
+    const refuses = (socket: FakeSocket) => socket.receive({ type: 'Error', id: idOf(socket), code: 'STORAGE_ERROR', retryable: true });
+    expect(await isQuick(true, (_, socket) => refuses(socket))).toBe(false);
   });
 });
 

@@ -17,7 +17,7 @@ describe('the address', () => {
   });
 
   test.each([['localhost:8080'], ['ftp://localhost'], ['/ws'], ['']])('%j is none', (url) => {
-    expect(() => connect(url)).toThrow(TypeError);
+    expect(() => connect(url)).toThrow(new TypeError(`not a URL with ws, wss, http or https: ${JSON.stringify(url)}`));
   });
 });
 

@@ -59,6 +59,19 @@ export class FakeSocket implements Socket {
   }
 }
 
+/** How long it takes until the next socket is made, and the next: each comes to nothing. */
+export async function waitsBetween(tries: number): Promise<number[]> {
+  const waits: number[] = [];
+  for (let i = 0; i < tries; i++) {
+    const { length } = FakeSocket.all;
+    const since = performance.now();
+    while (FakeSocket.all.length === length) await vi.advanceTimersToNextTimerAsync();
+    waits.push(performance.now() - since);
+    FakeSocket.last.end(1006);
+  }
+  return waits;
+}
+
 /** Time that stands still, and no sockets. */
 export function fakeNetwork(): void {
   FakeSocket.all = [];

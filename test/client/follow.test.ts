@@ -1,15 +1,16 @@
-import { describe, expect, test, vi } from 'vitest';
-import { connect, type SessionEvents } from '../../src/client/client.ts';
-import { FakeSocket, fakeNetwork } from './fake-socket.ts';
+import { describe, expect, onTestFinished, test, vi } from 'vitest';
+import type { Backoff } from '../../src/client/backoff.ts';
+import { type ClientOptions, connect, type SessionEvents } from '../../src/client/client.ts';
+import { FakeSocket, fakeNetwork, waitsBetween } from './fake-socket.ts';
 
 const session_id = 's1';
 const turn = () => vi.advanceTimersByTimeAsync(1);
 const event = (seq: number, type = 'SessionUpdated', more: object = {}) => ({ type, seq, ts: '2030-01-01T00:00:00Z', session_id, ...more });
 
 /** A client whose gateway says what the test says, and its session at seq 2. */
-async function opened(more: object = {}, fields: object = {}) {
+async function opened(more: object = {}, fields: object = {}, options: ClientOptions = {}) {
   fakeNetwork();
-  const client = connect('ws://gateway', { WebSocket: FakeSocket });
+  const client = connect('ws://gateway', { WebSocket: FakeSocket, ...options });
   const asked = client.newSession({ user_identity: 'ada', ...fields });
   await turn();
   const { last } = FakeSocket;
@@ -203,4 +204,47 @@ test('a client that is closed in whatever it waits for leaves no timer', async (
   expect((await over).map(({ status }) => status)).toEqual(['rejected', 'rejected', 'fulfilled', 'rejected']);
   await turn();
   expect(vi.getTimerCount()).toBe(0);
+});
+
+describe('a session that waits for its client', () => {
+  const waitsOf = async (fields: object, reconnect?: Backoff) => {
+    const random = vi.spyOn(Math, 'random').mockReturnValue(1);
+    onTestFinished(() => random.mockRestore());
+    const { socket, session } = await opened(fields, fields, { reconnect });
+    socket.end(1006);
+    return { session, waits: await waitsBetween(14) };
+  };
+  const sum = (waits: number[]) => waits.reduce((all, wait) => all + wait, 0);
+
+  test('is asked for at least every tenth of its window, and of what has passed once that is more', async () => {
+    const { waits, session } = await waitsOf({});
+    expect(waits.slice(0, 12)).toEqual([0, 1_000, 2_000, ...Array(9).fill(3_000)]);
+    expect(sum(waits.slice(0, 13))).toBeGreaterThan(30_000);
+    expect(waits[13]).toBeCloseTo(sum(waits.slice(0, 13)) / 10, -1);
+    // how long ago the gateway saw the break is not known here
+    expect(session.link).toBe('waiting');
+  });
+
+  test('is not asked for more often than the first wait allows', async () => {
+    const { waits } = await waitsOf({}, { firstMs: 4_000, mostMs: 60_000 });
+    expect(waits.slice(0, 8)).toEqual([0, ...Array(7).fill(4_000)]);
+    const short = await waitsOf({ resume_window_s: 2 });
+    expect(short.waits.slice(0, 8)).toEqual([0, ...Array(7).fill(500)]);
+  });
+
+  test('is not asked for more often than the gateway wants', async () => {
+    const { socket } = await opened();
+    socket.receive({ type: 'Error', code: 'RATE_LIMITED', message: 'slower', retry_after_ms: 7_000 });
+    socket.end(4529);
+    expect(await waitsBetween(1)).toEqual([7_000]);
+  });
+
+  test('is in no hurry once it is over', async () => {
+    const random = vi.spyOn(Math, 'random').mockReturnValue(1);
+    onTestFinished(() => random.mockRestore());
+    const { socket } = await opened();
+    socket.receive(event(3, 'SessionEnded', { reason: 'client_ended', by: 'client' }));
+    socket.end(1006);
+    expect(await waitsBetween(6)).toEqual([0, 1_000, 2_000, 4_000, 8_000, 16_000]);
+  });
 });

@@ -102,6 +102,32 @@ describe('a link', () => {
     expect(waits).toEqual([50, 500, 1_000, 50, 500]);
   });
 
+  test('that got through opens the next at once, three times in a row, then waits until a socket lived for 5 s', async () => {
+    const { link } = await makeLink();
+    const waits: number[] = [];
+    for (const livedMs of [5_000, 0, 4_999, 0, 0, 5_000, 0]) {
+      FakeSocket.last.open();
+      link.gotThrough();
+      await vi.advanceTimersByTimeAsync(livedMs);
+      FakeSocket.last.end(1006);
+      waits.push(await untilNextSocket());
+    }
+    expect(waits).toEqual([50, 50, 50, 500, 1_000, 50, 50]);
+  });
+
+  test('that got through has not after the next break', async () => {
+    const { link } = await makeLink();
+    FakeSocket.last.open();
+    link.gotThrough();
+    const waits: number[] = [];
+    for (let i = 0; i < 3; i++) {
+      FakeSocket.last.open();
+      FakeSocket.last.end(1006);
+      waits.push(await untilNextSocket());
+    }
+    expect(waits).toEqual([50, 500, 1_000]);
+  });
+
   test('waits as long as the gateway asked before it closed', async () => {
     await makeLink();
     FakeSocket.last.open();

@@ -61,7 +61,7 @@ test('every member, option and field is named, and no other', () => {
     answerMs: true,
     reconnect: true,
   };
-  const own = ['signal', 'progress', 'leave', 'on'];
+  const own = ['signal', 'presence', 'progress', 'leave', 'on'];
   const fields = Object.keys(commands.JoinRoomRequest.body.shape);
   for (const name of [...members, 'registered', 'closed', ...Object.keys(options), ...fields, ...own]) has(name);
   const calls = named.flatMap((code) => /^([a-zA-Z]+)\(/.exec(code)?.[1] ?? []);

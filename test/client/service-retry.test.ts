@@ -1,6 +1,6 @@
-import { expect, test, vi } from 'vitest';
+import { expect, onTestFinished, test, vi } from 'vitest';
 import { serve } from '../../src/client/service.ts';
-import { FakeSocket, fakeNetwork } from './fake-socket.ts';
+import { FakeSocket, fakeNetwork, waitsBetween } from './fake-socket.ts';
 
 const turn = () => vi.advanceTimersByTimeAsync(1);
 
@@ -20,6 +20,14 @@ async function sayReady() {
     await turn();
   };
   return { service, socket, ready, refuse };
+}
+
+/** How long it waits for each try, where each fails and every wait is as long as it may be. */
+async function waitsAfter(socket: FakeSocket): Promise<number[]> {
+  const random = vi.spyOn(Math, 'random').mockReturnValue(1);
+  onTestFinished(() => random.mockRestore());
+  socket.end(1006);
+  return waitsBetween(9);
 }
 
 test('ready is said again where the gateway could not take it now, not before it asked for', async () => {
@@ -54,6 +62,19 @@ test('a session that goes on without the service is left where ready is refused'
   expect(join?.signal.reason).toMatchObject({ message: 'ILLEGAL_STATE: no' });
   expect(service.sessions).toEqual([]);
   expect(socket.sent.map(({ type }) => type)).not.toContain('ServiceLeft');
+});
+
+test('a service that serves a session tries at least each second while the gateway waits for it', async () => {
+  const { socket } = await sayReady();
+  expect(await waitsAfter(socket)).toEqual([0, 1_000, 1_000, 1_000, 1_000, 1_000, 20_000, 20_000, 20_000]);
+});
+
+test('a service that serves nothing is in no hurry', async () => {
+  const { socket, service } = await sayReady();
+  socket.receive({ type: 'LeaveRoomRequest', assignment_id: 'a1', reason: 'client_ended' });
+  await turn();
+  expect(service.sessions).toEqual([]);
+  expect((await waitsAfter(socket)).slice(0, 5)).toEqual([0, 1_000, 2_000, 4_000, 8_000]);
 });
 
 test('a service asks for a sign of life after ten seconds of silence', async () => {
