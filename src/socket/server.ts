@@ -2,7 +2,7 @@ import type { IncomingMessage, Server } from 'node:http';
 import type { Socket } from 'node:net';
 import type { Duplex } from 'node:stream';
 import type { Logger } from 'pino';
-import { type ServerOptions, type WebSocket, WebSocketServer } from 'ws';
+import { type ServerOptions, WebSocketServer } from 'ws';
 import { Close } from '../../protocol/close.ts';
 import { maxDepth } from '../../protocol/parse.ts';
 import { PROTOCOL_VERSION, SUBPROTOCOL } from '../../protocol/version.ts';

@@ -7,6 +7,9 @@ const turn = () => vi.advanceTimersByTimeAsync(1);
 /** A service that has just said that it is ready. */
 async function sayReady() {
   fakeNetwork();
+  // a wait by chance could be over within the millisecond that passes
+  const random = vi.spyOn(Math, 'random').mockReturnValue(0.5);
+  onTestFinished(() => random.mockRestore());
   const service = serve('ws://gateway/ws', { service_id: 'asr', WebSocket: FakeSocket }, () => {});
   await turn();
   const socket = FakeSocket.last;
