@@ -61,13 +61,6 @@ export function create(spec: Spec, now: number): Extract<Decision, { ok: true }>
     status: 'Creating',
     health: 'ok',
     link: spec.holder ? 'attached' : 'none',
-    ...spec.holder,
-    ...(spec.resume && { resume: spec.resume }),
-    ...(spec.user_identity !== undefined && { owner_id: spec.user_identity, user_identity: spec.user_identity }),
-    ...(spec.user_name !== undefined && { user_name: spec.user_name }),
-    ...(spec.user?.metadata !== undefined && { user_metadata: spec.user.metadata }),
-    ...(spec.user?.attributes !== undefined && { user_attributes: spec.user.attributes }),
-    ...(spec.workspace_dir !== undefined && { workspace_dir: spec.workspace_dir }),
     metadata: spec.metadata,
     context: nothing,
     visibility: spec.visibility,
@@ -77,7 +70,6 @@ export function create(spec: Spec, now: number): Extract<Decision, { ok: true }>
     on_join_timeout: spec.on_join_timeout,
     on_service_loss: spec.on_service_loss,
     join_timeout_ms: spec.join_timeout_ms,
-    ...(spec.client_join_timeout_s !== undefined && { client_join_timeout_ms: spec.client_join_timeout_s * 1_000 }),
     requirements: spec.room
       ? [...spec.required.map((want) => requirement(want, true)), ...spec.optional.map((want) => requirement(want, false))]
       : none,
@@ -89,12 +81,24 @@ export function create(spec: Spec, now: number): Extract<Decision, { ok: true }>
       ...(spec.idempotency ? [spec.idempotency.claim] : []),
       ...(spec.room && spec.room_name !== undefined ? [roomClaim(spec.room_name)] : []),
     ],
-    ...(spec.idempotency && { idempotency: spec.idempotency }),
     timings: {},
     created_at: now,
     updated_at: now,
     expires_at,
   };
+  // not as spreads in the literal: each of those is copied key by key
+  if (spec.holder) {
+    session.node_id = spec.holder.node_id;
+    session.connection_id = spec.holder.connection_id;
+  }
+  if (spec.resume) session.resume = spec.resume;
+  if (spec.user_identity !== undefined) session.owner_id = session.user_identity = spec.user_identity;
+  if (spec.user_name !== undefined) session.user_name = spec.user_name;
+  if (spec.user?.metadata !== undefined) session.user_metadata = spec.user.metadata;
+  if (spec.user?.attributes !== undefined) session.user_attributes = spec.user.attributes;
+  if (spec.workspace_dir !== undefined) session.workspace_dir = spec.workspace_dir;
+  if (spec.client_join_timeout_s !== undefined) session.client_join_timeout_ms = spec.client_join_timeout_s * 1_000;
+  if (spec.idempotency) session.idempotency = spec.idempotency;
   if (spec.room) {
     const name = spec.room_name ?? `room-${spec.session_id}`;
     session.room = {

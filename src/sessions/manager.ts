@@ -210,9 +210,10 @@ export class Sessions {
 
   /** Writes a decision and starts its effects. @returns the record as written */
   async #commit(decision: Extract<Decision, { ok: true }>, expected: number): Promise<Session> {
-    const { changed, events, effects } = decision;
-    const session = changed ? { ...decision.session, commit_id: uuid() } : decision.session;
+    const { changed, events, effects, session } = decision;
     if (changed) {
+      // a changed record is the decision's own until it is written
+      session.commit_id = uuid();
       this.#writing.add(session.commit_id);
       try {
         await this.#save(session, expected, events);

@@ -424,8 +424,9 @@ const distinct = (wants: readonly Wanted[]) => [
   ...new Map(wants.map((want) => [typeof want === 'string' ? want : Symbol(), want])).values(),
 ];
 
-function idempotencyOf({ idempotency_key: key, ...body }: NewSession): Session['idempotency'] {
-  if (key === undefined) return undefined;
+function idempotencyOf(wish: NewSession): Session['idempotency'] {
+  if (wish.idempotency_key === undefined) return undefined;
+  const { idempotency_key: key, ...body } = wish;
   const scope = body.user_identity ?? 'anonymous';
   return { claim: `key:${JSON.stringify([scope, key])}`, hash: createHash('sha256').update(JSON.stringify(body)).digest('base64') };
 }
