@@ -25,6 +25,8 @@ export interface RequestRow {
   from: readonly Role[];
   /** False where sending it says nothing about who the peer is. */
   givesRole?: false;
+  /** What follows it and is marked so as well is not held up by it: together they are written in fewer commits. */
+  together?: true;
   about: string;
   body: z.ZodObject;
   /** Its one answer; absent: none. */
@@ -281,6 +283,7 @@ export const requests = {
   },
   JoinRoomResponse: {
     from: ['service'],
+    together: true,
     about: 'Accepts or declines a JoinRoomRequest.',
     body: z.object({
       assignment_id: assignmentId,
@@ -292,6 +295,7 @@ export const requests = {
   ServiceReady: {
     from: ['service', 'client'],
     givesRole: false,
+    together: true,
     about:
       'A service can serve the session now. Named by session_id and service_id, or by assignment_id. A socket that registered a service speaks for that one only.',
     body: z
@@ -337,11 +341,13 @@ export const requests = {
   },
   ServiceFailed: {
     from: ['service'],
+    together: true,
     about: 'The service cannot serve the session.',
     body: z.object({ assignment_id: assignmentId, error: text(512).optional().describe('Why; told to the client') }),
   },
   ServiceLeft: {
     from: ['service'],
+    together: true,
     about: "The service has left the session's room: the answer to LeaveRoomRequest, or news.",
     body: z.object({ assignment_id: assignmentId, clean: z.boolean().default(true).describe('false: it left in disorder') }),
   },

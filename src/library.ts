@@ -97,6 +97,7 @@ const noRooms = {
 const noServices: Offers = {
   available: () => [],
   dispatch: async () => {},
+  find: () => undefined,
   offer: async () => {},
   leave() {},
   presence() {},

@@ -6,7 +6,7 @@ import type { Availability } from '../../protocol/states.ts';
 import { GatewayError } from '../sessions/errors.ts';
 import type { Offer } from '../sessions/machine.ts';
 import type { Sessions } from '../sessions/manager.ts';
-import type { Clock, Offers, Rooms } from '../sessions/ports.ts';
+import type { Clock, Found, Offers, Rooms } from '../sessions/ports.ts';
 import { type Assignment, assignments, isEnded, isPending, type Leaving, type Session } from '../sessions/record.ts';
 import type { Link } from './links.ts';
 import { hasFreeSlot, type Instance, Registry, type Wish } from './registry.ts';
@@ -55,8 +55,8 @@ export class Dispatcher implements Offers {
     return [...this.registry.all()].filter(hasFreeSlot).map((i) => i.service_id);
   }
 
-  async dispatch(session: Session): Promise<void> {
-    if (isEnded(session)) return;
+  find(session: Session): Found | undefined {
+    if (isEnded(session)) return undefined;
     const offers: Offer[] = [];
     const busy: string[] = [];
     // LiveKit throws out the first holder of an identity: neither the user's nor one already there
@@ -76,11 +76,17 @@ export class Dispatcher implements Offers {
       taken.add(instance.service_id);
       offers.push({ requirement: place, assignment_id, service_id: instance.service_id, incarnation: instance.incarnation });
     }
-    if (offers.length === 0 && busy.length === 0) return;
+    if (offers.length === 0 && busy.length === 0) return undefined;
+    return { type: 'Dispatched', offers, busy, node_id: this.#parts.nodeId };
+  }
+
+  async dispatch(session: Session): Promise<void> {
+    const found = this.find(session);
+    if (!found) return;
     try {
-      await this.#parts.sessions.apply(session.session_id, { type: 'Dispatched', offers, busy, node_id: this.#parts.nodeId });
+      await this.#parts.sessions.apply(session.session_id, found);
     } catch (error) {
-      for (const offer of offers) this.release(session.session_id, offer);
+      for (const offer of found.offers) this.release(session.session_id, offer);
       throw error;
     }
   }

@@ -1,23 +1,14 @@
 import type { Logger } from 'pino';
 import { v4 as uuid } from 'uuid';
 import type { LogEvent } from '../../protocol/events.ts';
-import type { EndReason } from '../../protocol/states.ts';
 import { create, type Spec } from './create.ts';
 import type { Effect } from './draft.ts';
+import { Effects } from './effects.ts';
 import { GatewayError } from './errors.ts';
-import { type Decision, type Input, next, type Timeouts } from './machine.ts';
-import {
-  ClaimTaken,
-  type Clock,
-  type Offers,
-  RoomNameTaken,
-  type Rooms,
-  RoomsError,
-  type SessionStore,
-  StorageError,
-  VersionConflict,
-} from './ports.ts';
-import type { Session } from './record.ts';
+import { type Decision, type Input, next, type Offer, type Timeouts } from './machine.ts';
+import { note } from './notes.ts';
+import { ClaimTaken, type Clock, type Offers, type Rooms, type SessionStore, StorageError, VersionConflict } from './ports.ts';
+import { isEnded, isPending, type Session } from './record.ts';
 
 /** Each conflict is somebody else's success: so many may write to one session at once. */
 const maxConflicts = 1_000;
@@ -27,14 +18,24 @@ const sweepBatch = 1_000;
 const isNews = ({ type }: Input) =>
   type === 'End' || type === 'Detached' || type === 'ServiceGone' || type === 'ServiceLeft' || type === 'ServiceFailed';
 
-/** What to do about an end that nobody wanted. */
-const hints: Partial<Record<EndReason, string>> = {
-  registration_timeout: 'a required service never registered: check its id, that it runs, and that it reaches the gateway',
-  join_timeout: 'the services were not all ready in time: check the log lines of those missing, or raise microservices.join_timeout',
-  client_never_joined: 'the user never joined: check that the client reaches livekit_url (LIVEKIT_PUBLIC_URL) and uses its token',
-  service_lost: 'a service was lost and nobody took its place: run a second instance, or set on_service_loss',
-  livekit_error: 'LiveKit failed: check LIVEKIT_SERVER_URL, LIVEKIT_API_KEY and LIVEKIT_API_SECRET',
-};
+/** What happens to a session, or how to find out for the record as it is at each try; undefined: nothing. */
+type Happening = Input | ((session: Session) => Promise<Input | undefined>);
+
+/** Somebody who waits for something to happen. */
+interface Waiting {
+  input: Happening;
+  done(session: Session): void;
+  failed(error: unknown): void;
+}
+
+/** What one commit does to a session: all that one or several inputs do. */
+interface Change {
+  /** The version it is decided on; 0: there is no record yet. */
+  expected: number;
+  session: Session;
+  events: LogEvent[];
+  effects: Effect[];
+}
 
 export interface SessionsParts {
   store: SessionStore;
@@ -52,12 +53,17 @@ export class Sessions {
   readonly #parts: SessionsParts;
   readonly #watchers: ((session: Session) => void)[] = [];
   #offers: Offers | undefined;
+  #effects: Effects | undefined;
   #stopSweep: (() => void) | undefined;
   #sweeping = false;
   #isDown = false;
   /** Commits of this node that are being written. */
   readonly #writing = new Set<string>();
   #lastSeen: (id: string) => Session | undefined = () => undefined;
+  /** What is to happen to each session, in order. */
+  readonly #queues = new Map<string, Waiting[]>();
+  /** Those to which something happened first during this turn of the event loop. */
+  #begun: string[] = [];
   /** News that the storage could not take. */
   readonly #unsaid = new Map<string, { id: string; input: Input }>();
 
@@ -67,7 +73,9 @@ export class Sessions {
 
   /** Begins to carry out offers and deadlines. The services and the sessions need each other, so one of them comes second. */
   start(offers: Offers): void {
+    const { store, rooms, log } = this.#parts;
     this.#offers = offers;
+    this.#effects = new Effects({ store, rooms, offers, log, tell: (id, input) => this.tell(id, input) });
     this.#stopSweep = this.#parts.clock.every(sweepMs, () => void this.#sweep());
   }
 
@@ -101,17 +109,17 @@ export class Sessions {
    * @throws ClaimTaken its idempotency key belongs to a live session
    */
   async create(spec: Spec): Promise<Session> {
-    const decision = create(spec, this.#parts.clock.now());
+    const { session: made, events, effects } = create(spec, this.#parts.clock.now());
     let session: Session;
     try {
-      session = await this.#commit(decision, 0);
+      session = await this.#commit({ expected: 0, session: made, events, effects });
     } catch (error) {
       if (!(error instanceof ClaimTaken) || error.claim === spec.idempotency?.claim) throw error;
       throw new GatewayError('ROOM_NAME_IN_USE', 'Another session holds this room name, or held it until moments ago', {
         retryAfterMs: 30_000,
       });
     }
-    if (decision.session.room && spec.required.length === 0 && spec.takesWhatIsThere) {
+    if (session.room && spec.required.length === 0 && spec.takesWhatIsThere) {
       this.#parts.log.warn({ session_id: spec.session_id }, 'session has no services: it is ready as soon as its room is');
     }
     return session;
@@ -125,47 +133,82 @@ export class Sessions {
   }
 
   /**
-   * Lets something happen to a session: decides, commits, and starts the effects. Repeats the decision when somebody else committed first.
-   * @param input what happens, or how to find out for the record as it is at each try; undefined: nothing
+   * Lets something happen to a session: decides, commits, and starts the effects. Repeats the decision when another node committed
+   * first. What happens to one session during one turn of the event loop, or while it is being written, is written together.
    * @returns the session after it
    * @throws GatewayError what the machine refused, SESSION_NOT_FOUND, VERSION_CONFLICT
    */
-  async apply(id: string, input: Input | ((session: Session) => Promise<Input | undefined>)): Promise<Session> {
-    const seen = this.#lastSeen(id);
-    if (seen) {
-      const decision = await this.#decide(seen, input).catch(() => undefined);
-      // what an old record refuses or has already, the present one may not
-      if (decision?.ok && decision.changed) {
-        const session = await this.#tryCommit(decision, seen.version);
-        if (session) return session;
+  apply(id: string, input: Happening): Promise<Session> {
+    return new Promise((done, failed) => {
+      const waiting = { input, done, failed };
+      const queue = this.#queues.get(id);
+      if (queue) return void queue.push(waiting);
+      this.#queues.set(id, [waiting]);
+      if (this.#begun.push(id) === 1) setImmediate(() => this.#workAll());
+    });
+  }
+
+  #workAll(): void {
+    const begun = this.#begun;
+    this.#begun = [];
+    for (const id of begun) void this.#work(id);
+  }
+
+  /** Writes what waits for one session, as much at once as may be. Cannot reject. */
+  async #work(id: string): Promise<void> {
+    const queue = this.#queues.get(id) ?? [];
+    while (queue.length > 0) {
+      // what has to be found out looks at what is stored, so it is written by itself
+      const apart = queue.findIndex(({ input }) => typeof input === 'function');
+      const batch = queue.splice(0, apart < 0 ? queue.length : Math.max(1, apart));
+      try {
+        await this.#happen(id, batch);
+      } catch (error) {
+        for (const { failed } of batch) failed(error);
       }
     }
+    this.#queues.delete(id);
+  }
+
+  /** @throws GatewayError SESSION_NOT_FOUND, VERSION_CONFLICT */
+  async #happen(id: string, batch: readonly Waiting[]): Promise<void> {
+    const seen = this.#lastSeen(id);
+    // what an old record refuses or has already, the present one may not
+    if (seen && (await this.#try(seen, batch, (decision) => decision?.ok === true && decision.changed).catch(() => false))) return;
     for (let conflicts = 0; conflicts < maxConflicts; conflicts++) {
-      const session = await this.get(id);
-      const decision = await this.#decide(session, input);
-      if (!decision) return session;
-      if (!decision.ok) {
-        throw new GatewayError(decision.code, decision.message, session.ended && { details: { reason: session.ended.reason } });
-      }
-      const committed = await this.#tryCommit(decision, session.version);
-      if (committed) return committed;
+      if (await this.#try(await this.get(id), batch, () => true)) return;
     }
     throw new GatewayError('VERSION_CONFLICT', 'The session is changed by many at once');
   }
 
-  async #decide(session: Session, input: Input | ((session: Session) => Promise<Input | undefined>)): Promise<Decision | undefined> {
-    const happening = typeof input === 'function' ? await input(session) : input;
-    return happening && next(session, happening, this.#parts.clock.now(), this.#parts.timeouts);
-  }
-
-  /** @returns undefined: somebody else was faster */
-  async #tryCommit(decision: Extract<Decision, { ok: true }>, expected: number): Promise<Session | undefined> {
+  /** Decides on a record and commits. @returns false: somebody else committed first, or a decision does not hold */
+  async #try(record: Session, batch: readonly Waiting[], holds: (decision: Decision | undefined) => boolean): Promise<boolean> {
+    const { clock, timeouts } = this.#parts;
+    const change: Change = { expected: record.version, session: record, events: [], effects: [] };
+    const settle: (() => void)[] = [];
+    for (const { input, done, failed } of batch) {
+      const { session: before } = change;
+      const happening = typeof input === 'function' ? await input(before) : input;
+      const decision = happening && next(before, happening, clock.now(), timeouts);
+      if (!holds(decision)) return false;
+      if (decision && !decision.ok) {
+        const details = before.ended && { details: { reason: before.ended.reason } };
+        settle.push(() => failed(new GatewayError(decision.code, decision.message, details)));
+        continue;
+      }
+      if (decision) add(change, decision);
+      const { session } = change;
+      settle.push(() => done(session));
+    }
     try {
-      return await this.#commit(decision, expected);
+      await this.#commit(change);
     } catch (error) {
-      if (error instanceof VersionConflict) return undefined;
+      if (error instanceof VersionConflict) return false;
       throw error;
     }
+    // not before it is written: also what was refused was decided on it
+    for (const tell of settle) tell();
+    return true;
   }
 
   /**
@@ -208,25 +251,44 @@ export class Sessions {
     }
   }
 
-  /** Writes a decision and starts its effects. @returns the record as written */
-  async #commit(decision: Extract<Decision, { ok: true }>, expected: number): Promise<Session> {
-    const { changed, events, effects, session } = decision;
-    if (changed) {
-      // a changed record is the decision's own until it is written
+  /** Writes a change and starts its effects. @returns the record as written */
+  async #commit(change: Change): Promise<Session> {
+    const found = this.#findServices(change);
+    const { expected, session, events, effects } = change;
+    if (session.version !== expected) {
+      // a changed record is the change's own until it is written
       session.commit_id = uuid();
       this.#writing.add(session.commit_id);
       try {
         await this.#save(session, expected, events);
         for (const watch of this.#watchers) watch(session);
+      } catch (error) {
+        for (const offer of found) this.#offers?.release(session.session_id, offer);
+        throw error;
       } finally {
         this.#writing.delete(session.commit_id);
       }
-      for (const event of events) this.#note(session, event);
+      note(this.#parts.log, session, events);
     }
     // one look for services is enough
     const last = effects.findLastIndex((effect) => effect.do === 'dispatch');
-    for (const [i, effect] of effects.entries()) if (effect.do !== 'dispatch' || i === last) void this.#run(session, effect);
+    for (const [i, effect] of effects.entries()) if (effect.do !== 'dispatch' || i === last) void this.#effects?.run(session, effect);
     return session;
+  }
+
+  /** Services that are there at once are asked for in the same commit. @returns what was found: its slots are taken */
+  #findServices(change: Change): readonly Offer[] {
+    const { effects } = change;
+    // a slot that is about to be free is not seen yet
+    const isLater = effects.some((effect) => effect.do === 'release') || !effects.some((effect) => effect.do === 'dispatch');
+    const found = isLater || isEnded(change.session) ? undefined : this.#offers?.find(change.session);
+    if (!found) return [];
+    const { clock, timeouts } = this.#parts;
+    const decision = next(change.session, found, clock.now(), timeouts);
+    if (decision.ok) add(change, decision);
+    // the others are looked for once more when it is known that they are waited for
+    if (!change.session.requirements.some(isPending)) change.effects = change.effects.filter((effect) => effect.do !== 'dispatch');
+    return found.offers;
   }
 
   /** Writes a commit; one whose answer was lost is written again, which has one effect. */
@@ -239,89 +301,6 @@ export class Sessions {
       log.warn({ err, session_id: session.session_id }, 'commit without an answer; it is repeated once');
       await store.saveSession(session, expected, events);
     }
-  }
-
-  #note(session: Session, event: LogEvent): void {
-    const { log } = this.#parts;
-    if (event.type === 'SessionStatusChanged') {
-      const hint = event.to === 'Terminating' && session.ended ? hints[session.ended.reason] : undefined;
-      if (hint) log.warn({ session_id: session.session_id, reason: session.ended?.reason, missing: session.ended?.missing }, hint);
-      if (event.from === undefined) {
-        const { session_id, room, user_identity } = session;
-        return log.info(
-          { session_id, room: room?.name, services: session.requirements.map(({ key }) => key), user_identity },
-          'session created',
-        );
-      }
-      // an end is told once, when it is complete
-      log[event.to === 'Terminating' ? 'debug' : 'info'](
-        { session_id: session.session_id, from: event.from, to: event.to, reason: event.reason },
-        'session status changed',
-      );
-    } else if (event.type === 'ServiceStatusChanged') {
-      // those that go well are told by the session's own lines
-      log[event.error === undefined ? 'debug' : 'warn'](
-        { session_id: session.session_id, service_id: event.service_id, status: event.status, error: event.error },
-        'service status changed',
-      );
-    }
-  }
-
-  /** Carries out one effect. What fails here is found again by a deadline in the record. */
-  async #run(session: Session, effect: Effect): Promise<void> {
-    const id = session.session_id;
-    const { rooms, store, log } = this.#parts;
-    try {
-      switch (effect.do) {
-        case 'createRoom':
-          return await this.#createRoom(session);
-        case 'deleteRoom':
-          return await this.#deleteRoom(session);
-        case 'dispatch':
-          return await this.#offers?.dispatch(session);
-        case 'offer':
-          return await this.#offers?.offer(session, effect.assignment);
-        case 'leave':
-          return this.#offers?.leave(id, effect.assignment, effect.reason);
-        case 'presence':
-          return this.#offers?.presence(session);
-        case 'release':
-          return this.#offers?.release(id, effect.assignment);
-        case 'forget':
-          return await store.deleteSession(id);
-      }
-    } catch (err) {
-      log.error({ err, session_id: id, effect: effect.do, url: rooms.url }, 'effect failed');
-    }
-  }
-
-  async #createRoom(session: Session): Promise<void> {
-    const { rooms, log } = this.#parts;
-    if (!session.room) return;
-    try {
-      await rooms.create(session.room, session.session_id);
-    } catch (err) {
-      log.warn({ err, session_id: session.session_id, room: session.room.name }, 'livekit room create failed');
-      const taken = err instanceof RoomNameTaken;
-      const message = taken
-        ? 'Somebody else made a room of this name'
-        : `Failed to create room: ${err instanceof Error ? err.message : 'unknown'}`;
-      const made = !taken && !(err instanceof RoomsError && !err.unknownOutcome);
-      return this.tell(session.session_id, { type: 'RoomFailed', code: taken ? 'ROOM_NAME_IN_USE' : 'LIVEKIT_ERROR', message, made });
-    }
-    await this.tell(session.session_id, { type: 'RoomCreated', made: rooms.mode === 'create' });
-  }
-
-  async #deleteRoom(session: Session): Promise<void> {
-    const { rooms, log } = this.#parts;
-    if (!session.room) return;
-    try {
-      await rooms.remove(session.room);
-    } catch (err) {
-      log.warn({ err, session_id: session.session_id, room: session.room.name }, 'livekit room delete failed; it is repeated');
-      return this.tell(session.session_id, { type: 'RoomDeleteFailed' });
-    }
-    await this.tell(session.session_id, { type: 'RoomDeleted' });
   }
 
   /** Says what the storage could not take, now that it answers. @throws StorageError it does not */
@@ -353,4 +332,11 @@ export class Sessions {
       this.#sweeping = false;
     }
   }
+}
+
+/** Takes a decision that was made on the change so far into it. */
+function add(change: Change, { session, events, effects }: Extract<Decision, { ok: true }>): void {
+  change.session = session;
+  change.events.push(...events);
+  change.effects.push(...effects);
 }

@@ -1,6 +1,7 @@
 import type { Logger } from 'pino';
 import type { LogEvent } from '../../protocol/events.ts';
 import type { Status } from '../../protocol/states.ts';
+import type { Input } from './machine.ts';
 import type { Assignment, Leaving, Participant, Room, Session } from './record.ts';
 
 /** Time. Passed in, so that a whole gateway runs in virtual time in a test. */
@@ -162,11 +163,16 @@ export interface Rooms {
   managerToken(session: Session): Promise<string>;
 }
 
+/** Services that take what a session waits for. */
+export type Found = Extract<Input, { type: 'Dispatched' }>;
+
 /** The services that can be asked to join. */
 export interface Offers {
   /** Every service that would take a session now. */
   available(): string[];
-  /** Looks for services that take the session's pending requirements, and says what it found as an input of the session. */
+  /** Looks for services that take the session's pending requirements, and takes their slots. @returns what was found, as an input of the session; undefined: nothing */
+  find(session: Session): Found | undefined;
+  /** As `find`, and tells the session. */
   dispatch(session: Session): Promise<void>;
   /** Sends a JoinRoomRequest. */
   offer(session: Session, assignment: Assignment): Promise<void>;

@@ -4,7 +4,7 @@ import { v7 as uuid } from 'uuid';
 import { type RawData, WebSocket } from 'ws';
 import { Close, type CloseReason } from '../../protocol/close.ts';
 import { parse } from '../../protocol/parse.ts';
-import { type Answer, type RequestRow, type Role, requests } from '../../protocol/requests.ts';
+import { type Answer, type Request, type RequestRow, type Role, requests } from '../../protocol/requests.ts';
 import type { ServicePeer } from '../services/links.ts';
 import type { Instance } from '../services/registry.ts';
 import { GatewayError, storageFailed } from '../sessions/errors.ts';
@@ -16,6 +16,9 @@ import type { Turn } from './turn.ts';
 
 /** Frames that wait behind the one in work; a hand types fewer, and a burst of this size is worked off within milliseconds. */
 const pauseAt = 32;
+
+/** Requests of one socket that are worked on together. */
+const maxTogether = 256;
 
 const maxWatches = 32;
 
@@ -87,6 +90,9 @@ export class Connection implements ServicePeer {
   /** The frames of this turn of the event loop, as bytes. */
   #out = '';
   #busy = false;
+  /** Requests that hold up none of their kind, in work. */
+  #together = 0;
+  #alone: (() => void) | undefined;
   #pausedReading = false;
   #flushed: (() => void) | undefined;
   #closing = false;
@@ -354,23 +360,39 @@ export class Connection implements ServicePeer {
     }
     const { request } = parsed;
     const row: RequestRow = requests[request.type];
-    if (this.role !== undefined && !row.from.includes(this.role)) {
-      this.#refuse(new GatewayError('FORBIDDEN', `a ${this.role} socket may not send ${request.type}`), request.id);
-      return undefined;
-    }
+    if (this.#together === 0 || (row.together && this.#together < maxTogether)) return this.#carryOut(row, request);
+    const alone = new Promise<void>((done) => {
+      this.#alone = done;
+    });
+    return alone.then(() => (this.#closing || this.closed ? undefined : this.#carryOut(row, request)));
+  }
+
+  /** @returns what those behind it wait for; undefined: they need not */
+  #carryOut(row: RequestRow, request: Request): Promise<void> | undefined {
     try {
+      if (this.role !== undefined && !row.from.includes(this.role))
+        throw new GatewayError('FORBIDDEN', `a ${this.role} socket may not send ${request.type}`);
       const outcome = dispatch(this.#parts.handlers, request, this);
       if (outcome instanceof Promise) {
-        return outcome.then(
+        const settled = outcome.then(
           (answer) => this.#answered(row, answer, request.id),
           (error) => this.#refuse(error, request.id),
         );
-      }
-      this.#answered(row, outcome, request.id);
+        if (!row.together) return settled;
+        this.#together += 1;
+        void settled.then(() => this.#oneLess());
+      } else this.#answered(row, outcome, request.id);
     } catch (error) {
       this.#refuse(error, request.id);
     }
     return undefined;
+  }
+
+  #oneLess(): void {
+    this.#together -= 1;
+    if (this.#together > 0) return;
+    this.#alone?.();
+    this.#alone = undefined;
   }
 
   #answered(row: RequestRow, outcome: Answer | typeof later | void, id: string | undefined): void {
