@@ -1,9 +1,10 @@
 import type { Metadata, Wanted } from '../../protocol/fields.ts';
+import { deadlines } from './copy.ts';
 import { Draft } from './draft.ts';
 import { roomIsThere } from './gate.ts';
 import { announceNext } from './holding.ts';
 import type { Decision } from './machine.ts';
-import { type Requirement, rejoinMs, roomClaim, type Session } from './record.ts';
+import { nothing, type Requirement, type Room, rejoinMs, roomClaim, type Session } from './record.ts';
 
 const createMs = 10_000;
 /** What LiveKit keeps an empty room at least, seconds: the seeds' number. */
@@ -43,8 +44,6 @@ export interface Spec {
   livekit_url: string;
 }
 
-/** What a record holds nothing of yet: the same for all records, which are not changed once they are saved. */
-const nothing: Record<string, never> = Object.freeze({});
 const none: never[] = [];
 Object.freeze(none);
 
@@ -61,6 +60,16 @@ export function create(spec: Spec, now: number): Extract<Decision, { ok: true }>
     status: 'Creating',
     health: 'ok',
     link: spec.holder ? 'attached' : 'none',
+    node_id: spec.holder?.node_id,
+    connection_id: spec.holder?.connection_id,
+    resume: spec.resume,
+    remembered: undefined,
+    owner_id: spec.user_identity,
+    user_identity: spec.user_identity,
+    user_name: spec.user_name,
+    user_metadata: spec.user?.metadata,
+    user_attributes: spec.user?.attributes,
+    workspace_dir: spec.workspace_dir,
     metadata: spec.metadata,
     context: nothing,
     visibility: spec.visibility,
@@ -70,50 +79,23 @@ export function create(spec: Spec, now: number): Extract<Decision, { ok: true }>
     on_join_timeout: spec.on_join_timeout,
     on_service_loss: spec.on_service_loss,
     join_timeout_ms: spec.join_timeout_ms,
+    client_join_timeout_ms: spec.client_join_timeout_s === undefined ? undefined : spec.client_join_timeout_s * 1_000,
+    room: spec.room ? room(spec) : undefined,
     requirements: spec.room
       ? [...spec.required.map((want) => requirement(want, true)), ...spec.optional.map((want) => requirement(want, false))]
       : none,
     leaving: none,
     participants: none,
-    deadlines: { expiry: expires_at },
+    deadlines: deadlines({ expiry: expires_at, create: spec.room ? now + createMs : undefined }),
     expiry_reason: limitMs < spec.ttl_ms ? 'duration_limit' : 'ttl',
-    claims: [
-      ...(spec.idempotency ? [spec.idempotency.claim] : []),
-      ...(spec.room && spec.room_name !== undefined ? [roomClaim(spec.room_name)] : []),
-    ],
-    timings: {},
+    claims: spec.idempotency || (spec.room && spec.room_name !== undefined) ? claimsOf(spec) : none,
+    idempotency: spec.idempotency,
+    timings: { room_ms: undefined, services_ms: undefined, total_ms: undefined },
     created_at: now,
     updated_at: now,
     expires_at,
+    ended: undefined,
   };
-  // not as spreads in the literal: each of those is copied key by key
-  if (spec.holder) {
-    session.node_id = spec.holder.node_id;
-    session.connection_id = spec.holder.connection_id;
-  }
-  if (spec.resume) session.resume = spec.resume;
-  if (spec.user_identity !== undefined) session.owner_id = session.user_identity = spec.user_identity;
-  if (spec.user_name !== undefined) session.user_name = spec.user_name;
-  if (spec.user?.metadata !== undefined) session.user_metadata = spec.user.metadata;
-  if (spec.user?.attributes !== undefined) session.user_attributes = spec.user.attributes;
-  if (spec.workspace_dir !== undefined) session.workspace_dir = spec.workspace_dir;
-  if (spec.client_join_timeout_s !== undefined) session.client_join_timeout_ms = spec.client_join_timeout_s * 1_000;
-  if (spec.idempotency) session.idempotency = spec.idempotency;
-  if (spec.room) {
-    const name = spec.room_name ?? `room-${spec.session_id}`;
-    session.room = {
-      name,
-      livekit_url: spec.livekit_url,
-      chosen: spec.room_name !== undefined,
-      state: 'creating',
-      seen: false,
-      empty_timeout: Math.max(emptyTimeoutS, Math.ceil(spec.join_timeout_ms / 1_000 + (spec.client_join_timeout_s ?? 0) + 20)),
-      departure_timeout: rejoinMs(session) / 1_000 + departureNetS,
-      user_seen: false,
-      delete_attempts: 0,
-    };
-    session.deadlines.create = now + createMs;
-  }
   const d = new Draft(session, now);
   announceNext(d);
   if (!spec.room) d.s.status = 'Active';
@@ -125,6 +107,24 @@ export function create(spec: Spec, now: number): Extract<Decision, { ok: true }>
   return { ok: true, changed: true, session: d.s, events: d.events, effects: d.effects };
 }
 
+const room = (spec: Spec): Room => ({
+  name: spec.room_name ?? `room-${spec.session_id}`,
+  livekit_url: spec.livekit_url,
+  chosen: spec.room_name !== undefined,
+  state: 'creating',
+  seen: false,
+  empty_timeout: Math.max(emptyTimeoutS, Math.ceil(spec.join_timeout_ms / 1_000 + (spec.client_join_timeout_s ?? 0) + 20)),
+  departure_timeout: rejoinMs(spec) / 1_000 + departureNetS,
+  user_seen: false,
+  delete_at: undefined,
+  delete_attempts: 0,
+});
+
+const claimsOf = ({ idempotency, room, room_name }: Spec) => [
+  ...(idempotency ? [idempotency.claim] : []),
+  ...(room && room_name !== undefined ? [roomClaim(room_name)] : []),
+];
+
 const requirement = (want: Wanted, required: boolean): Requirement => ({
   key: keyOf(want),
   want,
@@ -132,7 +132,11 @@ const requirement = (want: Wanted, required: boolean): Requirement => ({
   attempt: 0,
   replacements: 0,
   known: typeof want !== 'string',
-  rests: {},
+  rests: nothing,
+  replace_by: undefined,
+  given_up: undefined,
+  error: undefined,
+  assignment: undefined,
 });
 
 /** How a wish for a service is written in lists: the id, or type=ASR,language=zh-CN. */

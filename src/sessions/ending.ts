@@ -1,6 +1,7 @@
 import type { EndReason } from '../../protocol/states.ts';
+import { deadlines } from './copy.ts';
 import type { Draft } from './draft.ts';
-import { assignments, isEnded, missing, type Session } from './record.ts';
+import { assignments, isEnded, missing, nothing, type Session } from './record.ts';
 
 const leaveMs = 3_000;
 const endMs = 10_000;
@@ -20,13 +21,13 @@ export function terminate(
   const { s, now } = d;
   if (isEnded(s)) return;
   const wasCreating = s.status === 'Creating';
-  s.ended = { reason, by, at: now, missing: missing(s), ...(error && { error }) };
+  s.ended = { reason, by, at: now, missing: missing(s), error };
   d.moveTo('Terminating', reason);
   // its messages go with it
   if (reason === 'owner_deleted') s.messages = 0;
-  s.deadlines = { leave: now + leaveMs, end: now + endMs };
+  s.deadlines = deadlines({ leave: now + leaveMs, end: now + endMs });
   for (const { assignment_id, service_id, incarnation, node_id, suspect } of assignments(s)) {
-    const assignment = { assignment_id, service_id, incarnation, ...(node_id !== undefined && { node_id }) };
+    const assignment = { assignment_id, service_id, incarnation, node_id };
     // without its socket it can neither be asked nor answer
     if (suspect?.cause === 'socket') d.effects.push({ do: 'release', assignment });
     else s.leaving = [...s.leaving, assignment];
@@ -36,7 +37,7 @@ export function terminate(
   for (const assignment of s.leaving) d.effects.push({ do: 'leave', assignment, reason });
   for (const requirement of s.requirements) {
     requirement.replace_by = undefined;
-    requirement.rests = {};
+    requirement.rests = nothing;
     if (!requirement.assignment) continue;
     d.emit('ServiceStatusChanged', {
       service_id: requirement.assignment.service_id,

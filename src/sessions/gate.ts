@@ -48,21 +48,23 @@ export function roomIsThere(d: Draft, registrationTimeoutMs: number): void {
 export function offered(
   d: Draft,
   requirement: Requirement,
-  assignment: Pick<Assignment, 'assignment_id' | 'service_id' | 'incarnation' | 'node_id'>,
+  { assignment_id, service_id, incarnation }: Pick<Assignment, 'assignment_id' | 'service_id' | 'incarnation'>,
+  node_id: string | undefined,
 ): void {
   requirement.attempt += 1;
   requirement.known = true;
   requirement.assignment = {
-    assignment_id: assignment.assignment_id,
-    incarnation: assignment.incarnation,
-    ...(assignment.node_id !== undefined && { node_id: assignment.node_id }),
-    service_id: assignment.service_id,
+    assignment_id,
+    service_id,
+    incarnation,
+    node_id,
     attempt: requirement.attempt,
     status: 'Offered',
     resuming: requirement.replacements > 0,
     joined: false,
     offer_by: d.now + offerMs,
     ready_by: d.now + d.s.join_timeout_ms,
+    suspect: undefined,
   };
   tell(d, requirement, 'Joining');
   d.effects.push({ do: 'offer', assignment: requirement.assignment });
@@ -79,8 +81,10 @@ export function ready(d: Draft, requirement: Requirement, assignment: Assignment
   assignment.status = 'Ready';
   assignment.offer_by = undefined;
   assignment.ready_by = undefined;
-  const { [assignment.service_id]: _, ...others } = requirement.rests;
-  requirement.rests = others;
+  if (Object.hasOwn(requirement.rests, assignment.service_id)) {
+    const { [assignment.service_id]: _, ...others } = requirement.rests;
+    requirement.rests = others;
+  }
   requirement.error = undefined;
   requirement.replace_by = undefined;
   tell(d, requirement, 'Ready');

@@ -149,8 +149,7 @@ const rules: { [T in Input['type']]: Rule<T> } = {
     for (const offer of offers) {
       const requirement = d.s.requirements[offer.requirement];
       const twin = assignments(d.s).some((a) => a.service_id === offer.service_id);
-      if (open && requirement && isPending(requirement) && !twin)
-        gate.offered(d, requirement, { ...offer, ...(node_id !== undefined && { node_id }) });
+      if (open && requirement && isPending(requirement) && !twin) gate.offered(d, requirement, offer, node_id);
       else {
         d.effects.push({ do: 'release', assignment: offer });
         continue;

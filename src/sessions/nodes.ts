@@ -205,7 +205,7 @@ const forgotten = (session: Session): Session => ({
   version: session.version + 1,
   status: 'Terminated',
   leaving: [],
-  requirements: session.requirements.map(({ assignment: _, ...requirement }) => requirement),
+  requirements: session.requirements.map((requirement) => ({ ...requirement, assignment: undefined })),
 });
 
 /** Every session that has not ended, status by status, the newest first. @throws StorageError */

@@ -22,7 +22,7 @@ function spoilEvents(as: (frame: string) => string[]): void {
 /** A storage that keeps no memory of commands. */
 const forgetful = (store: StoreProvider): StoreProvider => ({
   ...store,
-  saveSession: ({ remembered: _, ...session }, ...rest) => store.saveSession(session, ...rest),
+  saveSession: (session, ...rest) => store.saveSession({ ...session, remembered: undefined }, ...rest),
 });
 
 /** Faults found in a run over a storage that is spoilt like this. */

@@ -167,7 +167,7 @@ test('creations that look for the key at the same moment are one session all the
     offers: {
       available: () => [],
       dispatch: async () => {},
-    find: () => undefined,
+      find: () => undefined,
       offer: async () => {},
       leave: () => {},
       presence: () => {},

@@ -1,5 +1,6 @@
 import { describe, expect, test } from 'vitest';
 import { StorageError, type StoreProvider } from '../../src/sessions/ports.ts';
+import type { Session } from '../../src/sessions/record.ts';
 import { memoryStore } from '../../src/store/memory.ts';
 import { registerStoreProvider } from '../../src/store/open.ts';
 import { type Frame, TestClient } from '../support/client.ts';
@@ -234,7 +235,7 @@ test('the last 256 are remembered', { timeout: 20_000 }, async () => {
 });
 
 test('what is remembered takes no more than 32 KiB: large outcomes push out the oldest', { timeout: 20_000 }, async () => {
-  let records: { remembered?: readonly { bytes: number; hash: string }[] }[] = [];
+  let records: Session[] = [];
   registerStoreProvider('looking', async (): Promise<StoreProvider> => {
     const memory = memoryStore();
     return {
