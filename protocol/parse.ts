@@ -57,8 +57,12 @@ export function parse(text: string): Parsed {
   const { type, id: given } = value as Record<string, unknown>;
   const frame = typeof type === 'string' ? frames.get(type) : undefined;
   const checked = frame?.safeParse(value);
-  // `type` is not among the fields: what is made here is a new object
-  if (checked?.success) return { ok: true, request: Object.assign(checked.data, { type }) as Request };
+  if (checked?.success) {
+    const request = checked.data as { type?: unknown };
+    // `type` is not among the fields
+    request.type = type;
+    return { ok: true, request: request as Request };
+  }
   const id = requestId.safeParse(given).data;
   if (typeof type !== 'string') return refuse('INVALID_REQUEST', 'the frame has no string `type`', id);
   if (!checked) return refuse('UNKNOWN_TYPE', `no message has the type ${JSON.stringify(clip(type, 64))}`, id);

@@ -21,7 +21,9 @@ const flushMs = 50;
 const flushBytes = 8_192;
 /** Where nobody reads them, no more than this is kept. */
 const maxBytes = 8 * 1_024 * 1_024;
-const warn = 40;
+/** The place of a line's level, and how those of the levels begin that are written at once: warn, error, fatal. */
+const levelAt = '{"level":"'.length;
+const urgent = 'wef';
 
 let ours: DestinationStream | undefined;
 
@@ -39,14 +41,11 @@ function standardOutput(): DestinationStream {
     output.write(`${JSON.stringify(line)}\n`);
   });
   return {
-    // pino says the level of the line in lastLevel
-    [Symbol.for('pino.metadata')]: true,
-    lastLevel: 0,
-    write(line: string) {
+    write(line) {
       output.write(line);
-      if (this.lastLevel >= warn) output.flushSync();
+      if (urgent.includes(line.charAt(levelAt))) output.flushSync();
     },
-  } as DestinationStream & { lastLevel: number };
+  };
 }
 
 /** The process's logger: level names, ISO times, and no secret. `to` defaults to standard output, which has every line when the process exits. */

@@ -68,7 +68,7 @@ export function endpoints(parts: EndpointsParts): Endpoints {
       const settled = await sessions.until(session.session_id, far, gone);
       const refusal = whyNotCreated(settled);
       if (refusal) throw refusal;
-      return { settled, answer: await operations.created(settled, replayed) };
+      return { settled, answer: await operations.created(settled, { replayed, seq: settled.seq }) };
     } catch (error) {
       if (gone.aborted && body.idempotency_key === undefined) {
         await sessions.tell(session.session_id, { type: 'End', reason: 'client_gone', by: 'client' });

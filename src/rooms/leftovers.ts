@@ -44,7 +44,11 @@ export class Leftovers {
 
   #remember({ status, room, expires_at }: Session): void {
     if (!room) return;
-    if (status !== 'Terminated') return void this.#ended.delete(room.name);
+    if (status !== 'Terminated') {
+      // only a name that was chosen comes again
+      if (room.chosen) this.#ended.delete(room.name);
+      return;
+    }
     this.#ended.set(room.name, Math.min(expires_at, this.#parts.clock.now() + tokenLifeMs));
     const [oldest] = this.#ended.keys();
     if (this.#ended.size > maxEndedNames && oldest !== undefined) this.#ended.delete(oldest);

@@ -43,9 +43,9 @@ const head = `${base64({ alg: 'HS256' })}.`;
  */
 export function signer({ apiKey, apiSecret }: Key): Sign {
   const secret = createSecretKey(apiSecret, 'utf8');
-  return (identity, ttlSeconds, grants) => {
-    const now = Math.floor(Date.now() / 1_000);
-    const text = head + base64({ ...grants, iss: apiKey, exp: now + ttlSeconds, nbf: now, sub: identity });
+  return (sub, ttlSeconds, { name, metadata, attributes, kind, video }) => {
+    const nbf = Math.floor(Date.now() / 1_000);
+    const text = head + base64({ name, metadata, attributes, kind, video, iss: apiKey, exp: nbf + ttlSeconds, nbf, sub });
     return `${text}.${createHmac('sha256', secret).update(text).digest('base64url')}`;
   };
 }

@@ -1,5 +1,5 @@
 import type { Logger } from 'pino';
-import { v7 as uuid } from 'uuid';
+import { v4 as uuid } from 'uuid';
 import type { Command } from '../../protocol/events.ts';
 import type { Wanted } from '../../protocol/fields.ts';
 import type { Availability } from '../../protocol/states.ts';
@@ -56,7 +56,7 @@ export class Dispatcher implements Offers {
   }
 
   find(session: Session): Found | undefined {
-    if (isEnded(session)) return undefined;
+    if (isEnded(session) || !session.requirements.some(isPending)) return undefined;
     const offers: Offer[] = [];
     const busy: string[] = [];
     // LiveKit throws out the first holder of an identity: neither the user's nor one already there
@@ -110,7 +110,7 @@ export class Dispatcher implements Offers {
       access_token,
       context: session.context,
       metadata: session.metadata as Record<string, string | string[]>,
-      ...(session.workspace_dir !== undefined && { workspace_dir: session.workspace_dir }),
+      workspace_dir: session.workspace_dir,
       deadline_ms: Math.max(0, mustBeReadyBy - clock.now()),
       resuming: assignment.resuming,
     });

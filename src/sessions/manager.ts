@@ -21,9 +21,9 @@ const isNews = ({ type }: Input) =>
 /** What happens to a session, or how to find out for the record as it is at each try; undefined: nothing. */
 type Happening = Input | ((session: Session) => Promise<Input | undefined>);
 
-/** Somebody who waits for something to happen. */
-interface Waiting {
-  input: Happening;
+/** Something that is to happen to a session, and whoever waits for it. */
+interface Waiting<H extends Happening = Happening> {
+  input: H;
   done(session: Session): void;
   failed(error: unknown): void;
 }
@@ -61,7 +61,7 @@ export class Sessions {
   readonly #writing = new Set<string>();
   #lastSeen: (id: string) => Session | undefined = () => undefined;
   /** What is to happen to each session, in order. */
-  readonly #queues = new Map<string, Waiting[]>();
+  readonly #queues = new Map<string, Waiting<Input>[]>();
   /** Those to which something happened first during this turn of the event loop. */
   #begun: string[] = [];
   /** News that the storage could not take. */
@@ -134,16 +134,17 @@ export class Sessions {
 
   /**
    * Lets something happen to a session: decides, commits, and starts the effects. Repeats the decision when another node committed
-   * first. What happens to one session during one turn of the event loop, or while it is being written, is written together.
+   * first. What happens to one session during one turn of the event loop, or while that is being written, is written together.
    * @returns the session after it
    * @throws GatewayError what the machine refused, SESSION_NOT_FOUND, VERSION_CONFLICT
    */
   apply(id: string, input: Happening): Promise<Session> {
     return new Promise((done, failed) => {
-      const waiting = { input, done, failed };
+      // what has to be found out first holds up nothing else
+      if (typeof input === 'function') return void this.#happen(id, [{ input, done, failed }]);
       const queue = this.#queues.get(id);
-      if (queue) return void queue.push(waiting);
-      this.#queues.set(id, [waiting]);
+      if (queue) return void queue.push({ input, done, failed });
+      this.#queues.set(id, [{ input, done, failed }]);
       if (this.#begun.push(id) === 1) setImmediate(() => this.#workAll());
     });
   }
@@ -154,51 +155,50 @@ export class Sessions {
     for (const id of begun) void this.#work(id);
   }
 
-  /** Writes what waits for one session, as much at once as may be. Cannot reject. */
+  /** Lets everything happen that waits for one session. Cannot reject. */
   async #work(id: string): Promise<void> {
-    const queue = this.#queues.get(id) ?? [];
-    while (queue.length > 0) {
-      // what has to be found out looks at what is stored, so it is written by itself
-      const apart = queue.findIndex(({ input }) => typeof input === 'function');
-      const batch = queue.splice(0, apart < 0 ? queue.length : Math.max(1, apart));
-      try {
-        await this.#happen(id, batch);
-      } catch (error) {
-        for (const { failed } of batch) failed(error);
-      }
+    for (let batch = this.#queues.get(id); batch?.length; batch = this.#queues.get(id)) {
+      this.#queues.set(id, []);
+      await this.#happen(id, batch);
     }
     this.#queues.delete(id);
   }
 
-  /** @throws GatewayError SESSION_NOT_FOUND, VERSION_CONFLICT */
+  /** Lets some inputs happen in one commit, and tells those who wait for them. Cannot reject. */
   async #happen(id: string, batch: readonly Waiting[]): Promise<void> {
-    const seen = this.#lastSeen(id);
-    // what an old record refuses or has already, the present one may not
-    if (seen && (await this.#try(seen, batch, (decision) => decision?.ok === true && decision.changed).catch(() => false))) return;
-    for (let conflicts = 0; conflicts < maxConflicts; conflicts++) {
-      if (await this.#try(await this.get(id), batch, () => true)) return;
+    try {
+      const seen = this.#lastSeen(id);
+      if (seen && (await this.#try(seen, batch, true))) return;
+      for (let conflicts = 0; conflicts < maxConflicts; conflicts++) if (await this.#try(await this.get(id), batch, false)) return;
+      throw new GatewayError('VERSION_CONFLICT', 'The session is changed by many at once');
+    } catch (error) {
+      for (const { failed } of batch) failed(error);
     }
-    throw new GatewayError('VERSION_CONFLICT', 'The session is changed by many at once');
   }
 
-  /** Decides on a record and commits. @returns false: somebody else committed first, or a decision does not hold */
-  async #try(record: Session, batch: readonly Waiting[], holds: (decision: Decision | undefined) => boolean): Promise<boolean> {
+  /**
+   * Decides on a record and commits.
+   * @param isOld what it refuses or has already, the present record may not
+   * @returns false: somebody else committed first, or an old record was not enough
+   */
+  async #try(record: Session, batch: readonly Waiting[], isOld: boolean): Promise<boolean> {
     const { clock, timeouts } = this.#parts;
     const change: Change = { expected: record.version, session: record, events: [], effects: [] };
-    const settle: (() => void)[] = [];
+    const settled: (() => void)[] = [];
     for (const { input, done, failed } of batch) {
       const { session: before } = change;
-      const happening = typeof input === 'function' ? await input(before) : input;
-      const decision = happening && next(before, happening, clock.now(), timeouts);
-      if (!holds(decision)) return false;
-      if (decision && !decision.ok) {
-        const details = before.ended && { details: { reason: before.ended.reason } };
-        settle.push(() => failed(new GatewayError(decision.code, decision.message, details)));
-        continue;
+      let happening: Input | undefined;
+      try {
+        happening = typeof input === 'function' ? await input(before) : input;
+      } catch (error) {
+        if (isOld) return false;
+        throw error;
       }
-      if (decision) add(change, decision);
+      const decision = happening && next(before, happening, clock.now(), timeouts);
+      if (isOld && !(decision?.ok && decision.changed)) return false;
+      if (decision?.ok) add(change, decision);
       const { session } = change;
-      settle.push(() => done(session));
+      settled.push(!decision || decision.ok ? () => done(session) : () => failed(refused(decision, before)));
     }
     try {
       await this.#commit(change);
@@ -206,8 +206,8 @@ export class Sessions {
       if (error instanceof VersionConflict) return false;
       throw error;
     }
-    // not before it is written: also what was refused was decided on it
-    for (const tell of settle) tell();
+    // only now: what was refused as well was decided on what has been written
+    for (const tell of settled) tell();
     return true;
   }
 
@@ -340,3 +340,6 @@ function add(change: Change, { session, events, effects }: Extract<Decision, { o
   change.events.push(...events);
   change.effects.push(...effects);
 }
+
+const refused = ({ code, message }: Extract<Decision, { ok: false }>, { ended }: Session) =>
+  new GatewayError(code, message, ended && { details: { reason: ended.reason } });

@@ -336,22 +336,24 @@ export class Operations {
   }
 
   /** The answer to whoever asked for the session. Its token is signed here, where it is handed out. */
-  async created(session: Session, replayed: boolean) {
+  async created(session: Session, { replayed, seq, resume_token }: { replayed: boolean; seq: number; resume_token?: string | undefined }) {
     const { room } = session;
     return {
       session_id: session.session_id,
       status: session.status,
-      ...(room && { room_name: room.name, livekit_url: room.livekit_url }),
-      ...(room && this.#mayJoin(session) && { access_token: await this.#parts.rooms.clientToken(session) }),
-      ...(session.workspace_dir !== undefined && { workspace_dir: session.workspace_dir }),
+      room_name: room?.name,
+      livekit_url: room?.livekit_url,
+      access_token: room && this.#mayJoin(session) ? await this.#parts.rooms.clientToken(session) : undefined,
+      workspace_dir: session.workspace_dir,
       ready_services: readyServices(session),
       pending_services: pendingServices(session),
       created_at: iso(session.created_at),
       expires_at: iso(session.expires_at),
-      seq: session.seq,
+      seq,
       timings: session.timings,
       replayed,
       resume_window_s: (session.resume?.window_ms ?? 0) / 1_000,
+      resume_token,
     };
   }
 
@@ -426,7 +428,8 @@ const distinct = (wants: readonly Wanted[]) => [
 
 function idempotencyOf(wish: NewSession): Session['idempotency'] {
   if (wish.idempotency_key === undefined) return undefined;
-  const { idempotency_key: key, ...body } = wish;
+  // a request has its type and its sender's mark besides, which do not count
+  const { idempotency_key: key, type: _, id: __, ...body } = wish as NewSession & { type?: string; id?: string };
   const scope = body.user_identity ?? 'anonymous';
   return { claim: `key:${JSON.stringify([scope, key])}`, hash: createHash('sha256').update(JSON.stringify(body)).digest('base64') };
 }

@@ -1,4 +1,6 @@
+import { randomBytes } from 'node:crypto';
 import type { Socket } from 'node:net';
+import type { Writable } from 'node:stream';
 import type { Logger } from 'pino';
 import { v7 as uuid } from 'uuid';
 import { type RawData, WebSocket } from 'ws';
@@ -56,10 +58,18 @@ export class ConnectedSocket extends WebSocket {
     super.close(...reason);
   }
 }
+
+/** ws ends what has ended already once or twice, and each time Node makes an error, with its stack, that nobody sees: a tenth of what a short socket costs. */
+function endOnce<T extends Writable>(this: T, ...given: []): T {
+  return this.writableEnded ? this : Object.getPrototypeOf(this).end.apply(this, given);
+}
+
 const of = (ws: WebSocket) => (ws as ConnectedSocket).connection as Connection;
 
 /** Ids tell the order of opening, which a clock that is set back would not. */
 const startedAt = Math.trunc(performance.timeOrigin);
+/** The same for all: what makes them unique among all processes. */
+const random = randomBytes(16);
 let opened = 0;
 
 /** One socket: takes frames in order, answers each once, and ends with a code that says why. */
@@ -120,6 +130,10 @@ export class Connection implements ServicePeer {
     this.#openedAt = this.#seenAt = parts.clock.now();
     this.#order = ++opened;
     ws.connection = this;
+    socket.end = endOnce;
+    // not in @types/ws: where it is gone, nothing else changes
+    const { _receiver: receiver } = ws as unknown as { _receiver?: Writable };
+    if (receiver) receiver.end = endOnce;
     const { message, pong, error, close } = Connection.#on;
     ws.on('message', message).on('pong', pong).on('error', error).on('close', close);
   }
@@ -143,7 +157,7 @@ export class Connection implements ServicePeer {
 
   /** Of two connections of a node the one that was opened later has the larger id, whichever is asked for it first. */
   get id(): string {
-    this.#id ??= uuid({ msecs: startedAt, seq: this.#order });
+    this.#id ??= uuid({ msecs: startedAt, seq: this.#order, random });
     return this.#id;
   }
 

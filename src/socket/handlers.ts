@@ -134,18 +134,19 @@ export function handlers(parts: HandlerParts): Handlers {
       return answer('Pong', t === undefined ? { server_time } : { t, server_time });
     },
 
-    async NewSessionRequest({ type: _, id, ...body }, peer): Promise<typeof later> {
+    async NewSessionRequest(request, peer): Promise<typeof later> {
+      const { id, user_identity, resume_window_s } = request;
       // a storage that was emptied does not hold the socket for ever
       if (peer.sessionId !== undefined && !(await parts.store.loadSession(peer.sessionId))) live.release(peer);
       if (peer.sessionId !== undefined) throw new GatewayError('SESSION_ALREADY_EXISTS', 'Session already exists on this socket');
       // the live entry before the record: whatever happens in between, the socket's end finds it
-      const bind = (sessionId: string, version = 0) => live.bind(sessionId, peer, body.user_identity, version);
-      const resumeToken = body.resume_window_s === 0 ? undefined : newResumeToken();
+      const bind = (sessionId: string, version = 0) => live.bind(sessionId, peer, user_identity, version);
+      const resumeToken = resume_window_s === 0 ? undefined : newResumeToken();
       const token_hash = resumeToken === undefined ? '' : hashOfToken(resumeToken);
       let opened: Awaited<ReturnType<Operations['open']>>;
       let attached: Session | undefined;
       try {
-        opened = await operations.open(body, { holder: { connection_id: peer.id, token_hash }, token_policy: 'on_ready' }, bind);
+        opened = await operations.open(request, { holder: { connection_id: peer.id, token_hash }, token_policy: 'on_ready' }, bind);
         if (opened.replayed) attached = await attach(opened.session.session_id, peer, token_hash);
         if (isLate(attached, peer)) return later;
       } catch (error) {

@@ -61,8 +61,7 @@ export class OpenedSession extends OwnSession {
     }
     // of a session that is over by now SessionEnded, its last event, is still to be told
     const seq = session.status === 'Terminated' ? session.seq - 1 : session.seq;
-    const created = await operations.created(session, replayed);
-    const body = { ...created, seq, ...(resumeToken !== undefined && { resume_token: resumeToken }) };
+    const body = await operations.created(session, { replayed, seq, resume_token: resumeToken });
     this.connection.sendAnswer(answer('NewSessionResponse', body), id);
     this.#request = undefined;
     return seq;

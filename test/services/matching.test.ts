@@ -328,7 +328,7 @@ describe('what a service says', () => {
     asr.send({ type: 'JoinRoomResponse', assignment_id, accepted: false });
     await asr.caughtUp();
     await client.caughtUp();
-    expect(client.all.filter((f) => f.type === 'ServiceStatusChanged').map((f) => f.status)).toEqual(['Joining', 'Ready']);
+    expect(client.all.filter((f) => f.type === 'ServiceStatusChanged').map((f) => f.status)).toEqual(['Ready']);
     expect(client.types().filter((type) => type === 'SessionReady')).toHaveLength(1);
     expect(asr.types()).not.toContain('LeaveRoomRequest');
     expect(asr.types()).not.toContain('Error');

@@ -620,7 +620,7 @@ describe('a client that may come back', () => {
 
   test('waits for nothing any more once the session is ending', () => {
     const story = active(windowOf(60)).happens(socketBreaks, clientEnds);
-    expect(story.session.deadlines).not.toHaveProperty('resume');
+    expect(story.session.deadlines.resume).toBeUndefined();
     expect(reasonOf(story.waits(120_000))).toBe('client_ended');
     expect(story.session).toMatchObject({ status: 'Terminated', link: 'none' });
   });

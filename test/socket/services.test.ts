@@ -240,7 +240,6 @@ test('without authentication ready may be said by a socket that registered nothi
   await connectService(url, 'asr', { auto: false });
   const { client, session_id } = await waiting(url);
   const hand = await TestClient.connect(url);
-  await client.next('ServiceStatusChanged');
   expect(await hand.ask({ type: 'ServiceReady', session_id, service_id: 'asr' })).toMatchObject({ success: true, all_ready: true });
   await client.next('SessionReady');
   expect(await hand.ask({ type: 'ServiceReady', session_id, service_id: 'tts' })).toMatchObject({ code: 'ASSIGNMENT_NOT_FOUND' });

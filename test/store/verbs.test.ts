@@ -78,7 +78,7 @@ describe('cleanExpiredSessions', () => {
     const later = (story: Story, ms: number): Session => {
       const shift = clock.now() - story.now + ms;
       const { deadlines } = story.session;
-      return { ...saved(story), deadlines: Object.fromEntries(Object.entries(deadlines).map(([name, at]) => [name, at + shift])) };
+      return { ...saved(story), deadlines: Object.fromEntries(Object.entries(deadlines).map(([name, at]) => [name, at && at + shift])) };
     };
     const sessions: Record<string, Session> = {
       creating: later(creating(), -hourMs),
