@@ -32,6 +32,8 @@ export interface Reader {
 export class Feeds {
   readonly #store: SessionStore;
   readonly #bySession = new Map<string, Feed>();
+  /** One for all sessions: a function for each would be larger than its feed. */
+  readonly #wake = (sessionId: string) => this.#bySession.get(sessionId)?.wake();
 
   constructor(store: SessionStore) {
     this.#store = store;
@@ -43,6 +45,7 @@ export class Feeds {
     if (!feed) {
       feed = new Feed(this.#store, sessionId);
       this.#bySession.set(sessionId, feed);
+      this.#store.subscribe(sessionId, this.#wake);
     }
     feed.add(reader);
     return feed;
@@ -50,18 +53,16 @@ export class Feeds {
 
   leave(feed: Feed, reader: Reader): void {
     if (!feed.remove(reader)) return;
-    feed.stop();
-    if (this.#bySession.get(feed.sessionId) === feed) this.#bySession.delete(feed.sessionId);
+    this.#bySession.delete(feed.sessionId);
+    this.#store.unsubscribe(feed.sessionId, this.#wake);
   }
 }
 
 export class Feed {
   readonly sessionId: string;
-  readonly stop: () => void;
   readonly #store: SessionStore;
-  /** Most sessions have one reader, and a set is larger than the rest of the feed. */
-  #reader: Reader | undefined;
-  #others: Set<Reader> | undefined;
+  /** Mostly one, which needs no set. */
+  #readers: Reader | Set<Reader> | undefined;
   /** The last event that every reader was told of; undefined: each reads by itself. */
   #seq: number | undefined;
   #reading = false;
@@ -70,27 +71,24 @@ export class Feed {
   constructor(store: SessionStore, sessionId: string) {
     this.#store = store;
     this.sessionId = sessionId;
-    this.stop = store.subscribe(sessionId, () => this.#wake());
   }
 
   add(reader: Reader): void {
-    if (!this.#reader) this.#reader = reader;
-    else {
-      this.#others ??= new Set();
-      this.#others.add(reader);
-    }
+    if (this.#readers === undefined) this.#readers = reader;
+    else if (this.#readers instanceof Set) this.#readers.add(reader);
+    else this.#readers = new Set([this.#readers, reader]);
   }
 
   /** @returns whether nobody is left */
   remove(reader: Reader): boolean {
-    if (this.#reader === reader) this.#reader = undefined;
-    else this.#others?.delete(reader);
-    return this.#reader === undefined && !this.#others?.size;
+    if (this.#readers === reader) this.#readers = undefined;
+    else if (this.#readers instanceof Set && this.#readers.delete(reader) && this.#readers.size === 0) this.#readers = undefined;
+    return this.#readers === undefined;
   }
 
   #tell(what: (reader: Reader) => void): void {
-    if (this.#reader) what(this.#reader);
-    if (this.#others) for (const reader of this.#others) what(reader);
+    if (this.#readers instanceof Set) for (const reader of this.#readers) what(reader);
+    else if (this.#readers) what(this.#readers);
   }
 
   /** Called by a reader that has read as far as there was anything: from here on it can be told. */
@@ -98,7 +96,7 @@ export class Feed {
     this.#seq ??= seq;
   }
 
-  #wake(): void {
+  wake(): void {
     this.#again = true;
     if (!this.#reading) void this.#read();
   }

@@ -1,5 +1,5 @@
 import type { LogEvent } from '../../protocol/events.ts';
-import { ClaimTaken, type Message, type Statistics, type StoreProvider, VersionConflict } from '../sessions/ports.ts';
+import { ClaimTaken, type Message, type Statistics, type StoreProvider, VersionConflict, type Wake } from '../sessions/ports.ts';
 import { dueAt, type Session } from '../sessions/record.ts';
 import { DueIndex } from './due.ts';
 
@@ -10,8 +10,8 @@ interface Entry {
   session: Session;
   log: LogEvent[];
   messages: Map<string, Message> | undefined;
-  /** Mostly one: a list is smaller than a set. */
-  wakes: (() => void)[] | undefined;
+  /** Mostly one, which needs no set. */
+  wakes: Wake | Set<Wake> | undefined;
 }
 
 type Place = Pick<Session, 'created_at' | 'session_id'>;
@@ -65,7 +65,9 @@ export function memoryStore(): StoreProvider {
         const [oldest] = tombstones;
         if (tombstones.size > maxTombstones && oldest !== undefined) drop(oldest);
       }
-      if (entry?.wakes) for (const wake of entry.wakes) wake();
+      if (typeof entry.wakes === 'function') entry.wakes(id);
+      // a copy: one that is woken may subscribe again
+      else if (entry.wakes) for (const wake of [...entry.wakes]) wake(id);
     },
 
     loadSession: async (id) => entries.get(id)?.session,
@@ -124,17 +126,16 @@ export function memoryStore(): StoreProvider {
 
     subscribe(id, wake) {
       const entry = entries.get(id);
-      if (!entry) return () => {};
-      entry.wakes = [...(entry.wakes ?? []), wake];
-      let isOver = false;
-      return () => {
-        // the same function may be given twice
-        const place = isOver ? -1 : (entry.wakes?.indexOf(wake) ?? -1);
-        isOver = true;
-        if (place < 0) return;
-        entry.wakes = entry.wakes?.toSpliced(place, 1);
-        if (entry.wakes?.length === 0) entry.wakes = undefined;
-      };
+      if (!entry || entry.wakes === wake) return;
+      if (entry.wakes === undefined) entry.wakes = wake;
+      else if (typeof entry.wakes === 'function') entry.wakes = new Set([entry.wakes, wake]);
+      else entry.wakes.add(wake);
+    },
+
+    unsubscribe(id, wake) {
+      const entry = entries.get(id);
+      if (entry?.wakes === wake) entry.wakes = undefined;
+      else if (entry?.wakes instanceof Set && entry.wakes.delete(wake) && entry.wakes.size === 0) entry.wakes = undefined;
     },
 
     due: async (before, limit) => due.upTo(before, limit),
