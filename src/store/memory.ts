@@ -1,12 +1,12 @@
 import type { LogEvent } from '../../protocol/events.ts';
 import { ClaimTaken, type Message, type Statistics, type StoreProvider, VersionConflict, type Wake } from '../sessions/ports.ts';
 import { dueAt, type Session } from '../sessions/record.ts';
-import { DueIndex } from './due.ts';
+import { type Due, DueIndex } from './due.ts';
 
 const maxEvents = 512;
 const maxTombstones = 10_000;
 
-interface Entry {
+interface Entry extends Due<Entry> {
   session: Session;
   log: LogEvent[];
   messages: Map<string, Message> | undefined;
@@ -22,16 +22,18 @@ const newestFirst = (a: Place, b: Place) =>
 export function memoryStore(): StoreProvider {
   const entries = new Map<string, Entry>();
   const claims = new Map<string, string>();
-  const due = new DueIndex();
+  const due = new DueIndex<Entry>();
   const nodes = new Map<string, number>();
   /** Ended sessions whose rooms are gone, oldest first. */
   const tombstones = new Set<string>();
 
   const drop = (id: string) => {
-    for (const claim of entries.get(id)?.session.claims ?? []) if (claims.get(claim) === id) claims.delete(claim);
+    const entry = entries.get(id);
+    if (!entry) return;
+    for (const claim of entry.session.claims) if (claims.get(claim) === id) claims.delete(claim);
+    due.delete(entry);
     entries.delete(id);
     tombstones.delete(id);
-    due.delete(id);
   };
 
   return {
@@ -51,7 +53,7 @@ export function memoryStore(): StoreProvider {
         entry.log.push(...events);
         if (entry.log.length > maxEvents) entry.log.splice(0, entry.log.length - maxEvents);
       } else {
-        entry = { session, log: [...events], messages: undefined, wakes: undefined };
+        entry = { session, log: [...events], messages: undefined, wakes: undefined, slot: undefined, previous: undefined, next: undefined };
         entries.set(id, entry);
       }
       for (const event of events) {
@@ -59,7 +61,7 @@ export function memoryStore(): StoreProvider {
         entry.messages ??= new Map();
         entry.messages.set(event.message_id, event);
       }
-      due.set(id, dueAt(session));
+      due.set(entry, dueAt(session));
       if (session.status === 'Terminated' && (!session.room || session.room.state === 'deleted') && session.claims.length === 0) {
         tombstones.add(id);
         const [oldest] = tombstones;
@@ -138,7 +140,7 @@ export function memoryStore(): StoreProvider {
       else if (entry?.wakes instanceof Set && entry.wakes.delete(wake) && entry.wakes.size === 0) entry.wakes = undefined;
     },
 
-    due: async (before, limit) => due.upTo(before, limit),
+    due: async (before, limit) => due.upTo(before, limit).map(({ session }) => session.session_id),
 
     async beat(nodeId, until) {
       nodes.set(nodeId, until);
