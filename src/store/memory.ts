@@ -4,6 +4,8 @@ import { dueAt, type Session } from '../sessions/record.ts';
 import { type Due, DueIndex } from './due.ts';
 
 const maxEvents = 512;
+/** Events that are copied at each commit, which costs as good as nothing. */
+const shortLog = 32;
 const maxTombstones = 10_000;
 
 interface Entry extends Due<Entry> {
@@ -52,7 +54,9 @@ export function memoryStore(): StoreProvider {
       session.commit_id.charCodeAt(0);
       if (entry) {
         entry.session = session;
-        entry.log.push(...events);
+        // a push leaves room for sixteen more, and most logs stay short
+        if (entry.log.length < shortLog) entry.log = entry.log.concat(events);
+        else entry.log.push(...events);
         if (entry.log.length > maxEvents) entry.log.splice(0, entry.log.length - maxEvents);
       } else {
         entry = { session, log: [...events], messages: undefined, wakes: undefined, slot: undefined, previous: undefined, next: undefined };
