@@ -1,7 +1,7 @@
 import type { Logger } from 'pino';
 import type { Sessions } from '../sessions/manager.ts';
 import { type Clock, type Rooms, RoomsError } from '../sessions/ports.ts';
-import { assignments, isEnded, type Session, userIsIn } from '../sessions/record.ts';
+import { assignments, isEnded, type Room, type Session, userIsIn } from '../sessions/record.ts';
 
 const sweepMs = 500;
 const awaitedMs = 2_000;
@@ -30,8 +30,8 @@ interface ReconcilerParts {
  * `close` stops the looks.
  */
 export class Reconciler {
+  /** By the room's name, which no two live sessions have. */
   readonly #watched = new Map<string, Watched>();
-  readonly #byRoom = new Map<string, string>();
   readonly #parts: ReconcilerParts;
   readonly #stop: () => void;
   /** Rooms that are due, the longest due last: it is looked at next. */
@@ -50,8 +50,7 @@ export class Reconciler {
 
   /** Something happened in this room: it is looked at now, or once more after a look under way. */
   ring(room: string): void {
-    const id = this.#byRoom.get(room);
-    const watched = id === undefined ? undefined : this.#watched.get(id);
+    const watched = this.#watched.get(room);
     if (!watched) return;
     watched.nextAt = 0;
     if (watched.looking) watched.rung = true;
@@ -67,17 +66,18 @@ export class Reconciler {
   }
 
   #watch(session: Session): void {
-    const id = session.session_id;
-    if (session.room?.state !== 'open' || isEnded(session)) {
-      if (this.#watched.delete(id) && session.room && this.#byRoom.get(session.room.name) === id) this.#byRoom.delete(session.room.name);
+    const { room } = session;
+    if (!room) return;
+    const found = this.#watched.get(room.name);
+    // a name that is free again may be another session's by now
+    const watched = found?.session.session_id === session.session_id ? found : undefined;
+    if (room.state !== 'open' || isEnded(session)) {
+      if (watched) this.#watched.delete(room.name);
       return;
     }
     const nextAt = this.#parts.clock.now() + everyMs(session);
-    const watched = this.#watched.get(id);
-    if (!watched) {
-      this.#watched.set(id, { session, nextAt, looking: false, rung: false });
-      this.#byRoom.set(session.room.name, id);
-    } else {
+    if (!watched) this.#watched.set(room.name, { session, nextAt, looking: false, rung: false });
+    else {
       watched.session = session;
       watched.nextAt = Math.min(watched.nextAt, nextAt);
     }
@@ -106,19 +106,19 @@ export class Reconciler {
     while (this.#calls < maxCalls) {
       const watched = this.#queue.pop();
       if (!watched) return;
-      if (!watched.looking && this.#watched.get(watched.session.session_id) === watched) void this.#look(watched);
+      const { room } = watched.session;
+      if (room && !watched.looking && this.#watched.get(room.name) === watched) void this.#look(watched, room);
     }
   }
 
   /** Looks at one room and tells its session what is there. An unreachable LiveKit says nothing about the room. */
-  async #look(watched: Watched): Promise<void> {
+  async #look(watched: Watched, room: Room): Promise<void> {
     const { sessions, rooms, clock, log } = this.#parts;
     const { session } = watched;
-    if (!session.room) return;
     watched.looking = true;
     this.#calls += 1;
     try {
-      const participants = await rooms.participants(session.room);
+      const participants = await rooms.participants(room);
       await sessions.tell(session.session_id, participants ? { type: 'RoomSeen', participants } : { type: 'RoomGone' });
     } catch (err) {
       if (!(err instanceof RoomsError)) log.error({ err, session_id: session.session_id }, 'room look failed');

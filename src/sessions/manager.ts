@@ -223,7 +223,7 @@ export class Sessions {
         wake = done;
       });
       // subscribed before the look: a commit in between wakes
-      const unsubscribe = this.#parts.store.subscribe(id, wake);
+      this.#parts.store.subscribe(id, wake);
       signal.addEventListener('abort', wake);
       try {
         const session = await this.get(id);
@@ -231,7 +231,7 @@ export class Sessions {
         signal.throwIfAborted();
         await woken;
       } finally {
-        unsubscribe();
+        this.#parts.store.unsubscribe(id, wake);
         signal.removeEventListener('abort', wake);
       }
     }

@@ -107,7 +107,6 @@ interface ForeignParts {
 
 interface Known {
   session: Session;
-  unsubscribe: () => void;
   looking: boolean;
   again: boolean;
 }
@@ -122,6 +121,7 @@ export class Foreign {
   /** Could not be read when they changed. */
   #missed = new Set<string>();
   #closed = false;
+  readonly #wake = (id: string) => void this.#look(id);
 
   constructor(parts: ForeignParts) {
     this.#parts = parts;
@@ -130,7 +130,7 @@ export class Foreign {
 
   close(): void {
     this.#closed = true;
-    for (const { unsubscribe } of this.#known.values()) unsubscribe();
+    for (const id of this.#known.keys()) this.#parts.store.unsubscribe(id, this.#wake);
     this.#known.clear();
   }
 
@@ -167,13 +167,13 @@ export class Foreign {
     const known = this.#known.get(id);
     if (known && known.session.version > session.version) return;
     if (session.status === 'Terminated') {
-      known?.unsubscribe();
+      this.#parts.store.unsubscribe(id, this.#wake);
       this.#known.delete(id);
       this.#ended.add(id);
     } else if (known) known.session = session;
     else if (!this.#closed) {
-      const unsubscribe = this.#parts.store.subscribe(id, () => void this.#look(id));
-      this.#known.set(id, { session, unsubscribe, looking: false, again: false });
+      this.#parts.store.subscribe(id, this.#wake);
+      this.#known.set(id, { session, looking: false, again: false });
     }
   }
 

@@ -52,6 +52,9 @@ export interface Statistics {
 
 export type Message = LogEvent<'MessageAdded'>;
 
+/** Told which session may have news: one function can serve all of them. */
+export type Wake = (id: string) => void;
+
 /**
  * Where sessions and their logs live: what a provider implements. Every provider passes test/store/contract.ts.
  * Records, events and lists given and returned are never changed by either side. Every call ends within the provider's time limit.
@@ -81,8 +84,13 @@ export interface StoreProvider {
   findMessage(id: string, message_id: string): Promise<Message | undefined>;
   /** Forgets what was said: the messages are gone, and their events in the log keep their place with an empty content. */
   dropMessages(id: string): Promise<void>;
-  /** Calls `wake` after commits to this session, which must exist, also of other nodes. May wake for nothing, must not miss for ever. @returns ends the subscription */
-  subscribe(id: string, wake: () => void): () => void;
+  /**
+   * Calls `wake` after commits to this session, which must exist, also of other nodes. May wake for nothing, must not miss for ever.
+   * A function is one subscriber of a session, however often it is given.
+   */
+  subscribe(id: string, wake: Wake): void;
+  /** Ends the subscription. Succeeds where there is none. */
+  unsubscribe(id: string, wake: Wake): void;
   /** Ids of sessions whose `dueAt` is `before` or earlier, the earliest first, at most `limit`. May name some a tenth of a second early, or for nothing. */
   due(before: number, limit: number): Promise<readonly string[]>;
   /** Says that a node lives until then, epoch ms; nodes whose time is over are forgotten. */

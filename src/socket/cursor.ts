@@ -4,7 +4,7 @@ import type { Caller } from '../sessions/access.ts';
 import type { Operations } from '../sessions/operations.ts';
 import type { Rooms, SessionStore } from '../sessions/ports.ts';
 import type { Connection } from './connection.ts';
-import { batch, Entry, type Feed, type Feeds, type Reader } from './feed.ts';
+import { batch, Entry, type Feeds, type Reader } from './feed.ts';
 import type { LiveSessions } from './live.ts';
 
 /** What all cursors of a node share. */
@@ -23,7 +23,6 @@ export abstract class Cursor implements Reader {
   protected readonly connection: Connection;
   protected readonly sessionId: string;
   protected readonly parts: CursorParts;
-  #feed: Feed | undefined;
   /** The last event delivered; undefined: the request is not answered yet. */
   #seq: number | undefined;
   #pumping = false;
@@ -49,7 +48,7 @@ export abstract class Cursor implements Reader {
 
   /** Begins. Called once. */
   start(): this {
-    this.#feed = this.parts.feeds.join(this.sessionId, this);
+    this.parts.feeds.join(this.sessionId, this);
     this.wake();
     return this;
   }
@@ -69,7 +68,7 @@ export abstract class Cursor implements Reader {
   stop(): void {
     if (this.#stopped) return;
     this.#stopped = true;
-    if (this.#feed) this.parts.feeds.leave(this.#feed, this);
+    this.parts.feeds.leave(this.sessionId, this);
   }
 
   /** Nothing more comes here. */
@@ -103,14 +102,17 @@ export abstract class Cursor implements Reader {
 
   async #deliver(news: readonly Entry[]): Promise<void> {
     const { connection, sessionId, parts } = this;
+    let isAll = false;
     for (let left = news; connection.writable && !this.#stopped; ) {
       const seq = this.#seq ?? 0;
       if (left.length === 0) {
+        if (isAll) return parts.feeds.caughtUp(sessionId, seq);
         const found = parts.store.eventsAfter(sessionId, seq, batch);
         const events = found instanceof Promise ? await found : found;
         // it read so slowly that the log went on without it
         if (!events) return connection.close(Close.TooSlow);
-        if (events.length === 0) return this.#feed?.caughtUp(seq);
+        // a batch that is not full is the last
+        isAll = events.length < batch;
         left = events.map((event) => new Entry(event));
       }
       left = this.#sendNow(left);

@@ -31,74 +31,69 @@ export interface Reader {
 /** The logs of the sessions that this node's sockets follow: one subscription and one read for all that follow the same. */
 export class Feeds {
   readonly #store: SessionStore;
-  readonly #bySession = new Map<string, Feed>();
+  /** Mostly one reader follows a session, and it reads by itself. */
+  readonly #bySession = new Map<string, Reader | Feed>();
+  /** One for all sessions: a function for each would be larger than all else that is kept of it here. */
+  readonly #wake = (sessionId: string) => this.#bySession.get(sessionId)?.wake();
 
   constructor(store: SessionStore) {
     this.#store = store;
   }
 
-  /** Lets a reader hear of a session, which must exist. The feed ends with its last reader. */
-  join(sessionId: string, reader: Reader): Feed {
-    let feed = this.#bySession.get(sessionId);
-    if (!feed) {
-      feed = new Feed(this.#store, sessionId);
-      this.#bySession.set(sessionId, feed);
+  /** Lets a reader hear of a session, which must exist. */
+  join(sessionId: string, reader: Reader): void {
+    const held = this.#bySession.get(sessionId);
+    if (held instanceof Feed) held.readers.add(reader);
+    else if (held) this.#bySession.set(sessionId, new Feed(this.#store, sessionId, [held, reader]));
+    else {
+      this.#bySession.set(sessionId, reader);
+      this.#store.subscribe(sessionId, this.#wake);
     }
-    feed.add(reader);
-    return feed;
   }
 
-  leave(feed: Feed, reader: Reader): void {
-    if (!feed.remove(reader)) return;
-    feed.stop();
-    if (this.#bySession.get(feed.sessionId) === feed) this.#bySession.delete(feed.sessionId);
+  /** A reader that joined wants to hear no more. */
+  leave(sessionId: string, reader: Reader): void {
+    const held = this.#bySession.get(sessionId);
+    if (held instanceof Feed) {
+      held.readers.delete(reader);
+      if (held.readers.size > 0) return;
+    }
+    this.#bySession.delete(sessionId);
+    this.#store.unsubscribe(sessionId, this.#wake);
+  }
+
+  /** Called by a reader that has read as far as there was anything: from here on it can be told. */
+  caughtUp(sessionId: string, seq: number): void {
+    const held = this.#bySession.get(sessionId);
+    if (held instanceof Feed) held.caughtUp(seq);
   }
 }
 
-export class Feed {
-  readonly sessionId: string;
-  readonly stop: () => void;
+/** Reads the log of a session for several. */
+class Feed {
+  readonly readers: Set<Reader>;
+  readonly #sessionId: string;
   readonly #store: SessionStore;
-  /** Most sessions have one reader, and a set is larger than the rest of the feed. */
-  #reader: Reader | undefined;
-  #others: Set<Reader> | undefined;
   /** The last event that every reader was told of; undefined: each reads by itself. */
   #seq: number | undefined;
   #reading = false;
   #again = false;
 
-  constructor(store: SessionStore, sessionId: string) {
+  constructor(store: SessionStore, sessionId: string, readers: Reader[]) {
     this.#store = store;
-    this.sessionId = sessionId;
-    this.stop = store.subscribe(sessionId, () => this.#wake());
-  }
-
-  add(reader: Reader): void {
-    if (!this.#reader) this.#reader = reader;
-    else {
-      this.#others ??= new Set();
-      this.#others.add(reader);
-    }
-  }
-
-  /** @returns whether nobody is left */
-  remove(reader: Reader): boolean {
-    if (this.#reader === reader) this.#reader = undefined;
-    else this.#others?.delete(reader);
-    return this.#reader === undefined && !this.#others?.size;
+    this.#sessionId = sessionId;
+    this.readers = new Set(readers);
   }
 
   #tell(what: (reader: Reader) => void): void {
-    if (this.#reader) what(this.#reader);
-    if (this.#others) for (const reader of this.#others) what(reader);
+    for (const reader of this.readers) what(reader);
   }
 
-  /** Called by a reader that has read as far as there was anything: from here on it can be told. */
   caughtUp(seq: number): void {
     this.#seq ??= seq;
   }
 
-  #wake(): void {
+  wake(): void {
     this.#again = true;
     if (!this.#reading) void this.#read();
   }
@@ -109,7 +104,7 @@ export class Feed {
       while (this.#again) {
         this.#again = false;
         const seq = this.#seq;
-        const found = seq === undefined ? undefined : this.#store.eventsAfter(this.sessionId, seq, batch);
+        const found = seq === undefined ? undefined : this.#store.eventsAfter(this.#sessionId, seq, batch);
         const events = found instanceof Promise ? await found : found;
         if (!events) {
           this.#seq = undefined;

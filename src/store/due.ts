@@ -1,48 +1,57 @@
 const slotMs = 100;
+/** Slots are counted from here: the engine keeps small numbers in place, and makes an object of each larger one. */
+const firstMs = Date.UTC(2026, 0);
 
-/** Which ids are due when: ids in slots of 100 ms, so that adding, moving and finding cost the same however many wait. */
-export class DueIndex {
-  /** Most slots hold one id, and a set is larger than all else that is kept of it. */
-  readonly #slots = new Map<number, string | Set<string>>();
-  readonly #slotOf = new Map<string, number>();
+/** Something that is due at a time. It keeps its own place, which takes less than an entry in a list of places would; only the index writes it. */
+export interface Due<T> {
+  /** Undefined: it is never due. */
+  slot: number | undefined;
+  /** Its neighbours in the slot. */
+  previous: T | undefined;
+  next: T | undefined;
+}
+
+/** What is due when: items in slots of 100 ms, so that adding, moving and finding cost the same however many wait. */
+export class DueIndex<T extends Due<T>> {
+  /** The first item of each slot. */
+  readonly #slots = new Map<number, T>();
   /** Nothing waits in an earlier slot. */
   #first = Number.POSITIVE_INFINITY;
 
   /** `at`: epoch ms; Infinity: never. */
-  set(id: string, at: number): void {
-    const slot = Math.floor(at / slotMs);
-    const old = this.#slotOf.get(id);
-    if (old === slot) return;
-    this.delete(id);
+  set(item: T, at: number): void {
+    const slot = slotOf(at);
+    if (item.slot === slot) return;
+    this.delete(item);
     if (at === Number.POSITIVE_INFINITY) return;
-    this.#slotOf.set(id, slot);
-    const ids = this.#slots.get(slot);
-    if (ids === undefined) this.#slots.set(slot, id);
-    else if (typeof ids === 'string') this.#slots.set(slot, new Set([ids, id]));
-    else ids.add(id);
+    const next = this.#slots.get(slot);
+    item.slot = slot;
+    item.next = next;
+    if (next) next.previous = item;
+    this.#slots.set(slot, item);
     if (slot < this.#first) this.#first = slot;
   }
 
-  delete(id: string): void {
-    const slot = this.#slotOf.get(id);
+  delete(item: T): void {
+    const { slot, previous, next } = item;
     if (slot === undefined) return;
-    this.#slotOf.delete(id);
-    const ids = this.#slots.get(slot);
-    if (typeof ids === 'object') ids.delete(id);
-    if (ids === id || (typeof ids === 'object' && ids.size === 0)) this.#slots.delete(slot);
+    if (next) next.previous = previous;
+    if (previous) previous.next = next;
+    else if (next) this.#slots.set(slot, next);
+    else this.#slots.delete(slot);
+    item.slot = item.previous = item.next = undefined;
   }
 
-  /** Ids due at `before` or in the same tenth of a second, the earliest first. They stay until they are set anew. */
-  upTo(before: number, limit: number): string[] {
-    const last = Math.floor(before / slotMs);
-    const found: string[] = [];
+  /** Items due at `before` or in the same tenth of a second, the earliest first. They stay until they are set anew. */
+  upTo(before: number, limit: number): T[] {
+    const last = slotOf(before);
+    const found: T[] = [];
     if (this.#slots.size === 0) this.#first = Number.POSITIVE_INFINITY;
     if (last < this.#first) return found;
     for (const slot of this.#between(this.#first, last)) {
-      const ids = this.#slots.get(slot) ?? [];
-      for (const id of typeof ids === 'string' ? [ids] : ids) {
+      for (let item = this.#slots.get(slot); item; item = item.next) {
         if (found.length === limit) return found;
-        found.push(id);
+        found.push(item);
       }
     }
     return found;
@@ -60,3 +69,5 @@ export class DueIndex {
     return used;
   }
 }
+
+const slotOf = (at: number) => Math.floor((at - firstMs) / slotMs);

@@ -1,17 +1,19 @@
 import type { LogEvent } from '../../protocol/events.ts';
-import { ClaimTaken, type Message, type Statistics, type StoreProvider, VersionConflict } from '../sessions/ports.ts';
+import { ClaimTaken, type Message, type Statistics, type StoreProvider, VersionConflict, type Wake } from '../sessions/ports.ts';
 import { dueAt, type Session } from '../sessions/record.ts';
-import { DueIndex } from './due.ts';
+import { type Due, DueIndex } from './due.ts';
 
 const maxEvents = 512;
+/** Events that are copied at each commit, which costs as good as nothing. */
+const shortLog = 32;
 const maxTombstones = 10_000;
 
-interface Entry {
+interface Entry extends Due<Entry> {
   session: Session;
   log: LogEvent[];
   messages: Map<string, Message> | undefined;
-  /** Mostly one: a list is smaller than a set. */
-  wakes: (() => void)[] | undefined;
+  /** Mostly one, which needs no set. */
+  wakes: Wake | Set<Wake> | undefined;
 }
 
 type Place = Pick<Session, 'created_at' | 'session_id'>;
@@ -22,16 +24,18 @@ const newestFirst = (a: Place, b: Place) =>
 export function memoryStore(): StoreProvider {
   const entries = new Map<string, Entry>();
   const claims = new Map<string, string>();
-  const due = new DueIndex();
+  const due = new DueIndex<Entry>();
   const nodes = new Map<string, number>();
   /** Ended sessions whose rooms are gone, oldest first. */
   const tombstones = new Set<string>();
 
   const drop = (id: string) => {
-    for (const claim of entries.get(id)?.session.claims ?? []) if (claims.get(claim) === id) claims.delete(claim);
+    const entry = entries.get(id);
+    if (!entry) return;
+    for (const claim of entry.session.claims) if (claims.get(claim) === id) claims.delete(claim);
+    due.delete(entry);
     entries.delete(id);
     tombstones.delete(id);
-    due.delete(id);
   };
 
   return {
@@ -46,12 +50,16 @@ export function memoryStore(): StoreProvider {
         for (const claim of old) claims.delete(claim);
         for (const claim of session.claims) claims.set(claim, id);
       }
+      // joined of a dozen pieces, each an object, until its text is looked at
+      session.commit_id.charCodeAt(0);
       if (entry) {
         entry.session = session;
-        entry.log.push(...events);
+        // a push leaves room for sixteen more, and most logs stay short
+        if (entry.log.length < shortLog) entry.log = entry.log.concat(events);
+        else entry.log.push(...events);
         if (entry.log.length > maxEvents) entry.log.splice(0, entry.log.length - maxEvents);
       } else {
-        entry = { session, log: [...events], messages: undefined, wakes: undefined };
+        entry = { session, log: [...events], messages: undefined, wakes: undefined, slot: undefined, previous: undefined, next: undefined };
         entries.set(id, entry);
       }
       for (const event of events) {
@@ -59,13 +67,15 @@ export function memoryStore(): StoreProvider {
         entry.messages ??= new Map();
         entry.messages.set(event.message_id, event);
       }
-      due.set(id, dueAt(session));
+      due.set(entry, dueAt(session));
       if (session.status === 'Terminated' && (!session.room || session.room.state === 'deleted') && session.claims.length === 0) {
         tombstones.add(id);
         const [oldest] = tombstones;
         if (tombstones.size > maxTombstones && oldest !== undefined) drop(oldest);
       }
-      if (entry?.wakes) for (const wake of entry.wakes) wake();
+      if (typeof entry.wakes === 'function') entry.wakes(id);
+      // a copy: one that is woken may subscribe again
+      else if (entry.wakes) for (const wake of [...entry.wakes]) wake(id);
     },
 
     loadSession: async (id) => entries.get(id)?.session,
@@ -124,20 +134,19 @@ export function memoryStore(): StoreProvider {
 
     subscribe(id, wake) {
       const entry = entries.get(id);
-      if (!entry) return () => {};
-      entry.wakes = [...(entry.wakes ?? []), wake];
-      let isOver = false;
-      return () => {
-        // the same function may be given twice
-        const place = isOver ? -1 : (entry.wakes?.indexOf(wake) ?? -1);
-        isOver = true;
-        if (place < 0) return;
-        entry.wakes = entry.wakes?.toSpliced(place, 1);
-        if (entry.wakes?.length === 0) entry.wakes = undefined;
-      };
+      if (!entry || entry.wakes === wake) return;
+      if (entry.wakes === undefined) entry.wakes = wake;
+      else if (typeof entry.wakes === 'function') entry.wakes = new Set([entry.wakes, wake]);
+      else entry.wakes.add(wake);
     },
 
-    due: async (before, limit) => due.upTo(before, limit),
+    unsubscribe(id, wake) {
+      const entry = entries.get(id);
+      if (entry?.wakes === wake) entry.wakes = undefined;
+      else if (entry?.wakes instanceof Set && entry.wakes.delete(wake) && entry.wakes.size === 0) entry.wakes = undefined;
+    },
+
+    due: async (before, limit) => due.upTo(before, limit).map(({ session }) => session.session_id),
 
     async beat(nodeId, until) {
       nodes.set(nodeId, until);

@@ -1,5 +1,6 @@
 import pg from 'pg';
 import type { Logger } from 'pino';
+import type { Wake } from '../sessions/ports.ts';
 
 const firstPauseMs = 50;
 const maxPauseMs = 5_000;
@@ -12,7 +13,7 @@ export class Listener {
   readonly #config: pg.ClientConfig;
   readonly #channel: string;
   readonly #log: Logger;
-  readonly #wakes = new Map<string, Set<() => void>>();
+  readonly #wakes = new Map<string, Set<Wake>>();
   #first: Promise<void> | undefined;
   #client: pg.Client | undefined;
   #isListening = false;
@@ -32,16 +33,14 @@ export class Listener {
     return this.#first;
   }
 
-  subscribe(id: string, wake: () => void): () => void {
+  subscribe(id: string, wake: Wake): void {
     void this.start();
-    // one entry per call: the same function may be subscribed twice
-    const entry = () => wake();
-    const wakes = this.#wakes.get(id) ?? new Set();
-    this.#wakes.set(id, wakes.add(entry));
-    return () => {
-      wakes.delete(entry);
-      if (wakes.size === 0 && this.#wakes.get(id) === wakes) this.#wakes.delete(id);
-    };
+    this.#wakes.set(id, (this.#wakes.get(id) ?? new Set()).add(wake));
+  }
+
+  unsubscribe(id: string, wake: Wake): void {
+    const wakes = this.#wakes.get(id);
+    if (wakes?.delete(wake) && wakes.size === 0) this.#wakes.delete(id);
   }
 
   /** Finds a connection that died without a word. Call it now and then. */
@@ -63,7 +62,7 @@ export class Listener {
     this.#client = client;
     client.on('error', (error) => this.#lose(client, error));
     client.on('end', () => this.#lose(client, undefined));
-    client.on('notification', ({ payload }) => this.#wake(this.#wakes.get(payload ?? '')));
+    client.on('notification', ({ payload }) => this.#wake(payload ?? ''));
     try {
       await client.connect();
       await client.query(`LISTEN ${this.#channel}`);
@@ -76,7 +75,7 @@ export class Listener {
     if (this.#failures > 0) this.#log.info('listening for commits of other nodes again');
     this.#isListening = true;
     this.#failures = 0;
-    for (const wakes of [...this.#wakes.values()]) this.#wake(wakes);
+    for (const id of [...this.#wakes.keys()]) this.#wake(id);
   }
 
   #lose(client: pg.Client, error: unknown): void {
@@ -93,8 +92,8 @@ export class Listener {
     this.#retry = setTimeout(() => void this.#connect(), pauseMs * (0.5 + Math.random() / 2));
   }
 
-  #wake(wakes: Set<() => void> | undefined): void {
+  #wake(id: string): void {
     // a copy: one that is woken may subscribe again
-    for (const wake of [...(wakes ?? [])]) wake();
+    for (const wake of [...(this.#wakes.get(id) ?? [])]) wake(id);
   }
 }

@@ -208,7 +208,11 @@ export const postgresStore: StoreFactory = async ({ url, keyPrefix, timeoutMs, c
       await query(`SELECT ${p}drop_messages($1)`, id);
     },
 
-    subscribe: (id, wake) => (isClosed ? () => {} : listener.subscribe(id, wake)),
+    subscribe(id, wake) {
+      if (!isClosed) listener.subscribe(id, wake);
+    },
+
+    unsubscribe: (id, wake) => listener.unsubscribe(id, wake),
 
     async due(before, limit) {
       const rows = await query<{ session_id: string }>(

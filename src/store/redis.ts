@@ -10,6 +10,7 @@ import {
   type StoreFactory,
   type StoreProvider,
   VersionConflict,
+  type Wake,
 } from '../sessions/ports.ts';
 import { dueAt, type Session } from '../sessions/record.ts';
 import { RedisClaims } from './redis-claims.ts';
@@ -35,9 +36,9 @@ type Verb = <T>(name: string, work: (redis: Pick<RedisLink, 'run' | 'send'>) => 
  * A commit is as durable as the server makes it: see appendfsync, and replication, which is asynchronous.
  */
 export const redisStore: StoreFactory = async ({ url, keyPrefix, timeoutMs, clock, log }) => {
-  const wakes = new Map<string, Set<() => void>>();
+  const wakes = new Map<string, Set<Wake>>();
   const wake = (id: string) => {
-    for (const run of wakes.get(id) ?? []) run();
+    for (const run of wakes.get(id) ?? []) run(id);
   };
   const wakeAll = () => {
     for (const id of wakes.keys()) wake(id);
@@ -247,14 +248,12 @@ export const redisStore: StoreFactory = async ({ url, keyPrefix, timeoutMs, cloc
       }),
 
     subscribe(id, run) {
-      // a function of its own: the same one may be given twice
-      const entry = () => run();
-      const entries = wakes.get(id) ?? new Set();
-      wakes.set(id, entries.add(entry));
-      return () => {
-        entries.delete(entry);
-        if (entries.size === 0 && wakes.get(id) === entries) wakes.delete(id);
-      };
+      wakes.set(id, (wakes.get(id) ?? new Set()).add(run));
+    },
+
+    unsubscribe(id, run) {
+      const runs = wakes.get(id);
+      if (runs?.delete(run) && runs.size === 0) wakes.delete(id);
     },
 
     due: (before, limit) =>

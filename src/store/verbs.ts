@@ -54,6 +54,7 @@ export function withVerbs(provider: StoreProvider, clock: Clock): SessionStore {
     findMessage: provider.findMessage.bind(provider),
     dropMessages: provider.dropMessages.bind(provider),
     subscribe: provider.subscribe.bind(provider),
+    unsubscribe: provider.unsubscribe.bind(provider),
     due: provider.due.bind(provider),
     beat: provider.beat.bind(provider),
     nodes: provider.nodes.bind(provider),

@@ -1,7 +1,16 @@
 import { expect, test } from 'vitest';
+import { makeLog } from '../../src/log.ts';
+import { Reconciler } from '../../src/rooms/reconcile.ts';
+import { create } from '../../src/sessions/create.ts';
+import { Sessions } from '../../src/sessions/manager.ts';
+import { memoryStore } from '../../src/store/memory.ts';
+import { withVerbs } from '../../src/store/verbs.ts';
+import { spec, t0, timeouts } from '../sessions/build.ts';
 import { TestClient } from '../support/client.ts';
+import { ManualClock } from '../support/clock.ts';
 import { startGateway } from '../support/gateway.ts';
 import { rest } from '../support/http-service.ts';
+import { FakeRooms } from '../support/rooms.ts';
 
 test('a room behind two hundred whose users are awaited is looked at in its turn', async () => {
   const { url, rooms, clock } = await startGateway();
@@ -48,4 +57,22 @@ test('while LiveKit is out of reach few rooms are looked at, and all of them whe
     const { session_id } = body as { session_id: string };
     expect((await rest(`${url}/api/v1/sessions/${session_id}`)).body).toMatchObject({ status: 'Active' });
   }
+});
+
+test('an end that is heard of late takes nothing from the next session in a room of that name', () => {
+  const clock = new ManualClock();
+  const rooms = new FakeRooms(() => clock.now());
+  const log = makeLog('silent');
+  const sessions = new Sessions({ store: withVerbs(memoryStore(), clock), rooms, clock, log, timeouts });
+  const reconciler = new Reconciler({ sessions, rooms, clock, log, lostAfterMs: 60_000 });
+  const inLobby = (session_id: string) =>
+    create(spec({ session_id, room_name: 'lobby', made_on_join: { registrationMs: 30_000 } }), t0).session;
+  const [old, young] = [inLobby('old'), inLobby('young')];
+  sessions.show(old);
+  sessions.show(young);
+  sessions.show({ ...old, status: 'Terminated' });
+  expect(reconciler.size).toBe(1);
+  sessions.show({ ...young, status: 'Terminated' });
+  expect(reconciler.size).toBe(0);
+  reconciler.close();
 });

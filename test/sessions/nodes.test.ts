@@ -1,7 +1,7 @@
 import { describe, expect, onTestFinished, test } from 'vitest';
 import { startGateway as start } from '../../src/gateway.ts';
 import { makeLog } from '../../src/log.ts';
-import { StorageError, type StoreProvider } from '../../src/sessions/ports.ts';
+import { StorageError, type StoreProvider, type Wake } from '../../src/sessions/ports.ts';
 import { memoryStore } from '../../src/store/memory.ts';
 import { registerStoreProvider } from '../../src/store/open.ts';
 import { connectService, TestClient } from '../support/client.ts';
@@ -27,13 +27,19 @@ function deployment() {
   const outage = { down: false };
   registerStoreProvider('shared', async () => {
     const own = made;
+    const heard = new WeakMap<Wake, Wake>();
     const up = async () => {
       if (outage.down) throw new StorageError('down');
     };
     return {
       ...store,
       // what a dead node's storage tells it, nobody hears
-      subscribe: (id, wake) => store.subscribe(id, () => !own.dead && wake()),
+      subscribe(id, wake) {
+        const alive = heard.get(wake) ?? ((id) => !own.dead && wake(id));
+        heard.set(wake, alive);
+        store.subscribe(id, alive);
+      },
+      unsubscribe: (id, wake) => store.unsubscribe(id, heard.get(wake) ?? wake),
       saveSession: async (...args) => {
         await up();
         const { hold, stuck } = own;

@@ -16,17 +16,17 @@ function counting() {
   let subscriptions = 0;
   registerStoreProvider('counting', async (): Promise<StoreProvider> => {
     const store = memoryStore();
-    const subscribe: StoreProvider['subscribe'] = (id, wake) => {
-      const end = store.subscribe(id, wake);
-      let ended = false;
-      subscriptions += 1;
-      return () => {
-        if (!ended) subscriptions -= 1;
-        ended = true;
-        end();
-      };
+    return {
+      ...store,
+      subscribe(id, wake) {
+        subscriptions += 1;
+        store.subscribe(id, wake);
+      },
+      unsubscribe(id, wake) {
+        subscriptions -= 1;
+        store.unsubscribe(id, wake);
+      },
     };
-    return { ...store, subscribe };
   });
   return { storage: { url: 'counting:' }, subscriptions: () => subscriptions };
 }

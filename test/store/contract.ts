@@ -571,9 +571,9 @@ export function storeContract(name: string, make: (() => Promise<StoreProvider>)
         await store.saveSession(record('a'), 0, []);
         const gone = vi.fn();
         const stays = vi.fn();
-        const unsubscribe = store.subscribe('a', gone);
+        store.subscribe('a', gone);
         store.subscribe('a', stays);
-        unsubscribe();
+        store.unsubscribe('a', gone);
         await store.saveSession(record('a', { version: 2 }), 1, []);
         await vi.waitFor(() => expect(stays).toHaveBeenCalled());
         expect(gone).not.toHaveBeenCalled();
@@ -582,13 +582,38 @@ export function storeContract(name: string, make: (() => Promise<StoreProvider>)
       test('may unsubscribe twice without taking another with it', async () => {
         const store = await open();
         await store.saveSession(record('a'), 0, []);
+        const gone = vi.fn();
         const stays = vi.fn();
-        const unsubscribe = store.subscribe('a', () => {});
-        unsubscribe();
+        store.subscribe('a', gone);
+        store.unsubscribe('a', gone);
         store.subscribe('a', stays);
-        unsubscribe();
+        store.unsubscribe('a', gone);
         await store.saveSession(record('a', { version: 2 }), 1, []);
         await vi.waitFor(() => expect(stays).toHaveBeenCalled());
+      });
+
+      test('is told of each session it follows, and of no other', async () => {
+        const store = await open();
+        for (const id of ['a', 'b', 'c']) await store.saveSession(record(id), 0, []);
+        const woken = vi.fn<(id: string) => void>();
+        store.subscribe('a', woken);
+        store.subscribe('b', woken);
+        for (const id of ['c', 'b', 'a']) await store.saveSession(record(id, { version: 2 }), 1, []);
+        await vi.waitFor(() => expect(new Set(woken.mock.calls.map(([id]) => id))).toEqual(new Set(['a', 'b'])));
+      });
+
+      test('that subscribed twice is gone after it unsubscribed once', async () => {
+        const store = await open();
+        await store.saveSession(record('a'), 0, []);
+        const gone = vi.fn();
+        const stays = vi.fn();
+        store.subscribe('a', gone);
+        store.subscribe('a', gone);
+        store.subscribe('a', stays);
+        store.unsubscribe('a', gone);
+        await store.saveSession(record('a', { version: 2 }), 1, []);
+        await vi.waitFor(() => expect(stays).toHaveBeenCalled());
+        expect(gone).not.toHaveBeenCalled();
       });
     });
 

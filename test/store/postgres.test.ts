@@ -362,6 +362,7 @@ describeWith(...(canRun ? [] : [parts.postgres]))('postgres store alone', () => 
     await store.close();
     await store.close();
     await expect(store.ping()).rejects.toThrow(StorageError);
-    store.subscribe('a', () => {})();
+    store.subscribe('a', () => {});
+    store.unsubscribe('a', () => {});
   });
 });
