@@ -70,7 +70,7 @@ export function create(spec: Spec, now: number): Extract<Decision, { ok: true }>
     user_metadata: spec.user?.metadata,
     user_attributes: spec.user?.attributes,
     workspace_dir: spec.workspace_dir,
-    metadata: spec.metadata,
+    metadata: isEmpty(spec.metadata) ? nothing : spec.metadata,
     context: nothing,
     visibility: spec.visibility,
     shares: nothing,
@@ -81,9 +81,7 @@ export function create(spec: Spec, now: number): Extract<Decision, { ok: true }>
     join_timeout_ms: spec.join_timeout_ms,
     client_join_timeout_ms: spec.client_join_timeout_s === undefined ? undefined : spec.client_join_timeout_s * 1_000,
     room: spec.room ? room(spec) : undefined,
-    requirements: spec.room
-      ? [...spec.required.map((want) => requirement(want, true)), ...spec.optional.map((want) => requirement(want, false))]
-      : none,
+    requirements: spec.room && spec.required.length + spec.optional.length > 0 ? requirements(spec) : none,
     leaving: none,
     participants: none,
     deadlines: deadlines({ expiry: expires_at, create: spec.room ? now + createMs : undefined }),
@@ -125,6 +123,11 @@ const claimsOf = ({ idempotency, room, room_name }: Spec) => [
   ...(room && room_name !== undefined ? [roomClaim(room_name)] : []),
 ];
 
+const requirements = ({ required, optional }: Spec) => [
+  ...required.map((want) => requirement(want, true)),
+  ...optional.map((want) => requirement(want, false)),
+];
+
 const requirement = (want: Wanted, required: boolean): Requirement => ({
   key: keyOf(want),
   want,
@@ -146,3 +149,8 @@ export const keyOf = (want: Wanted) =>
     : Object.entries(want)
         .map(([key, value]) => `${key}=${value}`)
         .join(',');
+
+function isEmpty(object: object): boolean {
+  for (const _ in object) return false;
+  return true;
+}

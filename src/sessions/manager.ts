@@ -1,5 +1,5 @@
+import { randomBytes } from 'node:crypto';
 import type { Logger } from 'pino';
-import { v4 as uuid } from 'uuid';
 import type { LogEvent } from '../../protocol/events.ts';
 import { create, type Spec } from './create.ts';
 import type { Effect } from './draft.ts';
@@ -57,6 +57,9 @@ export class Sessions {
   #stopSweep: (() => void) | undefined;
   #sweeping = false;
   #isDown = false;
+  /** What the ids of this process's commits begin with. Short, so that an id is one string and not a pair that is joined when it is read. */
+  readonly #ownCommits = randomBytes(5).toString('base64url');
+  #commits = 0;
   /** Commits of this node that are being written. */
   readonly #writing = new Set<string>();
   #lastSeen: (id: string) => Session | undefined = () => undefined;
@@ -257,7 +260,7 @@ export class Sessions {
     const { expected, session, events, effects } = change;
     if (session.version !== expected) {
       // a changed record is the change's own until it is written
-      session.commit_id = uuid();
+      session.commit_id = `${this.#ownCommits}${(++this.#commits).toString(36)}`;
       this.#writing.add(session.commit_id);
       try {
         await this.#save(session, expected, events);

@@ -50,8 +50,6 @@ export function memoryStore(): StoreProvider {
         for (const claim of old) claims.delete(claim);
         for (const claim of session.claims) claims.set(claim, id);
       }
-      // joined of a dozen pieces, each an object, until its text is looked at
-      session.commit_id.charCodeAt(0);
       if (entry) {
         entry.session = session;
         // a push leaves room for sixteen more, and most logs stay short

@@ -102,7 +102,6 @@ describe('what a session tells', () => {
     expect([session.status, session.seq]).toEqual(['Active', session.opened.seq + told.length]);
     expect(told.map((line) => line.split(' ')[0])).toEqual([
       'ServiceStatusChanged',
-      'ServiceStatusChanged',
       'SessionStatusChanged',
       'SessionReady',
       'ParticipantChanged',
