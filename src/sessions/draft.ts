@@ -1,5 +1,5 @@
 import type { EventBody, EventType, LogEvent } from '../../protocol/events.ts';
-import type { Status } from '../../protocol/states.ts';
+import type { ServiceStatus, Status } from '../../protocol/states.ts';
 import { copyRequirement, copyRoom, copySession, copyTimings, deadlines } from './copy.ts';
 import type { Assignment, Leaving, Session } from './record.ts';
 import { iso } from './time.ts';
@@ -46,9 +46,39 @@ export class Draft {
   }
 
   moveTo(to: Status, reason?: string): void {
-    const from = this.s.status;
-    this.s.status = to;
-    this.emit('SessionStatusChanged', { from, to, version: this.s.version, ...(reason !== undefined && { reason }) });
+    const { s } = this;
+    const from = s.status;
+    s.status = to;
+    s.seq += 1;
+    // written out, and not by emit: most events are of this type or the next, and an object that grows is made three times
+    this.events.push({
+      type: 'SessionStatusChanged',
+      seq: s.seq,
+      ts: iso(this.now),
+      session_id: s.session_id,
+      from,
+      to,
+      version: s.version,
+      reason,
+    });
+  }
+
+  /** Tells how a service stands now. */
+  tellService(service_id: string, assignment_id: string | undefined, status: ServiceStatus, attempt: number, error?: string): void {
+    const { s } = this;
+    s.seq += 1;
+    this.events.push({
+      type: 'ServiceStatusChanged',
+      seq: s.seq,
+      ts: iso(this.now),
+      session_id: s.session_id,
+      service_id,
+      assignment_id,
+      status,
+      attempt,
+      error,
+      elapsed_ms: this.elapsed(),
+    });
   }
 
   /** Milliseconds since the session was asked for. */

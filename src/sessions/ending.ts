@@ -39,13 +39,8 @@ export function terminate(
     requirement.replace_by = undefined;
     requirement.rests = nothing;
     if (!requirement.assignment) continue;
-    d.emit('ServiceStatusChanged', {
-      service_id: requirement.assignment.service_id,
-      assignment_id: requirement.assignment.assignment_id,
-      status: 'Disconnected',
-      attempt: requirement.attempt,
-      elapsed_ms: d.elapsed(),
-    });
+    const { service_id, assignment_id } = requirement.assignment;
+    d.tellService(service_id, assignment_id, 'Disconnected', requirement.attempt);
     requirement.assignment = undefined;
   }
   // a failed creation has nothing to wait for: a call still in flight is followed up after the end

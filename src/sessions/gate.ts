@@ -23,14 +23,8 @@ const maxBackoffMs = 10_000;
 
 /** Tells how a requirement's service stands now. */
 export function tell(d: Draft, requirement: Requirement, status: ServiceStatus, error?: string, assignment = requirement.assignment): void {
-  d.emit('ServiceStatusChanged', {
-    service_id: assignment?.service_id ?? requirement.key,
-    ...(assignment && { assignment_id: assignment.assignment_id }),
-    status,
-    attempt: requirement.attempt,
-    ...(error !== undefined && { error: clip(error, 512) }),
-    elapsed_ms: d.elapsed(),
-  });
+  const { service_id = requirement.key, assignment_id } = assignment ?? {};
+  d.tellService(service_id, assignment_id, status, requirement.attempt, error === undefined ? undefined : clip(error, 512));
 }
 
 /** The room is there: the services may come. */
