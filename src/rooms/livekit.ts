@@ -80,13 +80,11 @@ export class LiveKitRooms implements Rooms {
   }
 
   async remove(room: Pick<Room, 'name'>): Promise<void> {
-    // where nothing was ever created and no server ever answered, there is nothing to delete
-    const isNowhere = () => this.#config.mode === 'on_join' && !this.reach.ever;
-    if (this.#rests && isNowhere()) return;
+    if (this.isNowhere) return;
     try {
       await this.#repeated(() => this.#client.deleteRoom(room.name));
     } catch (error) {
-      if (isNotFound(error) || isNowhere()) return;
+      if (isNotFound(error) || this.#wasNeverReached) return;
       throw error;
     }
   }
@@ -130,6 +128,15 @@ export class LiveKitRooms implements Rooms {
 
   async list(): Promise<{ name: string; metadata: string }[]> {
     return this.#call(() => this.#client.listRooms());
+  }
+
+  get isNowhere(): boolean {
+    return this.#rests && this.#wasNeverReached;
+  }
+
+  /** Where nothing was ever created and no server ever answered, there is nothing to delete. */
+  get #wasNeverReached(): boolean {
+    return this.#config.mode === 'on_join' && !this.reach.ever;
   }
 
   /** LiveKit is known to be out of reach, and was asked not long ago. */

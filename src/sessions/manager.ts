@@ -256,6 +256,7 @@ export class Sessions {
 
   /** Writes a change and starts its effects. @returns the record as written */
   async #commit(change: Change): Promise<Session> {
+    this.#dropRoom(change);
     const found = this.#findServices(change);
     const { expected, session, events, effects } = change;
     if (session.version !== expected) {
@@ -286,12 +287,24 @@ export class Sessions {
     const isLater = effects.some((effect) => effect.do === 'release') || !effects.some((effect) => effect.do === 'dispatch');
     const found = isLater || isEnded(change.session) ? undefined : this.#offers?.find(change.session);
     if (!found) return [];
-    const { clock, timeouts } = this.#parts;
-    const decision = next(change.session, found, clock.now(), timeouts);
-    if (decision.ok) add(change, decision);
+    this.#add(change, found);
     // the others are looked for once more when it is known that they are waited for
     if (!change.session.requirements.some(isPending)) change.effects = change.effects.filter((effect) => effect.do !== 'dispatch');
     return found.offers;
+  }
+
+  /** A room that is nowhere is deleted in the same commit. */
+  #dropRoom(change: Change): void {
+    if (!this.#parts.rooms.isNowhere || !change.effects.some((effect) => effect.do === 'deleteRoom')) return;
+    change.effects = change.effects.filter((effect) => effect.do !== 'deleteRoom');
+    this.#add(change, { type: 'RoomDeleted' });
+  }
+
+  /** Lets one more thing happen in the same commit. */
+  #add(change: Change, input: Input): void {
+    const { clock, timeouts } = this.#parts;
+    const decision = next(change.session, input, clock.now(), timeouts);
+    if (decision.ok) add(change, decision);
   }
 
   /** Writes a commit; one whose answer was lost is written again, which has one effect. */

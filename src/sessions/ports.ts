@@ -153,6 +153,8 @@ export interface Rooms {
   readonly reach: Reach;
   /** on_join: rooms come into being when somebody joins, and `create` does nothing. */
   readonly mode: 'create' | 'on_join';
+  /** Whether no room can be there to be deleted: none is made by a call, and no server has ever answered, of late either. */
+  readonly isNowhere: boolean;
   /** Makes the session's room; succeeds again. @throws RoomsError @throws RoomNameTaken */
   create(room: Room, sessionId: string): Promise<void>;
   /** Deletes a room; succeeds where there is none. @throws RoomsError */

@@ -5,6 +5,7 @@ import type { Participant, Room, Session } from '../../src/sessions/record.ts';
 export class FakeRooms implements Rooms {
   readonly url = 'ws://livekit.test';
   readonly mode = 'create';
+  readonly isNowhere = false;
   readonly reach: Reach = { ever: true, downSince: undefined };
   readonly open = new Map<string, Map<string, Participant>>();
   readonly foreign = new Set<string>();
