@@ -268,3 +268,37 @@ test('services that do not leave are not waited for longer than three seconds', 
   expect(await client.next('SessionEnded')).toMatchObject({ reason: 'client_ended' });
   expect(holds()).toMatchObject({ live_sessions: 0, watched_rooms: 0, waiting: 0 });
 });
+
+test('what a service says of one session waits for no other session, and what follows waits for all of it', async () => {
+  let slow = '';
+  let letGo = () => {};
+  registerStoreProvider('slow-for-one', async (): Promise<StoreProvider> => {
+    const memory = memoryStore();
+    const isOver = new Promise<void>((go) => {
+      letGo = go;
+    });
+    return {
+      ...memory,
+      async saveSession(session, ...rest) {
+        if (session.session_id === slow) await isOver;
+        await memory.saveSession(session, ...rest);
+      },
+    };
+  });
+  const { url } = await startGateway({ storage: { url: 'slow-for-one:' } });
+  const asr = await connectService(url, 'asr', { auto: false });
+  const [held, free] = [await waiting(url), await waiting(url)];
+  slow = held.session_id;
+  asr.send({ type: 'ServiceReady', id: 'held', session_id: held.session_id, service_id: 'asr' });
+  expect(await asr.ask({ type: 'ServiceReady', session_id: free.session_id, service_id: 'asr' })).toMatchObject({ success: true });
+  await free.client.next('SessionReady');
+  asr.send({ type: 'GetSessionRequest', id: 'after', session_id: held.session_id });
+  asr.send({ type: 'Ping', id: 'last' });
+  // a later socket is answered at once, so this one would have been too
+  await (await TestClient.connect(url)).ask({ type: 'Ping' });
+  expect(asr.all.filter(({ id }) => id === 'held' || id === 'after' || id === 'last')).toEqual([]);
+  letGo();
+  await asr.next((frame) => frame.id === 'last');
+  const answers = asr.all.filter(({ id }) => id === 'held' || id === 'after' || id === 'last');
+  expect(answers).toMatchObject([{ type: 'ServiceReadyResponse' }, { type: 'GetSessionResponse', status: 'Ready' }, { type: 'Pong' }]);
+});

@@ -1,0 +1,196 @@
+import { describe, expect, test } from 'vitest';
+import type { LogEvent } from '../../protocol/events.ts';
+import { makeLog } from '../../src/log.ts';
+import { Dispatcher } from '../../src/services/dispatcher.ts';
+import type { Link } from '../../src/services/links.ts';
+import type { Input } from '../../src/sessions/machine.ts';
+import { Sessions } from '../../src/sessions/manager.ts';
+import { StorageError, type StoreProvider } from '../../src/sessions/ports.ts';
+import type { Session } from '../../src/sessions/record.ts';
+import { memoryStore } from '../../src/store/memory.ts';
+import { withVerbs } from '../../src/store/verbs.ts';
+import { ManualClock, settled } from '../support/clock.ts';
+import { FakeRooms } from '../support/rooms.ts';
+import { spec } from './build.ts';
+
+const services = ['asr', 'llm', 'tts'];
+
+/** A node's sessions and services over a storage whose commits are seen, and can be spoilt. */
+function node() {
+  const clock = new ManualClock();
+  const rooms = new FakeRooms(() => clock.now());
+  const memory = memoryStore();
+  const commits: { session: Session; events: readonly LogEvent[] }[] = [];
+  const spoil: { before?: (session: Session) => Promise<void> | void } = {};
+  const provider: StoreProvider = {
+    ...memory,
+    async saveSession(session, expected, events) {
+      await spoil.before?.(session);
+      await memory.saveSession(session, expected, events);
+      commits.push({ session, events });
+    },
+  };
+  const store = withVerbs(provider, clock);
+  const log = makeLog('silent');
+  const sessions = new Sessions({ store, rooms, clock, log, timeouts: { registrationMs: 30_000 } });
+  const dispatcher = new Dispatcher({ sessions, rooms, clock, log, nodeId: 'node-1' });
+  sessions.start(dispatcher);
+  const told: unknown[] = [];
+  const link: Link = {
+    async offer({ assignment_id }) {
+      told.push(`offer ${assignment_id}`);
+      return { outcome: 'sent' };
+    },
+    leave: ({ assignment_id }) => void told.push(`leave ${assignment_id}`),
+    presence: () => {},
+    replaced: () => {},
+    saysLeft: true,
+  };
+  const register = (service_id: string, max_sessions?: number) => dispatcher.register({ service_id, metadata: {}, max_sessions }, link);
+  const make = (session_id = 's1', required = services) =>
+    sessions.create(spec({ session_id, required, made_on_join: { registrationMs: 30_000 } }));
+  const assignmentOf = async (service_id: string, id = 's1') =>
+    (await sessions.get(id)).requirements.find(({ assignment }) => assignment?.service_id === service_id)?.assignment?.assignment_id ?? '';
+  const ready = (service_id: string, assignment_id: string): Input => ({ type: 'ServiceReady', service_id, assignment_id });
+  return { clock, memory, sessions, dispatcher, commits, spoil, told, register, make, assignmentOf, ready };
+}
+
+/** A session that has asked its three services. */
+async function asked() {
+  const all = node();
+  for (const service_id of services) await all.register(service_id);
+  await all.make();
+  const ids = await Promise.all(services.map((service_id) => all.assignmentOf(service_id)));
+  all.commits.length = 0;
+  return { ...all, ids };
+}
+
+describe('what happens to a session in one turn', () => {
+  test('is one commit, decided in its order, and everybody has the session as it was after theirs', async () => {
+    const { sessions, commits, ids, ready } = await asked();
+    const accepted = ids.map((assignment_id) => sessions.apply('s1', { type: 'Accepted', assignment_id }));
+    const served = await Promise.all(services.map((service_id, i) => sessions.apply('s1', ready(service_id, ids[i] ?? ''))));
+    expect(commits).toHaveLength(1);
+    expect((await Promise.all(accepted)).map(({ version }) => version)).toEqual([2, 3, 4].map((version) => version + 1));
+    expect(served.map(({ status }) => status)).toEqual(['WaitingForServices', 'WaitingForServices', 'Ready']);
+    const { session, events } = commits[0] ?? { session: undefined, events: [] };
+    expect(session).toEqual(served[2]);
+    expect(events.map(({ seq }) => seq)).toEqual(events.map((_, i) => (session?.seq ?? 0) - events.length + 1 + i));
+    expect(events.map(({ type }) => type)).toEqual([...services.map(() => 'ServiceStatusChanged'), 'SessionStatusChanged', 'SessionReady']);
+  });
+
+  test('and is refused, is refused alone: also for what the others did before it', async () => {
+    const { sessions, commits, ids } = await asked();
+    const outcomes = await Promise.allSettled([
+      sessions.apply('s1', { type: 'Accepted', assignment_id: 'nobody' }),
+      sessions.apply('s1', { type: 'End', reason: 'client_ended', by: 'client' }),
+      sessions.apply('s1', { type: 'ServiceReady', service_id: 'asr', assignment_id: ids[0] ?? '' }),
+    ]);
+    expect(outcomes).toMatchObject([
+      { status: 'rejected', reason: { code: 'ASSIGNMENT_NOT_FOUND' } },
+      { status: 'fulfilled', value: { status: 'Terminating' } },
+      { status: 'rejected', reason: { code: 'ILLEGAL_STATE', details: { reason: 'client_ended' } } },
+    ]);
+    expect(commits).toHaveLength(1);
+  });
+
+  test('is decided anew, all of it, where another node was faster', async () => {
+    const { sessions, commits, ids, ready, spoil, memory } = await asked();
+    spoil.before = async (session) => {
+      spoil.before = () => {};
+      const now = await memory.loadSession('s1');
+      if (now) await memory.saveSession({ ...now, version: now.version + 1, commit_id: 'of another', messages: 7 }, now.version, []);
+      expect(session.messages).toBe(0);
+    };
+    const served = await Promise.all(services.map((service_id, i) => sessions.apply('s1', ready(service_id, ids[i] ?? ''))));
+    expect(served.at(-1)).toMatchObject({ status: 'Ready', messages: 7 });
+    expect(commits).toHaveLength(1);
+  });
+
+  test('fails as a whole where the storage does, and nothing of it was told', async () => {
+    const { sessions, commits, ids, ready, spoil } = await asked();
+    spoil.before = () => {
+      throw new StorageError('no answer');
+    };
+    const outcomes = await Promise.allSettled([
+      ...services.map((service_id, i) => sessions.apply('s1', ready(service_id, ids[i] ?? ''))),
+      sessions.apply('s1', { type: 'Accepted', assignment_id: 'nobody' }),
+    ]);
+    for (const outcome of outcomes) expect(outcome).toMatchObject({ status: 'rejected', reason: expect.any(StorageError) });
+    expect(commits).toHaveLength(0);
+    spoil.before = () => {};
+    expect(await sessions.apply('s1', ready('asr', ids[0] ?? ''))).toMatchObject({ status: 'WaitingForServices' });
+  });
+
+  test('does not wait for what has to be found out first', async () => {
+    const { sessions, ids, ready } = await asked();
+    let found = () => {};
+    const isFound = new Promise<void>((done) => {
+      found = done;
+    });
+    const slow = sessions.apply('s1', async () => {
+      await isFound;
+      return { type: 'End', reason: 'client_ended', by: 'client' };
+    });
+    expect(await sessions.apply('s1', ready('asr', ids[0] ?? ''))).toMatchObject({ status: 'WaitingForServices' });
+    found();
+    expect(await slow).toMatchObject({ status: 'Terminating' });
+  });
+
+  test('and while that is written, is written next, together', async () => {
+    const { sessions, commits, ids, ready, spoil } = await asked();
+    let letGo = () => {};
+    spoil.before = () => {
+      spoil.before = () => {};
+      return new Promise<void>((go) => {
+        letGo = go;
+      });
+    };
+    const first = sessions.apply('s1', ready('asr', ids[0] ?? ''));
+    await settled();
+    const others = [sessions.apply('s1', ready('llm', ids[1] ?? '')), sessions.apply('s1', ready('tts', ids[2] ?? ''))];
+    await settled();
+    expect(commits).toHaveLength(0);
+    letGo();
+    await Promise.all([first, ...others]);
+    expect(commits.map(({ session }) => session.status)).toEqual(['WaitingForServices', 'Ready']);
+  });
+});
+
+describe('services that are there', () => {
+  test('are asked for in the commit that makes the session, and told after it', async () => {
+    const { commits, told, register, make, assignmentOf } = node();
+    for (const service_id of services) await register(service_id);
+    await make();
+    expect(commits).toHaveLength(1);
+    const ids = await Promise.all(services.map((service_id) => assignmentOf(service_id)));
+    await settled();
+    expect(told).toEqual(ids.map((id) => `offer ${id}`));
+  });
+
+  test('keep no slot for a session that could not be written', async () => {
+    const { dispatcher, spoil, told, register, make } = node();
+    await register('asr', 1);
+    spoil.before = () => {
+      throw new StorageError('no answer');
+    };
+    await expect(make('s1', ['asr'])).rejects.toThrow(StorageError);
+    spoil.before = () => {};
+    expect(dispatcher.get('asr').slots.size).toBe(0);
+    expect(await make('s2', ['asr'])).toMatchObject({ requirements: [{ assignment: { service_id: 'asr' } }] });
+    await settled();
+    expect(told).toHaveLength(1);
+  });
+
+  test('and come while the session is being written, are asked all the same', async () => {
+    const { spoil, register, make, assignmentOf } = node();
+    await register('asr');
+    spoil.before = async () => {
+      spoil.before = () => {};
+      await register('llm');
+    };
+    await make('s1', ['asr', 'llm']);
+    await settled();
+    expect(await assignmentOf('llm')).not.toBe('');
+  });
+});
