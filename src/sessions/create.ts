@@ -97,7 +97,7 @@ export function create(spec: Spec, now: number): Extract<Decision, { ok: true }>
   const d = new Draft(session, now);
   announceNext(d);
   if (!spec.room) d.s.status = 'Active';
-  d.emit('SessionStatusChanged', { to: d.s.status, version: d.s.version });
+  d.tellStatus(undefined);
   if (d.s.room && spec.made_on_join) {
     d.s.room.state = 'open';
     roomIsThere(d, spec.made_on_join.registrationMs);

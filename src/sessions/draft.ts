@@ -46,18 +46,22 @@ export class Draft {
   }
 
   moveTo(to: Status, reason?: string): void {
+    const from = this.s.status;
+    this.s.status = to;
+    this.tellStatus(from, reason);
+  }
+
+  /** Tells the status the session has now, and the one it had. Written out, and not by emit, as most events are of this type or the next: an object that grows is larger for good. */
+  tellStatus(from: Status | undefined, reason?: string): void {
     const { s } = this;
-    const from = s.status;
-    s.status = to;
     s.seq += 1;
-    // written out, and not by emit: most events are of this type or the next, and an object that grows is made three times
     this.events.push({
       type: 'SessionStatusChanged',
       seq: s.seq,
       ts: iso(this.now),
       session_id: s.session_id,
       from,
-      to,
+      to: s.status,
       version: s.version,
       reason,
     });
