@@ -14,6 +14,8 @@ import { WaitingList } from './waiting.ts';
 
 const sweepMs = 10_000;
 const leaveMs = 3_000;
+/** Sessions that wait for a service and are offered it at the same time. */
+const offeredAtOnce = 64;
 
 interface DispatcherParts {
   sessions: Sessions;
@@ -225,33 +227,26 @@ export class Dispatcher implements Offers {
     const holds = again ? before.map(([assignment_id, session_id]) => ({ session_id, assignment_id })) : held;
     // the slots first: what the service says it holds, it holds, and nobody else may take
     for (const { session_id, assignment_id } of holds) instance.slots.set(assignment_id, session_id);
-    for (const { session_id, assignment_id } of holds) {
-      try {
-        const { service_id, incarnation } = instance;
-        const session = await sessions.apply(session_id, {
-          type: 'ServiceBack',
-          assignment_id,
-          service_id,
-          incarnation,
-          node_id: this.#parts.nodeId,
-          ...(again && { again }),
-        });
-        kept.push(session);
-        keep.push(assignment_id);
-      } catch (error) {
-        // a storage that does not answer says nothing of what is held
-        if (error instanceof GatewayError) {
-          instance.slots.delete(assignment_id);
-          release.push(assignment_id);
-        } else keep.push(assignment_id);
+    const { service_id, incarnation } = instance;
+    const { nodeId: node_id } = this.#parts;
+    const backs = holds.map(({ session_id, assignment_id }) =>
+      sessions.apply(session_id, { type: 'ServiceBack', assignment_id, service_id, incarnation, node_id, ...(again && { again }) }),
+    );
+    for (const [i, back] of (await Promise.allSettled(backs)).entries()) {
+      const { assignment_id = '' } = holds[i] ?? {};
+      // a storage that does not answer says nothing of what is held
+      if (back.status === 'rejected' && back.reason instanceof GatewayError) {
+        instance.slots.delete(assignment_id);
+        release.push(assignment_id);
+        continue;
       }
+      keep.push(assignment_id);
+      if (back.status === 'fulfilled') kept.push(back.value);
     }
-    for (const [assignment_id, session_id] of before) {
-      if (keep.includes(assignment_id)) continue;
-      const error = 'the service registered again without it';
-      const { incarnation = 0 } = old ?? {};
-      await sessions.tell(session_id, { type: 'ServiceFailed', assignment_id, error, incarnation, node_id: this.#parts.nodeId });
-    }
+    const over = before.filter(([assignment_id]) => !keep.includes(assignment_id));
+    const error = 'the service registered again without it';
+    const was = { error, incarnation: old?.incarnation ?? 0, node_id };
+    await Promise.all(over.map(([assignment_id, id]) => sessions.tell(id, { type: 'ServiceFailed', assignment_id, ...was })));
     // over a socket its answer comes first
     if (wish.endpoint !== undefined) this.catchUp(instance, kept);
     return { instance, keep, release, kept };
@@ -259,14 +254,25 @@ export class Dispatcher implements Offers {
 
   /** Offers a service to those who wait for what it is, the longest waiting first. Cannot reject. */
   async offerWaiting(instance: Instance): Promise<void> {
-    if (!hasFreeSlot(instance)) return;
-    for (const sessionId of this.#waiting.for(instance)) {
-      try {
-        await this.dispatch(await this.#parts.sessions.get(sessionId));
-      } catch (err) {
-        this.#parts.log.warn({ err, session_id: sessionId }, 'waiting session could not be offered');
+    const waiting = this.#waiting.for(instance);
+    while (hasFreeSlot(instance)) {
+      // some at once: each waits for a commit
+      const next: string[] = [];
+      for (const free = instance.maxSessions - instance.slots.size; next.length < Math.min(free, offeredAtOnce); ) {
+        const { value } = waiting.next();
+        if (value === undefined) break;
+        next.push(value);
       }
-      if (!hasFreeSlot(instance)) return;
+      if (next.length === 0) return;
+      await Promise.all(next.map((sessionId) => this.#dispatchWaiting(sessionId)));
+    }
+  }
+
+  async #dispatchWaiting(sessionId: string): Promise<void> {
+    try {
+      await this.dispatch(await this.#parts.sessions.get(sessionId));
+    } catch (err) {
+      this.#parts.log.warn({ err, session_id: sessionId }, 'waiting session could not be offered');
     }
   }
 

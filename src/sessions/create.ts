@@ -4,7 +4,7 @@ import { Draft } from './draft.ts';
 import { roomIsThere } from './gate.ts';
 import { announceNext } from './holding.ts';
 import type { Decision } from './machine.ts';
-import { nothing, type Requirement, type Room, rejoinMs, roomClaim, type Session } from './record.ts';
+import { empty, type Requirement, type Room, rejoinMs, roomClaim, type Session } from './record.ts';
 
 const createMs = 10_000;
 /** What LiveKit keeps an empty room at least, seconds: the seeds' number. */
@@ -70,10 +70,10 @@ export function create(spec: Spec, now: number): Extract<Decision, { ok: true }>
     user_metadata: spec.user?.metadata,
     user_attributes: spec.user?.attributes,
     workspace_dir: spec.workspace_dir,
-    metadata: isEmpty(spec.metadata) ? nothing : spec.metadata,
-    context: nothing,
+    metadata: isEmpty(spec.metadata) ? empty : spec.metadata,
+    context: empty,
     visibility: spec.visibility,
-    shares: nothing,
+    shares: empty,
     messages: 0,
     token_policy: spec.token_policy,
     on_join_timeout: spec.on_join_timeout,
@@ -135,7 +135,7 @@ const requirement = (want: Wanted, required: boolean): Requirement => ({
   attempt: 0,
   replacements: 0,
   known: typeof want !== 'string',
-  rests: nothing,
+  rests: empty,
   replace_by: undefined,
   given_up: undefined,
   error: undefined,

@@ -1,7 +1,7 @@
 import type { EndReason } from '../../protocol/states.ts';
 import { deadlines } from './copy.ts';
 import type { Draft } from './draft.ts';
-import { assignments, isEnded, missing, nothing, type Session } from './record.ts';
+import { assignments, empty, isEnded, missing, type Session } from './record.ts';
 
 const leaveMs = 3_000;
 const endMs = 10_000;
@@ -37,7 +37,7 @@ export function terminate(
   for (const assignment of s.leaving) d.effects.push({ do: 'leave', assignment, reason });
   for (const requirement of s.requirements) {
     requirement.replace_by = undefined;
-    requirement.rests = nothing;
+    requirement.rests = empty;
     if (!requirement.assignment) continue;
     const { service_id, assignment_id } = requirement.assignment;
     d.tellService(service_id, assignment_id, 'Disconnected', requirement.attempt);

@@ -34,3 +34,6 @@ export class GatewayError extends Error {
     };
   }
 }
+
+export const roomNameInUse = () =>
+  new GatewayError('ROOM_NAME_IN_USE', 'Another session holds this room name, or held it until moments ago', { retryAfterMs: 30_000 });

@@ -4,11 +4,11 @@ import type { LogEvent } from '../../protocol/events.ts';
 import { create, type Spec } from './create.ts';
 import type { Effect } from './draft.ts';
 import { Effects } from './effects.ts';
-import { GatewayError } from './errors.ts';
+import { GatewayError, roomNameInUse } from './errors.ts';
 import { type Decision, type Input, next, type Offer, type Timeouts } from './machine.ts';
 import { note } from './notes.ts';
 import { ClaimTaken, type Clock, type Offers, type Rooms, type SessionStore, StorageError, VersionConflict } from './ports.ts';
-import { isEnded, isPending, type Session } from './record.ts';
+import { assignments, isEnded, isPending, type Session } from './record.ts';
 
 /** Each conflict is somebody else's success: so many may write to one session at once. */
 const maxConflicts = 1_000;
@@ -118,9 +118,7 @@ export class Sessions {
       session = await this.#commit({ expected: 0, session: made, events, effects });
     } catch (error) {
       if (!(error instanceof ClaimTaken) || error.claim === spec.idempotency?.claim) throw error;
-      throw new GatewayError('ROOM_NAME_IN_USE', 'Another session holds this room name, or held it until moments ago', {
-        retryAfterMs: 30_000,
-      });
+      throw roomNameInUse();
     }
     if (session.room && spec.required.length === 0 && spec.takesWhatIsThere) {
       this.#parts.log.warn({ session_id: spec.session_id }, 'session has no services: it is ready as soon as its room is');
@@ -137,13 +135,13 @@ export class Sessions {
 
   /**
    * Lets something happen to a session: decides, commits, and starts the effects. Repeats the decision when another node committed
-   * first. What happens to one session during one turn of the event loop, or while that is being written, is written together.
+   * first. What happens to one session during one turn of the event loop, or while that is being written, is written together; what has
+   * to be found out is written by itself, and holds up nothing.
    * @returns the session after it
    * @throws GatewayError what the machine refused, SESSION_NOT_FOUND, VERSION_CONFLICT
    */
   apply(id: string, input: Happening): Promise<Session> {
     return new Promise((done, failed) => {
-      // what has to be found out first holds up nothing else
       if (typeof input === 'function') return void this.#happen(id, [{ input, done, failed }]);
       const queue = this.#queues.get(id);
       if (queue) return void queue.push({ input, done, failed });
@@ -190,14 +188,15 @@ export class Sessions {
     const settled: (() => void)[] = [];
     for (const { input, done, failed } of batch) {
       const { session: before } = change;
-      let happening: Input | undefined;
+      let decision: Decision | undefined;
       try {
-        happening = typeof input === 'function' ? await input(before) : input;
+        const happening = typeof input === 'function' ? await input(before) : input;
+        decision = happening && next(before, happening, clock.now(), timeouts);
       } catch (error) {
         if (isOld) return false;
-        throw error;
+        settled.push(() => failed(error));
+        continue;
       }
-      const decision = happening && next(before, happening, clock.now(), timeouts);
       if (isOld && !(decision?.ok && decision.changed)) return false;
       if (decision?.ok) add(change, decision);
       const { session } = change;
@@ -256,6 +255,7 @@ export class Sessions {
 
   /** Writes a change and starts its effects. @returns the record as written */
   async #commit(change: Change): Promise<Session> {
+    this.#takeBackOffers(change);
     this.#dropRoom(change);
     const found = this.#findServices(change);
     const { expected, session, events, effects } = change;
@@ -291,6 +291,18 @@ export class Sessions {
     // the others are looked for once more when it is known that they are waited for
     if (!change.session.requirements.some(isPending)) change.effects = change.effects.filter((effect) => effect.do !== 'dispatch');
     return found.offers;
+  }
+
+  /** What was offered and given up at once is never said, so nobody has to leave. */
+  #takeBackOffers(change: Change): void {
+    for (const effect of change.effects) {
+      if (effect.do !== 'offer') continue;
+      const { assignment_id } = effect.assignment;
+      if (assignments(change.session).some((held) => held.assignment_id === assignment_id)) continue;
+      this.#add(change, { type: 'ServiceLeft', assignment_id, clean: true });
+      const isOf = (other: Effect) => (other.do === 'offer' || other.do === 'leave') && other.assignment.assignment_id === assignment_id;
+      change.effects = change.effects.filter((other) => !isOf(other));
+    }
   }
 
   /** A room that is nowhere is deleted in the same commit. */

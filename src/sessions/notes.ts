@@ -15,10 +15,12 @@ const hints: Partial<Record<EndReason, string>> = {
 /** Writes what a commit did to its session into the log: its making or its move in one line, however many steps it took, and what went wrong. */
 export function note(log: Logger, session: Session, events: readonly LogEvent[]): void {
   const { session_id, ended } = session;
-  let from: LogEvent<'SessionStatusChanged'> | undefined;
+  let first: LogEvent<'SessionStatusChanged'> | undefined;
+  let last: LogEvent<'SessionStatusChanged'> | undefined;
   for (const event of events) {
     if (event.type === 'SessionStatusChanged') {
-      from ??= event;
+      first ??= event;
+      last = event;
       const hint = event.to === 'Terminating' && ended ? hints[ended.reason] : undefined;
       if (hint) log.warn({ session_id, reason: ended?.reason, missing: ended?.missing }, hint);
     } else if (event.type === 'ServiceStatusChanged') {
@@ -28,14 +30,14 @@ export function note(log: Logger, session: Session, events: readonly LogEvent[])
       else if (log.isLevelEnabled('debug')) log.debug({ session_id, service_id, status }, 'service status changed');
     }
   }
-  if (!from) return;
+  if (!first) return;
   const { status, room, user_identity, requirements } = session;
-  if (from.from === undefined) {
+  if (first.from === undefined) {
     const services = requirements.map(({ key }) => key);
     log.info({ session_id, status, room: room?.name, services, user_identity }, 'session created');
   } else {
     // an end is told once, when it is complete
     const level = status === 'Terminating' ? 'debug' : 'info';
-    log[level]({ session_id, from: from.from, to: status, reason: ended?.reason }, 'session status changed');
+    log[level]({ session_id, from: first.from, to: status, reason: last?.reason }, 'session status changed');
   }
 }

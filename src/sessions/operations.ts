@@ -8,7 +8,7 @@ import type { ShareRole, Status } from '../../protocol/states.ts';
 import { type Action, authorize, type Caller, standing } from './access.ts';
 import { hashOf, type Outcome, outcomeOf, remembered } from './commands.ts';
 import { keyOf, type Spec } from './create.ts';
-import { GatewayError } from './errors.ts';
+import { GatewayError, roomNameInUse } from './errors.ts';
 import type { HoldingInput } from './holding.ts';
 import type { Sessions } from './manager.ts';
 import { ClaimTaken, type Clock, type Message, type Offers, type Rooms, type SessionStore } from './ports.ts';
@@ -76,6 +76,8 @@ export class Operations {
     for (let tries = 0; ; tries++) {
       const held = idempotency && (await this.#replay(idempotency));
       if (held) return { session: held, replayed: true };
+      // a name like room-{session_id} is claimed by nobody, for nobody can guess the next: one that is held is looked for
+      if (body.room_name?.startsWith('room-') && (await this.byRoom(body.room_name))) throw roomNameInUse();
       const session_id = uuid();
       starting(session_id);
       const required = distinct(room ? (body.required_services ?? offers.available().filter((id) => id !== body.user_identity)) : []);

@@ -198,7 +198,7 @@ export interface Session {
 }
 
 /** Nothing by name, in a record: the same for all records, which are not changed once they are saved. */
-export const nothing: Record<string, never> = Object.freeze({});
+export const empty: Record<string, never> = Object.freeze({});
 
 /** What claims a client-chosen room name. */
 export const roomClaim = (name: string) => `room:${name}`;

@@ -1,11 +1,10 @@
 import { randomBytes } from 'node:crypto';
 import type { Socket } from 'node:net';
-import type { Writable } from 'node:stream';
 import type { Logger } from 'pino';
 import { v7 as uuid } from 'uuid';
 import { type RawData, WebSocket } from 'ws';
 import { Close, type CloseReason } from '../../protocol/close.ts';
-import { parse } from '../../protocol/parse.ts';
+import { type Parsed, parse } from '../../protocol/parse.ts';
 import { type Answer, type Request, type RequestRow, type Role, requests } from '../../protocol/requests.ts';
 import type { ServicePeer } from '../services/links.ts';
 import type { Instance } from '../services/registry.ts';
@@ -19,7 +18,7 @@ import type { Turn } from './turn.ts';
 /** Frames that wait behind the one in work; a hand types fewer, and a burst of this size is worked off within milliseconds. */
 const pauseAt = 32;
 
-/** Requests of one socket that are worked on together. */
+/** Requests of one socket that are worked on together: after a restart a service speaks of all its sessions at once. */
 const maxTogether = 256;
 
 const maxWatches = 32;
@@ -57,11 +56,6 @@ export class ConnectedSocket extends WebSocket {
     this.connection?.flush();
     super.close(...reason);
   }
-}
-
-/** ws ends what has ended already once or twice, and each time Node makes an error, with its stack, that nobody sees: a tenth of what a short socket costs. */
-function endOnce<T extends Writable>(this: T, ...given: []): T {
-  return this.writableEnded ? this : Object.getPrototypeOf(this).end.apply(this, given);
 }
 
 const of = (ws: WebSocket) => (ws as ConnectedSocket).connection as Connection;
@@ -102,7 +96,8 @@ export class Connection implements ServicePeer {
   #busy = false;
   /** Requests that hold up none of their kind, in work. */
   #together = 0;
-  #alone: (() => void) | undefined;
+  /** Goes on with the one that waits until none of them is left. */
+  #whenAlone: (() => void) | undefined;
   #pausedReading = false;
   #flushed: (() => void) | undefined;
   #closing = false;
@@ -130,10 +125,6 @@ export class Connection implements ServicePeer {
     this.#openedAt = this.#seenAt = parts.clock.now();
     this.#order = ++opened;
     ws.connection = this;
-    socket.end = endOnce;
-    // not in @types/ws: where it is gone, nothing else changes
-    const { _receiver: receiver } = ws as unknown as { _receiver?: Writable };
-    if (receiver) receiver.end = endOnce;
     const { message, pong, error, close } = Connection.#on;
     ws.on('message', message).on('pong', pong).on('error', error).on('close', close);
   }
@@ -364,34 +355,31 @@ export class Connection implements ServicePeer {
     for (const watch of this.#watches?.values() ?? []) watch.wake();
   }
 
+  /** @returns what those behind it wait for; undefined: they need not */
   #handle(frame: string): Promise<void> | undefined {
     const parsed = parse(frame);
-    if (!parsed.ok) {
-      const fatal = parsed.code !== 'VALIDATION_FAILED';
-      this.#refuse(new GatewayError(parsed.code, parsed.message, parsed.details && { details: parsed.details }), parsed.id);
-      if (fatal) this.close(Close.BadMessage);
-      return undefined;
-    }
-    const { request } = parsed;
-    const row: RequestRow = requests[request.type];
-    if (this.#together === 0 || (row.together && this.#together < maxTogether)) return this.#carryOut(row, request);
+    const isOneMore = parsed.ok && (requests[parsed.request.type] as RequestRow).together && this.#together < maxTogether;
+    if (this.#together === 0 || isOneMore) return this.#take(parsed);
     const alone = new Promise<void>((done) => {
-      this.#alone = done;
+      this.#whenAlone = done;
     });
-    return alone.then(() => (this.#closing || this.closed ? undefined : this.#carryOut(row, request)));
+    return alone.then(() => (this.#closing || this.closed ? undefined : this.#take(parsed)));
   }
 
-  /** @returns what those behind it wait for; undefined: they need not */
+  #take(parsed: Parsed): Promise<void> | undefined {
+    if (parsed.ok) return this.#carryOut(requests[parsed.request.type], parsed.request);
+    this.#refuse(new GatewayError(parsed.code, parsed.message, parsed.details && { details: parsed.details }), parsed.id);
+    if (parsed.code !== 'VALIDATION_FAILED') this.close(Close.BadMessage);
+    return undefined;
+  }
+
   #carryOut(row: RequestRow, request: Request): Promise<void> | undefined {
     try {
       if (this.role !== undefined && !row.from.includes(this.role))
         throw new GatewayError('FORBIDDEN', `a ${this.role} socket may not send ${request.type}`);
       const outcome = dispatch(this.#parts.handlers, request, this);
       if (outcome instanceof Promise) {
-        const settled = outcome.then(
-          (answer) => this.#answered(row, answer, request.id),
-          (error) => this.#refuse(error, request.id),
-        );
+        const settled = outcome.then((answer) => this.#answered(row, answer, request.id)).catch((error) => this.#refuse(error, request.id));
         if (!row.together) return settled;
         this.#together += 1;
         void settled.then(() => this.#oneLess());
@@ -405,8 +393,8 @@ export class Connection implements ServicePeer {
   #oneLess(): void {
     this.#together -= 1;
     if (this.#together > 0) return;
-    this.#alone?.();
-    this.#alone = undefined;
+    this.#whenAlone?.();
+    this.#whenAlone = undefined;
   }
 
   #answered(row: RequestRow, outcome: Answer | typeof later | void, id: string | undefined): void {

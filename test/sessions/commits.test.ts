@@ -1,5 +1,6 @@
 import { describe, expect, test } from 'vitest';
 import type { LogEvent } from '../../protocol/events.ts';
+import type { Wanted } from '../../protocol/fields.ts';
 import { makeLog } from '../../src/log.ts';
 import { Dispatcher } from '../../src/services/dispatcher.ts';
 import type { Link } from '../../src/services/links.ts';
@@ -46,8 +47,9 @@ function node() {
     replaced: () => {},
     saysLeft: true,
   };
-  const register = (service_id: string, max_sessions?: number) => dispatcher.register({ service_id, metadata: {}, max_sessions }, link);
-  const make = (session_id = 's1', required = services) =>
+  const register = (service_id: string, max_sessions?: number, held?: { session_id: string; assignment_id: string }[], metadata = {}) =>
+    dispatcher.register({ service_id, metadata, max_sessions }, link, held);
+  const make = (session_id = 's1', required: Wanted[] = services) =>
     sessions.create(spec({ session_id, required, made_on_join: { registrationMs: 30_000 } }));
   const assignmentOf = async (service_id: string, id = 's1') =>
     (await sessions.get(id)).requirements.find(({ assignment }) => assignment?.service_id === service_id)?.assignment?.assignment_id ?? '';
@@ -157,6 +159,68 @@ describe('what happens to a session in one turn', () => {
   });
 });
 
+test('a service that is asked for and given up at once hears nothing of it, and nobody waits for it', async () => {
+  const { sessions, dispatcher, commits, told, register, make } = node();
+  await make('s1', ['asr']);
+  await register('asr', 1);
+  const dispatched = dispatcher.dispatch(await sessions.get('s1'));
+  const ended = sessions.apply('s1', { type: 'End', reason: 'client_ended', by: 'client' });
+  await Promise.all([dispatched, ended]);
+  await settled();
+  expect(told).toEqual([]);
+  expect(dispatcher.get('asr').slots.size).toBe(0);
+  expect(commits.at(-1)?.session).toMatchObject({ status: 'Terminated', leaving: [] });
+});
+
+test('an input that the machine cannot stand fails alone', async () => {
+  const { sessions, ids, ready } = await asked();
+  const broken = sessions.apply('s1', { type: 'no such thing' } as unknown as Input);
+  expect(await sessions.apply('s1', ready('asr', ids[0] ?? ''))).toMatchObject({ status: 'WaitingForServices' });
+  await expect(broken).rejects.toThrow(TypeError);
+});
+
+test('news that the storage could not take with the rest is said again when it answers', async () => {
+  const { sessions, clock, ids, ready, spoil } = await asked();
+  spoil.before = () => {
+    throw new StorageError('no answer');
+  };
+  const refused = sessions.apply('s1', ready('asr', ids[0] ?? ''));
+  const told = sessions.tell('s1', { type: 'End', reason: 'client_ended', by: 'client' });
+  await expect(refused).rejects.toThrow(StorageError);
+  await told;
+  spoil.before = () => {};
+  await clock.advance(1_000);
+  expect(await sessions.get('s1')).toMatchObject({ status: 'Terminating', ended: { reason: 'client_ended' } });
+});
+
+test('a service that comes back with all it holds, and one that many wait for, need a few turns and not one for each session', async () => {
+  const { sessions, dispatcher, register, make } = node();
+  const names = Array.from({ length: 300 }, (_, i) => `s${i}`);
+  for (const name of names) await make(name, ['asr']);
+  const turnsOf = async (what: () => Promise<unknown>) => {
+    let turns = 0;
+    let isOver = false;
+    const count = () => {
+      turns += 1;
+      if (!isOver) setImmediate(count);
+    };
+    setImmediate(count);
+    await what();
+    isOver = true;
+    return turns;
+  };
+  const { instance } = await register('asr');
+  expect(await turnsOf(() => dispatcher.offerWaiting(instance))).toBeLessThan(30);
+  expect(instance.slots.size).toBe(300);
+  for (const name of names) await sessions.apply(name, { type: 'ServiceReady', service_id: 'asr' });
+  const held = [...instance.slots].map(([assignment_id, session_id]) => ({ assignment_id, session_id }));
+  dispatcher.disconnected(instance);
+  await settled();
+  let keep: string[] = [];
+  expect(await turnsOf(async () => ({ keep } = await register('asr', undefined, held)))).toBeLessThan(30);
+  expect(keep).toEqual(held.map(({ assignment_id }) => assignment_id));
+});
+
 describe('services that are there', () => {
   test('are asked for in the commit that makes the session, and told after it', async () => {
     const { commits, told, register, make, assignmentOf } = node();
@@ -180,6 +244,21 @@ describe('services that are there', () => {
     expect(await make('s2', ['asr'])).toMatchObject({ requirements: [{ assignment: { service_id: 'asr' } }] });
     await settled();
     expect(told).toHaveLength(1);
+  });
+
+  test('are looked for when the one that failed has given its slot back, and not before', async () => {
+    const { sessions, clock, register, make, assignmentOf, ready } = node();
+    await register('asr-2', undefined, [], { type: 'ASR' });
+    await make('s0', [{ type: 'ASR' }]);
+    await clock.advance(1_000);
+    await register('asr-1', undefined, [], { type: 'ASR' });
+    await make('s1', [{ type: 'ASR' }]);
+    const assignment_id = await assignmentOf('asr-1', 's1');
+    await sessions.apply('s1', ready('asr-1', assignment_id));
+    // it is the least loaded again, and one that served may be asked at once
+    await sessions.apply('s1', { type: 'ServiceFailed', assignment_id, error: 'out of memory' });
+    await settled();
+    expect(await sessions.get('s1')).toMatchObject({ requirements: [{ assignment: { service_id: 'asr-1', attempt: 2 } }] });
   });
 
   test('and come while the session is being written, are asked all the same', async () => {

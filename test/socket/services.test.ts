@@ -4,6 +4,7 @@ import { memoryStore } from '../../src/store/memory.ts';
 import { registerStoreProvider } from '../../src/store/open.ts';
 import { connectService, TestClient } from '../support/client.ts';
 import { startGateway } from '../support/gateway.ts';
+import { rest } from '../support/http-service.ts';
 
 async function waiting(url: string, more: object = {}) {
   const client = await TestClient.connect(url);
@@ -301,4 +302,62 @@ test('what a service says of one session waits for no other session, and what fo
   await asr.next((frame) => frame.id === 'last');
   const answers = asr.all.filter(({ id }) => id === 'held' || id === 'after' || id === 'last');
   expect(answers).toMatchObject([{ type: 'ServiceReadyResponse' }, { type: 'GetSessionResponse', status: 'Ready' }, { type: 'Pong' }]);
+});
+
+test('what is refused is refused in its turn, behind what was said before it', async () => {
+  const { url } = await startGateway();
+  const asr = await connectService(url, 'asr', { auto: false });
+  await waiting(url);
+  const { assignment_id } = await asr.next('JoinRoomRequest');
+  const names = Array.from({ length: 25 }, (_, i) => [`good ${i}`, `bad ${i}`]).flat();
+  for (const id of names) asr.send({ type: 'ServiceReady', id, assignment_id: id.startsWith('good') ? assignment_id : 7 });
+  await asr.ask({ type: 'Ping' });
+  expect(asr.all.map(({ id }) => id).filter((id) => names.includes(id))).toEqual(names);
+  asr.send({ type: 'ServiceReady', id: 'last', assignment_id });
+  asr.ws.send('{');
+  expect(await asr.closed).toMatchObject({ code: 4400 });
+  expect(asr.all.map(({ id }) => id)).toContain('last');
+});
+
+test('a socket that ends while a request waits for those before it does nothing more', async () => {
+  let letGo = () => {};
+  let isSlow = false;
+  registerStoreProvider('slow-at-will', async (): Promise<StoreProvider> => {
+    const memory = memoryStore();
+    const isOver = new Promise<void>((go) => {
+      letGo = go;
+    });
+    return {
+      ...memory,
+      async saveSession(...args) {
+        if (isSlow) await isOver;
+        await memory.saveSession(...args);
+      },
+    };
+  });
+  const { url } = await startGateway({ storage: { url: 'slow-at-will:' } });
+  const asr = await connectService(url, 'asr', { auto: false });
+  const { client } = await waiting(url);
+  const { assignment_id } = await asr.next('JoinRoomRequest');
+  isSlow = true;
+  asr.send({ type: 'ServiceReady', assignment_id });
+  asr.send({ type: 'DeregisterServiceRequest', drain: false });
+  asr.ws.close();
+  await asr.closed;
+  letGo();
+  await client.next('SessionReady');
+  // it is away, and was not deregistered
+  const { body } = await rest(`${url}/api/v1/microservices`, 'GET');
+  expect(JSON.stringify(body)).toContain('"service_id":"asr"');
+});
+
+test('a room name that another live session has, by its id, is not given to anybody', async () => {
+  const { url, rooms } = await startGateway();
+  const { session_id, room } = await waiting(url);
+  const other = await TestClient.connect(url);
+  const wish = { type: 'NewSessionRequest', user_identity: 'bob', room_name: room, required_services: [] };
+  expect(await other.ask(wish)).toMatchObject({ code: 'ROOM_NAME_IN_USE', retry_after_ms: 30_000 });
+  expect(room).toBe(`room-${session_id}`);
+  expect(rooms.open.size).toBe(1);
+  expect(await other.ask({ ...wish, room_name: 'room-of-bob' })).toMatchObject({ room_name: 'room-of-bob' });
 });
