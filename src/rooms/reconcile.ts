@@ -10,6 +10,7 @@ const maxCalls = 20;
 
 interface Watched {
   session: Session;
+  /** Milliseconds since the reconciler began: the engine keeps small numbers in place. */
   nextAt: number;
   looking: boolean;
   /** The bell rang during a look. */
@@ -33,6 +34,7 @@ export class Reconciler {
   /** By the room's name, which no two live sessions have. */
   readonly #watched = new Map<string, Watched>();
   readonly #parts: ReconcilerParts;
+  readonly #startedAt: number;
   readonly #stop: () => void;
   /** Rooms that are due, the longest due last: it is looked at next. */
   #queue: Watched[] = [];
@@ -40,6 +42,7 @@ export class Reconciler {
 
   constructor(parts: ReconcilerParts) {
     this.#parts = parts;
+    this.#startedAt = parts.clock.now();
     parts.sessions.onCommit((session) => this.#watch(session));
     this.#stop = parts.clock.every(sweepMs, () => this.#sweep());
   }
@@ -65,6 +68,10 @@ export class Reconciler {
     return this.#watched.size;
   }
 
+  #now(): number {
+    return this.#parts.clock.now() - this.#startedAt;
+  }
+
   #watch(session: Session): void {
     const { room } = session;
     if (!room) return;
@@ -75,7 +82,7 @@ export class Reconciler {
       if (watched) this.#watched.delete(room.name);
       return;
     }
-    const nextAt = this.#parts.clock.now() + everyMs(session);
+    const nextAt = this.#now() + everyMs(session);
     if (!watched) this.#watched.set(room.name, { session, nextAt, looking: false, rung: false });
     else {
       watched.session = session;
@@ -84,21 +91,22 @@ export class Reconciler {
   }
 
   #sweep(): void {
-    const now = this.#parts.clock.now();
+    const now = this.#now();
     if (this.#queue.length === 0) {
       const due: Watched[] = [];
       for (const watched of this.#watched.values()) if (watched.nextAt <= now && !watched.looking) due.push(watched);
       due.sort((a, b) => b.nextAt - a.nextAt);
       // one look finds out when LiveKit is back; the others would say nothing until then
-      this.#queue = this.#isAway(now) ? due.slice(-1) : due;
+      this.#queue = this.#isAway() ? due.slice(-1) : due;
     }
     this.#fill();
   }
 
   /** LiveKit is out of reach, and not yet for so long that sessions end. */
-  #isAway(now: number): boolean {
-    const { ever, downSince } = this.#parts.rooms.reach;
-    return downSince !== undefined && !(ever && now - downSince >= this.#parts.lostAfterMs);
+  #isAway(): boolean {
+    const { rooms, clock, lostAfterMs } = this.#parts;
+    const { ever, downSince } = rooms.reach;
+    return downSince !== undefined && !(ever && clock.now() - downSince >= lostAfterMs);
   }
 
   /** Begins as many looks as may be under way. */
@@ -113,7 +121,7 @@ export class Reconciler {
 
   /** Looks at one room and tells its session what is there. An unreachable LiveKit says nothing about the room. */
   async #look(watched: Watched, room: Room): Promise<void> {
-    const { sessions, rooms, clock, log } = this.#parts;
+    const { sessions, rooms, log } = this.#parts;
     const { session } = watched;
     watched.looking = true;
     this.#calls += 1;
@@ -122,12 +130,12 @@ export class Reconciler {
       await sessions.tell(session.session_id, participants ? { type: 'RoomSeen', participants } : { type: 'RoomGone' });
     } catch (err) {
       if (!(err instanceof RoomsError)) log.error({ err, session_id: session.session_id }, 'room look failed');
-      if (rooms.reach.downSince !== undefined && rooms.reach.ever && !this.#isAway(clock.now()))
+      if (rooms.reach.downSince !== undefined && rooms.reach.ever && !this.#isAway())
         await sessions.tell(session.session_id, { type: 'LiveKitLost' });
     } finally {
       this.#calls -= 1;
       watched.looking = false;
-      watched.nextAt = watched.rung ? 0 : clock.now() + everyMs(watched.session);
+      watched.nextAt = watched.rung ? 0 : this.#now() + everyMs(watched.session);
       watched.rung = false;
       this.#fill();
     }

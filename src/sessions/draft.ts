@@ -1,7 +1,7 @@
 import type { EventBody, EventType, LogEvent } from '../../protocol/events.ts';
 import type { ServiceStatus, Status } from '../../protocol/states.ts';
 import { copyRequirement, copyRoom, copySession, copyTimings, deadlines } from './copy.ts';
-import type { Assignment, Leaving, Session } from './record.ts';
+import type { Assignment, Leaving, Room, Session } from './record.ts';
 import { iso } from './time.ts';
 
 /** What is to be done after a commit. The record already says so: an effect that is lost is found again by its deadline. */
@@ -51,7 +51,7 @@ export class Draft {
     this.tellStatus(from, reason);
   }
 
-  /** Tells the status the session has now, and the one it had. Written out, and not by emit, as most events are of this type or the next: an object that grows is larger for good. */
+  /** Tells the status the session has now, and the one it had. Written out, and not by emit, as most events are of this type or the next two: an object that grows is larger for good. */
   tellStatus(from: Status | undefined, reason?: string): void {
     const { s } = this;
     s.seq += 1;
@@ -82,6 +82,20 @@ export class Draft {
       attempt,
       error,
       elapsed_ms: this.elapsed(),
+    });
+  }
+
+  tellReady({ name: room_name, livekit_url }: Room): void {
+    const { s } = this;
+    s.seq += 1;
+    this.events.push({
+      type: 'SessionReady',
+      seq: s.seq,
+      ts: iso(this.now),
+      session_id: s.session_id,
+      room_name,
+      livekit_url,
+      timings: s.timings,
     });
   }
 

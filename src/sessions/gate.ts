@@ -176,7 +176,7 @@ function becomeReady(d: Draft): void {
   s.timings.services_ms = d.elapsed();
   s.timings.total_ms = d.elapsed();
   d.moveTo('Ready');
-  d.emit('SessionReady', { room_name: s.room.name, livekit_url: s.room.livekit_url, timings: s.timings });
+  d.tellReady(s.room);
   if (userIsIn(s)) return userCame(d);
   if (s.room.user_seen) {
     s.deadlines.rejoin = now + rejoinMs(s);

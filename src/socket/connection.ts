@@ -106,9 +106,8 @@ export class Connection implements ServicePeer {
   #owesWake = false;
   #accepted = false;
   #refused = 0;
-  /** Frames it may send now, as of `#tokensAt`; undefined: it has sent none. */
-  #tokens: number | undefined;
-  #tokensAt = 0;
+  /** When its frames would have come had each kept its distance: so far ahead of the clock it may be as a burst is long (GCRA, ITU-T I.371). */
+  #framesUntil = 0;
   readonly #openedAt: number;
   /** Among all connections of the process. */
   readonly #order: number;
@@ -288,7 +287,7 @@ export class Connection implements ServicePeer {
     const now = this.#parts.clock.now();
     this.#sawSign(now);
     if (isBinary) return this.close({ code: 1003, reason: 'text frames only' });
-    if (!this.#takeToken(now)) return;
+    if (!this.#isInTime(now)) return;
     // ws hands text over as one Buffer
     const frame = (data as Buffer).toString();
     if (this.#busy) {
@@ -301,16 +300,16 @@ export class Connection implements ServicePeer {
     if (done || !this.writable) void this.#drain(done);
   }
 
-  #takeToken(now: number): boolean {
+  #isInTime(now: number): boolean {
     const { limits } = this.#parts;
-    const earned = ((now - this.#tokensAt) / 1_000) * limits.messagesPerSecond;
-    this.#tokens = Math.min(limits.messageBurst, (this.#tokens ?? limits.messageBurst) + earned);
-    this.#tokensAt = now;
-    if (this.#tokens >= 1) {
-      this.#tokens -= 1;
+    const distanceMs = 1_000 / limits.messagesPerSecond;
+    const until = Math.max(this.#framesUntil, now) + distanceMs;
+    // half a frame more: the sums are rounded
+    if (until - now < (limits.messageBurst + 0.5) * distanceMs) {
+      this.#framesUntil = until;
       return true;
     }
-    const retryAfterMs = Math.ceil(1_000 / limits.messagesPerSecond);
+    const retryAfterMs = Math.ceil(distanceMs);
     this.sendError(new GatewayError('RATE_LIMITED', `more than ${limits.messagesPerSecond} messages a second`, { retryAfterMs }));
     this.close(Close.RateLimited);
     return false;
