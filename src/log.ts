@@ -29,10 +29,17 @@ let ours: DestinationStream | undefined;
 
 /** Standard output: lines are written together, but a warning and worse at once, with all before it. */
 function standardOutput(): DestinationStream {
+  let lines = '';
+  const hand = () => {
+    if (lines !== '') output.write(lines);
+    lines = '';
+  };
+  // before pino's own, which writes what it was handed
+  process.on('exit', hand);
   const output = pino.destination({ dest: 1, sync: false, minLength: flushBytes, maxLength: maxBytes, periodicFlush: flushMs });
   let dropped = 0;
-  output.on('drop', () => {
-    dropped += 1;
+  output.on('drop', (text: string) => {
+    dropped += text.split('\n').length - 1;
   });
   output.on('drain', () => {
     if (dropped === 0) return;
@@ -41,9 +48,13 @@ function standardOutput(): DestinationStream {
     output.write(`${JSON.stringify(line)}\n`);
   });
   return {
+    // those of one turn of the event loop as one: pino measures each that it is handed
     write(line) {
-      output.write(line);
-      if (urgent.includes(line.charAt(levelAt))) output.flushSync();
+      if (lines === '') setImmediate(hand);
+      lines += line;
+      if (!urgent.includes(line.charAt(levelAt))) return;
+      hand();
+      output.flushSync();
     },
   };
 }
