@@ -377,19 +377,30 @@ export class Connection implements ServicePeer {
       if (this.role !== undefined && !row.from.includes(this.role))
         throw new GatewayError('FORBIDDEN', `a ${this.role} socket may not send ${request.type}`);
       const outcome = dispatch(this.#parts.handlers, request, this);
-      if (outcome instanceof Promise) {
-        const settled = outcome.then((answer) => this.#answered(row, answer, request.id)).catch((error) => this.#refuse(error, request.id));
-        if (!row.together) return settled;
-        this.#together += 1;
-        void settled.then(() => this.#oneLess());
-      } else this.#answered(row, outcome, request.id);
+      if (!(outcome instanceof Promise)) {
+        this.#answered(row, outcome, request.id);
+        return undefined;
+      }
+      if (row.together) this.#together += 1;
+      const settled = outcome.then(
+        (answer) => this.#settled(row, () => this.#answered(row, answer, request.id), request.id),
+        (error) => this.#settled(row, () => this.#refuse(error, request.id), request.id),
+      );
+      return row.together ? undefined : settled;
     } catch (error) {
       this.#refuse(error, request.id);
     }
     return undefined;
   }
 
-  #oneLess(): void {
+  /** A request that took a while has been carried out. Cannot throw. */
+  #settled(row: RequestRow, tell: () => void, id: string | undefined): void {
+    try {
+      tell();
+    } catch (error) {
+      this.#refuse(error, id);
+    }
+    if (!row.together) return;
     this.#together -= 1;
     if (this.#together > 0) return;
     this.#whenAlone?.();
