@@ -24,9 +24,11 @@ import { GatewayError } from './sessions/errors.ts';
 import type { Input } from './sessions/machine.ts';
 import { Sessions } from './sessions/manager.ts';
 import { Foreign, Nodes } from './sessions/nodes.ts';
+import { Openings } from './sessions/openings.ts';
 import { Operations } from './sessions/operations.ts';
 import { type Clock, type Rooms, type SessionStore, StorageError } from './sessions/ports.ts';
 import type { Session } from './sessions/record.ts';
+import { iso } from './sessions/time.ts';
 import { Feeds } from './socket/feed.ts';
 import { handlers } from './socket/handlers.ts';
 import { LiveSessions } from './socket/live.ts';
@@ -116,12 +118,12 @@ export async function startGateway({ config, livekit, log, clock = systemClock, 
   });
   sessions.start(dispatcher);
 
-  const operations = new Operations({
+  const operations = new Operations({ sessions, store, rooms, clock });
+  const openings = new Openings({
     sessions,
     store,
     rooms,
     offers: dispatcher,
-    clock,
     checkWorkspace,
     draining: () => draining,
     nodeId,
@@ -156,6 +158,7 @@ export async function startGateway({ config, livekit, log, clock = systemClock, 
       pongTimeoutMs: heartbeat.timeout_s * 1_000,
     },
     handlers: handlers({
+      openings,
       operations,
       sessions,
       dispatcher,
@@ -203,6 +206,7 @@ export async function startGateway({ config, livekit, log, clock = systemClock, 
     log,
     maxBodyBytes: limits.body_bytes,
     endpoints: endpoints({
+      openings,
       operations,
       sessions,
       store,
@@ -234,7 +238,7 @@ export async function startGateway({ config, livekit, log, clock = systemClock, 
   webhook(app, {
     ...livekit,
     ring: (room) => {
-      lastWebhook = new Date(clock.now()).toISOString();
+      lastWebhook = iso(clock.now());
       reconciler.ring(room);
     },
   });

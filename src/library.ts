@@ -10,6 +10,7 @@ import { makeLog } from './log.ts';
 import type { Caller } from './sessions/access.ts';
 import { GatewayError } from './sessions/errors.ts';
 import { Sessions } from './sessions/manager.ts';
+import { Openings } from './sessions/openings.ts';
 import { Operations } from './sessions/operations.ts';
 import type { Clock, Offers, Rooms, SessionStore, Statistics } from './sessions/ports.ts';
 import { openStore, registerStoreProvider, type StorageWish } from './store/open.ts';
@@ -110,7 +111,7 @@ const as = (user: string): Caller => ({ operator: false, user: check(identity, u
 export function createSessionManager(options: SessionManagerOptions = {}): SessionManager {
   const clock = options.clock ?? systemClock;
   const log = makeLog('silent');
-  let opened: Promise<{ store: SessionStore; sessions: Sessions; operations: Operations }> | undefined;
+  let opened: Promise<{ store: SessionStore; sessions: Sessions; openings: Openings; operations: Operations }> | undefined;
 
   const open = async () => {
     const wish = typeof options.storage === 'string' ? { url: options.storage } : (options.storage ?? {});
@@ -122,19 +123,19 @@ export function createSessionManager(options: SessionManagerOptions = {}): Sessi
     });
     const store = withVerbs(provider, clock);
     const sessions = new Sessions({ store, rooms: noRooms, clock, log, timeouts: { registrationMs: 0 } });
-    const operations = new Operations({
+    const operations = new Operations({ sessions, store, rooms: noRooms, clock });
+    const openings = new Openings({
       sessions,
       store,
       rooms: noRooms,
       offers: noServices,
-      clock,
       checkWorkspace: async (folder) => folder,
       draining: () => false,
       nodeId: uuid(),
       defaults: { registrationMs: 0, joinTimeoutMs: 0, ttlMs: 24 * 3_600_000 },
     });
     sessions.start(noServices);
-    return { store, sessions, operations };
+    return { store, sessions, openings, operations };
   };
   const parts = () => {
     if (!opened) throw new GatewayError('ILLEGAL_STATE', 'the session manager is not initialized: call initialize() first');
@@ -163,7 +164,7 @@ export function createSessionManager(options: SessionManagerOptions = {}): Sessi
 
     async createSession({ user_id, ...wish }) {
       const body = check(newSessionFields, { ...wish, user_identity: check(identity, user_id, 'user_id'), room: false }, 'createSession');
-      const { session } = await (await operations()).open(body, { token_policy: 'on_ready' });
+      const { session } = await (await parts()).openings.open(body, { token_policy: 'on_ready' });
       return session.session_id;
     },
 

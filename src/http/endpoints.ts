@@ -7,13 +7,15 @@ import type { Caller } from '../sessions/access.ts';
 import type { Spec } from '../sessions/create.ts';
 import { GatewayError } from '../sessions/errors.ts';
 import type { Sessions } from '../sessions/manager.ts';
-import { type NewSession, type Operations, whyNotCreated } from '../sessions/operations.ts';
+import { type NewSession, type Openings, sessionInRoom } from '../sessions/openings.ts';
+import { type Operations, whyNotCreated } from '../sessions/operations.ts';
 import type { Clock, SessionStore } from '../sessions/ports.ts';
 import { allServe, isEnded, type Session } from '../sessions/record.ts';
 import { iso } from '../sessions/time.ts';
 import type { Call, Endpoints } from './app.ts';
 
 export interface EndpointsParts {
+  openings: Openings;
   operations: Operations;
   sessions: Sessions;
   store: SessionStore;
@@ -53,7 +55,7 @@ const ending = (session: Session) => ({
 
 /** What REST answers, endpoint by endpoint. */
 export function endpoints(parts: EndpointsParts): Endpoints {
-  const { operations, sessions, dispatcher, clock } = parts;
+  const { openings, operations, sessions, store, dispatcher, clock } = parts;
 
   /** Opens a session and waits until it is `far` enough. A caller that goes away without an idempotency key takes its session along. */
   const create = async (
@@ -63,7 +65,7 @@ export function endpoints(parts: EndpointsParts): Endpoints {
     gone: AbortSignal,
     user?: Spec['user'],
   ) => {
-    const { session, replayed } = await operations.open(body, { token_policy, user });
+    const { session, replayed } = await openings.open(body, { token_policy, user });
     try {
       const settled = await sessions.until(session.session_id, far, gone);
       const refusal = whyNotCreated(settled);
@@ -93,7 +95,7 @@ export function endpoints(parts: EndpointsParts): Endpoints {
     ready: parts.readiness,
 
     async registerService({ body }) {
-      operations.refuseWhileDraining();
+      openings.refuseWhileDraining();
       const refusal = parts.outbound.refusal(body.endpoint);
       if (refusal !== undefined)
         throw new GatewayError('VALIDATION_FAILED', `body: endpoint: ${refusal}`, {
@@ -150,7 +152,7 @@ export function endpoints(parts: EndpointsParts): Endpoints {
     getMessages: ({ params, query }) => operations.messages(params.id, callerOf(query), query),
 
     statistics: async () => ({
-      ...(await parts.store.getStatistics()),
+      ...(await store.getStatistics()),
       services: [...dispatcher.registry.all()].filter(({ link }) => link).length,
       ...parts.holds(),
     }),
@@ -167,7 +169,7 @@ export function endpoints(parts: EndpointsParts): Endpoints {
       const { room_name, participant_identity, participant_name, participant_metadata, participant_attributes } = body;
       const user = { metadata: participant_metadata, attributes: participant_attributes };
       const user_identity = participant_identity ?? `user-${uuid()}`;
-      const held = room_name === undefined ? undefined : await operations.byRoom(room_name);
+      const held = room_name === undefined ? undefined : await sessionInRoom(store, room_name);
       if (held && held.user_identity === user_identity) {
         // an app may ask twice at once
         const settled = await sessions.until(held.session_id, roomIsThere, gone);

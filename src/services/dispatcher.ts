@@ -8,6 +8,7 @@ import type { Offer } from '../sessions/machine.ts';
 import type { Sessions } from '../sessions/manager.ts';
 import type { Clock, Found, Offers, Rooms } from '../sessions/ports.ts';
 import { type Assignment, assignments, isEnded, isPending, type Leaving, type Session } from '../sessions/record.ts';
+import { iso } from '../sessions/time.ts';
 import type { Link } from './links.ts';
 import { hasFreeSlot, type Instance, Registry, type Wish } from './registry.ts';
 import { WaitingList } from './waiting.ts';
@@ -358,5 +359,5 @@ const presenceOf = ({ session_id, link, deadlines }: Session): Command<'ClientPr
   type: 'ClientPresence',
   session_id,
   status: link === 'away' ? 'away' : 'connected',
-  ...(deadlines.resume !== undefined && { resume_deadline: new Date(deadlines.resume).toISOString() }),
+  ...(deadlines.resume !== undefined && { resume_deadline: iso(deadlines.resume) }),
 });

@@ -1,4 +1,5 @@
 import { type ErrorCode, errors } from '../../protocol/errors.ts';
+import { iso } from './time.ts';
 
 /** What a caller is told of a storage that failed. */
 export const storageFailed = () =>
@@ -27,7 +28,7 @@ export class GatewayError extends Error {
       error,
       code: this.code,
       message: this.message,
-      timestamp: new Date(now).toISOString(),
+      timestamp: iso(now),
       retryable,
       ...(this.retryAfterMs !== undefined && { retry_after_ms: this.retryAfterMs }),
       ...(this.details && { details: this.details }),

@@ -13,6 +13,7 @@ import {
   rejoinMs,
   userIsIn,
 } from './record.ts';
+import { iso } from './time.ts';
 
 const offerMs = 10_000;
 const suspectMs = 5_000;
@@ -203,7 +204,7 @@ function userWent(d: Draft): void {
   d.moveTo('Ready', 'the user left the room');
 }
 
-const shown = ({ identity, kind, joined_at }: Participant) => ({ identity, kind, joined_at: new Date(joined_at).toISOString() });
+const shown = ({ identity, kind, joined_at }: Participant) => ({ identity, kind, joined_at: iso(joined_at) });
 
 /** Takes in who is in the room now. `joined_at` of those already known is kept. */
 export function roomSeen(d: Draft, present: readonly Participant[]): void {

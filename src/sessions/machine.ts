@@ -17,6 +17,7 @@ import {
   type Session,
   userIsIn,
 } from './record.ts';
+import { iso } from './time.ts';
 
 /** A service that would take the requirement at this place; its slot is taken. */
 export interface Offer extends Pick<Assignment, 'assignment_id' | 'service_id' | 'incarnation'> {
@@ -335,7 +336,7 @@ const rules: { [T in Input['type']]: Rule<T> } = {
       news = true;
     }
     if (passed(s.deadlines.expiring) && !passed(s.deadlines.expiry)) {
-      d.emit('SessionExpiring', { expires_at: new Date(s.expires_at).toISOString(), reason: s.expiry_reason });
+      d.emit('SessionExpiring', { expires_at: iso(s.expires_at), reason: s.expiry_reason });
       announceNext(d);
       news = true;
     }

@@ -7,6 +7,7 @@ import type { Instance } from '../services/registry.ts';
 import type { Caller } from '../sessions/access.ts';
 import { GatewayError } from '../sessions/errors.ts';
 import type { Sessions } from '../sessions/manager.ts';
+import type { Openings } from '../sessions/openings.ts';
 import type { Operations } from '../sessions/operations.ts';
 import type { Clock, Rooms, SessionStore } from '../sessions/ports.ts';
 import { allServe, isEnded, type Session } from '../sessions/record.ts';
@@ -31,6 +32,7 @@ export const dispatch = <T extends RequestType>(handlers: Handlers, request: Req
   handlers[request.type](request, peer) as Answer | typeof later | void | Promise<Answer | typeof later | void>;
 
 export interface HandlerParts {
+  openings: Openings;
   operations: Operations;
   sessions: Sessions;
   dispatcher: Dispatcher;
@@ -45,7 +47,7 @@ export interface HandlerParts {
 }
 
 export function handlers(parts: HandlerParts): Handlers {
-  const { operations, sessions, dispatcher, live, clock } = parts;
+  const { openings, operations, sessions, dispatcher, live, clock } = parts;
 
   /** A socket that holds a session speaks for its user, a service for itself; any other is the operator's. */
   const callerAt = ({ sessionId, owner, service }: Connection): Caller => ({
@@ -115,7 +117,7 @@ export function handlers(parts: HandlerParts): Handlers {
   /** Gives the socket a session that was there before; undefined: it has ended meanwhile. */
   const attach = async (sessionId: string, { id }: Connection, token_hash: string): Promise<Session | undefined> => {
     try {
-      return await operations.attach(sessionId, id, token_hash);
+      return await openings.attach(sessionId, id, token_hash);
     } catch (error) {
       if (error instanceof GatewayError) return undefined;
       throw error;
@@ -143,10 +145,10 @@ export function handlers(parts: HandlerParts): Handlers {
       const bind = (sessionId: string, version = 0) => live.bind(sessionId, peer, user_identity, version);
       const resumeToken = resume_window_s === 0 ? undefined : newResumeToken();
       const token_hash = resumeToken === undefined ? '' : hashOfToken(resumeToken);
-      let opened: Awaited<ReturnType<Operations['open']>>;
+      let opened: Awaited<ReturnType<Openings['open']>>;
       let attached: Session | undefined;
       try {
-        opened = await operations.open(request, { holder: { connection_id: peer.id, token_hash }, token_policy: 'on_ready' }, bind);
+        opened = await openings.open(request, { holder: { connection_id: peer.id, token_hash }, token_policy: 'on_ready' }, bind);
         if (opened.replayed) attached = await attach(opened.session.session_id, peer, token_hash);
         if (isLate(attached, peer)) return later;
       } catch (error) {
@@ -168,7 +170,7 @@ export function handlers(parts: HandlerParts): Handlers {
       if (peer.sessionId !== undefined && peer.sessionId !== session_id) {
         throw new GatewayError('SESSION_ALREADY_EXISTS', 'this socket holds another session');
       }
-      const session = await operations.resume(session_id, resume_token, peer.id);
+      const session = await openings.resume(session_id, resume_token, peer.id);
       if (isLate(session, peer)) return later;
       if (endedMeanwhile(session_id, peer)) return later;
       peer.cursor?.stop();
@@ -248,7 +250,7 @@ export function handlers(parts: HandlerParts): Handlers {
     },
 
     async RegisterServiceRequest({ id, held, ...wish }, peer): Promise<typeof later> {
-      operations.refuseWhileDraining();
+      openings.refuseWhileDraining();
       if (peer.service && peer.service.service_id !== wish.service_id) {
         throw new GatewayError('FORBIDDEN', `this socket is registered as ${peer.service.service_id}; one service a socket`);
       }

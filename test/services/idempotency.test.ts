@@ -2,7 +2,7 @@ import { describe, expect, test } from 'vitest';
 import { newSessionFields } from '../../protocol/requests.ts';
 import { makeLog } from '../../src/log.ts';
 import { Sessions } from '../../src/sessions/manager.ts';
-import { Operations } from '../../src/sessions/operations.ts';
+import { Openings } from '../../src/sessions/openings.ts';
 import { memoryStore } from '../../src/store/memory.ts';
 import { withVerbs } from '../../src/store/verbs.ts';
 import { connectService, TestClient } from '../support/client.ts';
@@ -160,7 +160,7 @@ test('creations that look for the key at the same moment are one session all the
     clock,
   );
   const sessions = new Sessions({ store, rooms, clock, log: makeLog('silent'), timeouts: { registrationMs: 30_000 } });
-  const operations = new Operations({
+  const openings = new Openings({
     sessions,
     store,
     rooms,
@@ -173,14 +173,13 @@ test('creations that look for the key at the same moment are one session all the
       presence: () => {},
       release: () => {},
     },
-    clock,
     nodeId: 'node-1',
     checkWorkspace: async (folder) => folder,
     draining: () => false,
     defaults: { registrationMs: 30_000, joinTimeoutMs: 60_000, ttlMs: 3_600_000 },
   });
   const body = newSessionFields.parse({ idempotency_key: 'k', ...wish });
-  const opened = await Promise.all(Array.from({ length: 20 }, () => operations.open(body, { token_policy: 'on_ready' })));
+  const opened = await Promise.all(Array.from({ length: 20 }, () => openings.open(body, { token_policy: 'on_ready' })));
   expect(new Set(opened.map(({ session }) => session.session_id)).size).toBe(1);
   expect(opened.filter(({ replayed }) => !replayed)).toHaveLength(1);
 });

@@ -1,0 +1,181 @@
+import { createHash } from 'node:crypto';
+import { v4 as uuid } from 'uuid';
+import type { z } from 'zod';
+import type { Wanted } from '../../protocol/fields.ts';
+import type { newSessionFields } from '../../protocol/requests.ts';
+import { keyOf, type Spec } from './create.ts';
+import { GatewayError, roomNameInUse } from './errors.ts';
+import type { Sessions } from './manager.ts';
+import { ClaimTaken, type Offers, type Rooms, type SessionStore } from './ports.ts';
+import { isEnded, roomClaim, type Session } from './record.ts';
+import { checkResume, resumeInvalid } from './resume.ts';
+
+const maxReplays = 5;
+
+/** What a session is asked for with, checked. */
+export type NewSession = z.output<typeof newSessionFields>;
+
+/** How a session is asked for. */
+interface Opening {
+  /** The connection that holds it, and the hash of the resume token given there; absent: none does. */
+  holder?: { connection_id: string; token_hash: string };
+  token_policy: Session['token_policy'];
+  user?: Spec['user'];
+}
+
+export interface OpeningsParts {
+  sessions: Sessions;
+  store: SessionStore;
+  rooms: Rooms;
+  offers: Offers;
+  /** Resolves a client's folder, or refuses it. */
+  checkWorkspace(folder: string): Promise<string>;
+  draining(): boolean;
+  nodeId: string;
+  defaults: { registrationMs: number; joinTimeoutMs: number; ttlMs: number };
+}
+
+/** How sessions begin, and how they come to a socket again. Input is checked. */
+export class Openings {
+  readonly #parts: OpeningsParts;
+
+  constructor(parts: OpeningsParts) {
+    this.#parts = parts;
+  }
+
+  /** @throws GatewayError DRAINING */
+  refuseWhileDraining(): void {
+    if (this.#parts.draining()) throw new GatewayError('DRAINING', 'The gateway is shutting down', { retryAfterMs: 1_000 });
+  }
+
+  /**
+   * Opens a session, or finds the live one that was opened with the same idempotency key and body.
+   * @param starting called with a new session's id before anything is written: whatever ends meanwhile can find it
+   * @throws GatewayError DRAINING, WORKSPACE_*, ROOM_NAME_IN_USE, IDEMPOTENCY_CONFLICT
+   */
+  async open(
+    body: NewSession,
+    { holder, token_policy, user }: Opening,
+    starting: (id: string) => void = () => {},
+  ): Promise<{ session: Session; replayed: boolean }> {
+    this.refuseWhileDraining();
+    const { sessions, offers, rooms, defaults, checkWorkspace } = this.#parts;
+    const workspace_dir = body.workspace_dir === undefined ? undefined : await checkWorkspace(body.workspace_dir);
+    const idempotency = idempotencyOf(body);
+    const room = body.room && body.user_identity !== undefined;
+    for (let tries = 0; ; tries++) {
+      const held = idempotency && (await this.#replay(idempotency));
+      if (held) return { session: held, replayed: true };
+      // a name like room-{session_id} is claimed by nobody, for nobody can guess the next: one that is held is looked for
+      if (body.room_name?.startsWith('room-') && (await sessionInRoom(this.#parts.store, body.room_name))) throw roomNameInUse();
+      const session_id = uuid();
+      starting(session_id);
+      const required = distinct(room ? (body.required_services ?? offers.available().filter((id) => id !== body.user_identity)) : []);
+      try {
+        const session = await sessions.create({
+          session_id,
+          user_identity: body.user_identity,
+          user_name: body.user_name,
+          user,
+          workspace_dir,
+          room,
+          room_name: body.room_name,
+          made_on_join: rooms.mode === 'on_join' ? { registrationMs: defaults.registrationMs } : undefined,
+          metadata: body.metadata,
+          visibility: body.visibility,
+          required,
+          takesWhatIsThere: body.required_services === undefined,
+          optional: room ? distinct(body.optional_services).filter((want) => !required.some((other) => keyOf(other) === keyOf(want))) : [],
+          on_join_timeout: body.on_join_timeout,
+          on_service_loss: body.on_service_loss,
+          idempotency,
+          holder: holder && { node_id: this.#parts.nodeId, connection_id: holder.connection_id },
+          resume:
+            body.resume_window_s === 0
+              ? undefined
+              : { window_ms: body.resume_window_s * 1_000, ...(holder && { token_hash: holder.token_hash }) },
+          token_policy: body.token_policy ?? token_policy,
+          join_timeout_ms: body.join_timeout_s === undefined ? defaults.joinTimeoutMs : body.join_timeout_s * 1_000,
+          client_join_timeout_s: body.client_join_timeout_s,
+          ttl_ms: body.ttl_hours === undefined ? defaults.ttlMs : body.ttl_hours * 3_600_000,
+          livekit_url: rooms.url,
+        });
+        return { session, replayed: false };
+      } catch (error) {
+        // somebody with the same key was faster: theirs is the session
+        if (!(error instanceof ClaimTaken) || tries === maxReplays) throw error;
+      }
+    }
+  }
+
+  /**
+   * Gives a session to the socket of a client that has come back. One that has ended for another reason than its absence is
+   * shown all the same: the client learns why.
+   * @returns the session; it is another socket's where a newer one holds it
+   * @throws GatewayError DRAINING, RESUME_INVALID, RESUME_EXPIRED
+   */
+  async resume(id: string, resume_token: string, connection_id: string): Promise<Session> {
+    this.refuseWhileDraining();
+    try {
+      return await this.#parts.sessions.apply(id, async (session) => {
+        checkResume(session, resume_token);
+        // one that is away can be had: its token is not used up by that
+        const isLate = session.link === 'attached' && this.#isLate(session, connection_id);
+        return isEnded(session) || isLate ? undefined : this.#attached(connection_id);
+      });
+    } catch (error) {
+      throw error instanceof GatewayError && error.code === 'SESSION_NOT_FOUND' ? resumeInvalid() : error;
+    }
+  }
+
+  /**
+   * Gives a session that was there before to a socket that asked for it again. `token_hash`: of the only resume token that counts from now on.
+   * @returns the session; it is another socket's where a newer one holds it, or held it last: that one has the token it comes back with
+   * @throws GatewayError SESSION_NOT_FOUND, ILLEGAL_STATE it has ended
+   */
+  attach(id: string, connection_id: string, token_hash: string): Promise<Session> {
+    return this.#parts.sessions.apply(id, async (session) =>
+      this.#isLate(session, connection_id) ? undefined : { ...this.#attached(connection_id), token_hash },
+    );
+  }
+
+  /**
+   * Whether a socket that was opened after this one holds the session, or held it last: what comes here was given up by its client and stayed on its way.
+   * Ids of connections grow, but each node has its own.
+   */
+  #isLate({ node_id, connection_id: holder }: Session, connection_id: string): boolean {
+    return node_id === this.#parts.nodeId && holder !== undefined && holder > connection_id;
+  }
+
+  #attached = (connection_id: string) => ({ type: 'Attached', node_id: this.#parts.nodeId, connection_id }) as const;
+
+  /** The live session with this key. @throws GatewayError IDEMPOTENCY_CONFLICT */
+  async #replay({ claim, hash }: NonNullable<Session['idempotency']>): Promise<Session | undefined> {
+    const id = await this.#parts.store.holderOf(claim);
+    const session = id === undefined ? undefined : await this.#parts.store.loadSession(id);
+    if (!session || isEnded(session)) return undefined;
+    if (session.idempotency?.hash !== hash) {
+      throw new GatewayError('IDEMPOTENCY_CONFLICT', 'This idempotency key was used with another body', { details: { session_id: id } });
+    }
+    return session;
+  }
+}
+
+/** The live session that holds a room of this name. */
+export async function sessionInRoom(store: SessionStore, name: string): Promise<Session | undefined> {
+  const id = (await store.holderOf(roomClaim(name))) ?? /^room-(.+)$/.exec(name)?.[1];
+  const session = id === undefined ? undefined : await store.loadSession(id);
+  return session && !isEnded(session) && session.room?.name === name ? session : undefined;
+}
+
+const distinct = (wants: readonly Wanted[]) => [
+  ...new Map(wants.map((want) => [typeof want === 'string' ? want : Symbol(), want])).values(),
+];
+
+function idempotencyOf(wish: NewSession): Session['idempotency'] {
+  if (wish.idempotency_key === undefined) return undefined;
+  // a request has its type and its sender's mark besides, which do not count
+  const { idempotency_key: key, type: _, id: __, ...body } = wish as NewSession & { type?: string; id?: string };
+  const scope = body.user_identity ?? 'anonymous';
+  return { claim: `key:${JSON.stringify([scope, key])}`, hash: createHash('sha256').update(JSON.stringify(body)).digest('base64') };
+}
