@@ -52,7 +52,8 @@ export class Witness {
       const found = await this.#store.eventsAfter(this.#id, this.log.at(-1)?.seq ?? 0, page);
       if (!found) throw new Error('the log grew faster than it was read');
       if (found.length === 0) return;
-      this.log.push(...found);
+      // as a client gets it: what is undefined is not there
+      this.log.push(...(JSON.parse(JSON.stringify(found)) as LogEvent[]));
     }
   }
 }
