@@ -1,6 +1,6 @@
 const slotMs = 100;
-/** Slots are counted from here: the engine keeps small numbers in place, and makes an object of each larger one. */
-const firstMs = Date.UTC(2026, 0);
+/** Small numbers are kept in place by the engine, which makes an object of each other: slots are counted from the first that was set, and last for six years. */
+const lastSlot = 2 ** 31 - 1;
 
 /** Something that is due at a time. It keeps its own place, which takes less than an entry in a list of places would; only the index writes it. */
 export interface Due<T> {
@@ -15,15 +15,16 @@ export interface Due<T> {
 export class DueIndex<T extends Due<T>> {
   /** The first item of each slot. */
   readonly #slots = new Map<number, T>();
+  #origin: number | undefined;
   /** Nothing waits in an earlier slot. */
   #first = Number.POSITIVE_INFINITY;
 
   /** `at`: epoch ms; Infinity: never. */
   set(item: T, at: number): void {
-    const slot = slotOf(at);
+    if (at === Number.POSITIVE_INFINITY) return this.delete(item);
+    const slot = this.#slotOf(at);
     if (item.slot === slot) return;
     this.delete(item);
-    if (at === Number.POSITIVE_INFINITY) return;
     const next = this.#slots.get(slot);
     item.slot = slot;
     item.next = next;
@@ -44,7 +45,7 @@ export class DueIndex<T extends Due<T>> {
 
   /** Items due at `before` or in the same tenth of a second, the earliest first. They stay until they are set anew. */
   upTo(before: number, limit: number): T[] {
-    const last = slotOf(before);
+    const last = this.#slotOf(before);
     const found: T[] = [];
     if (this.#slots.size === 0) this.#first = Number.POSITIVE_INFINITY;
     if (last < this.#first) return found;
@@ -68,6 +69,10 @@ export class DueIndex<T extends Due<T>> {
     this.#first = used[0] ?? last + 1;
     return used;
   }
-}
 
-const slotOf = (at: number) => Math.floor((at - firstMs) / slotMs);
+  #slotOf(at: number): number {
+    const slot = Math.floor(at / slotMs);
+    this.#origin ??= slot;
+    return Math.max(-lastSlot, Math.min(slot - this.#origin, lastSlot)) | 0;
+  }
+}
