@@ -41,8 +41,8 @@ const [soakMinutes = 10, soakSockets = 19_000] = values.soak ? positionals.map(N
 const mostMs = (values.soak ? soakMinutes + 10 : 20) * minute;
 const patientUntil = Date.now() + (values.quick ? 1 : 8) * minute;
 const plan: Plan = values.quick
-  ? { rounds: 1, walks: 2, warmMs: 800, windowMs: 250, patientUntil }
-  : { rounds: 3, walks: 3, warmMs: 1_500, windowMs: 400, patientUntil };
+  ? { rounds: 1, walks: 2, warmMs: 2_500, windowMs: 250, patientUntil }
+  : { rounds: 2, walks: 3, warmMs: 5_000, windowMs: 400, patientUntil };
 /** Where the numbers stand beside each other, and not against a target. */
 const shortPlan: Plan = { ...plan, rounds: 1, walks: 2 };
 const [few, many] = [15, 25];

@@ -6,7 +6,7 @@ import type { Times } from './servers/profile.ts';
 import { warm } from './windows.ts';
 import type { Workload } from './workloads.ts';
 
-const warmMs = 2_000;
+const warmMs = 5_000;
 const profiledMs = 4_000;
 
 /** Where the gateway's time goes. The whole profile is written into `folder`. */

@@ -9,6 +9,7 @@ export interface Plan {
   rounds: number;
   /** How often each order A B B A is walked in a round. */
   walks: number;
+  /** Until the engine has compiled what runs often: in W3 that takes both bare ws and the gateway five seconds. */
   warmMs: number;
   windowMs: number;
   /** Until then disturbed windows are measured again. */
