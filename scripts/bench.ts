@@ -59,7 +59,7 @@ async function* sections(): AsyncGenerator<Section> {
     return;
   }
   for (const workload of wanted) yield* part(`${workload.name}: ${workload.what}`, () => compared(workload));
-  if (isWanted('W2')) yield* part('W2', () => only(memorySection(values.quick ? 2_000 : 10_000)));
+  if (isWanted('W2')) yield* part('W2', () => only(memorySection(values.quick ? 1 : 3)));
   if (isWanted('storage')) yield* part('storage', () => storedSections(shortPlan));
   if (isWanted('growth')) yield* part('growth', () => only(growthSection(shortPlan, values.quick ? 0.2 : 1)));
 }

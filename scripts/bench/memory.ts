@@ -27,7 +27,7 @@ const requests = {
 /** What is opened and closed before, so that code is compiled and pools have their size. */
 const warmSockets = 1_000;
 
-async function hold(contestant: Contestant, sockets: number, session?: keyof typeof requests): Promise<Held> {
+async function holdOnce(contestant: Contestant, session?: keyof typeof requests): Promise<Held> {
   const pair = await startPair(contestant);
   const { server, load, port } = pair;
   const { dialect } = contestant;
@@ -50,13 +50,13 @@ async function hold(contestant: Contestant, sockets: number, session?: keyof typ
   }
 }
 
-/** How often each row of the gateway is measured: a megabyte that the system gives or takes is 0.1 kB a socket. */
-const times = 3;
+/** With fewer the megabytes that the system gives or takes would count for more than the sockets. */
+const sockets = 10_000;
 
 /** The middle one of several fresh processes. */
-async function holdOften(contestant: Contestant, sockets: number, session?: keyof typeof requests): Promise<Held> {
+async function hold(contestant: Contestant, times: number, session?: keyof typeof requests): Promise<Held> {
   const rows: Held[] = [];
-  while (rows.length < times) rows.push(await hold(contestant, sockets, session));
+  while (rows.length < times) rows.push(await holdOnce(contestant, session));
   const bytes = ({ idle, session: more }: Held) => more?.all ?? idle.all;
   return rows.sort((a, b) => bytes(a) - bytes(b))[Math.floor(times / 2)] as Held;
 }
@@ -71,16 +71,16 @@ const each = (from: Stats, to: Stats, sockets: number): Bytes => ({
 
 const mayBe = { idle: 1.15, session: 2_500 };
 
-/** What sockets cost that say nothing. */
-export async function memorySection(sockets: number): Promise<Section> {
-  const plain = await hold(bare, sockets);
+/** What sockets cost that say nothing. Each row is measured `times` times: a megabyte is 0.1 kB a socket. */
+export async function memorySection(times: number): Promise<Section> {
+  const plain = await hold(bare, times);
   const helds = [
     plain,
-    await hold(socketio, sockets),
-    await holdOften(gateway, sockets),
-    await holdOften(gateway, sockets, 'folder'),
-    await holdOften(gateway, sockets, 'room'),
-    await hold(bare, sockets, 'room'),
+    await hold(socketio, times),
+    await hold(gateway, times),
+    await hold(gateway, times, 'folder'),
+    await hold(gateway, times, 'room'),
+    await hold(bare, times, 'room'),
   ];
   const kilobytes = (bytes: number | undefined) => (bytes === undefined ? '' : (bytes / 1_000).toFixed(2));
   const rows = helds.map(({ what, idle, acceptUs, session }) => [
@@ -96,7 +96,7 @@ export async function memorySection(sockets: number): Promise<Section> {
   const [, , idle, withFolder, withRoom] = helds;
   const reached = (what: string, is: number, limit: number) => `${what}: ${is <= limit ? 'reached' : 'it falls short'}.`;
   const notes = [
-    `After garbage collection, ${count(sockets)} sockets, each row in a fresh process, those of the gateway the middle of ${times}; what the engine holds in reserve does not count.`,
+    `After garbage collection, ${count(sockets)} sockets, each row the middle of ${times} fresh processes; what the engine holds in reserve does not count.`,
     reached(`An idle socket is to hold at most ${mayBe.idle} of bare ws`, (idle?.idle.all ?? 0) / plain.idle.all, mayBe.idle),
     reached('A session without a room is to hold at most 2.5 kB more', withFolder?.session?.all ?? 0, mayBe.session),
     reached('A session with a room is to hold at most 2.5 kB more', withRoom?.session?.all ?? 0, mayBe.session),
