@@ -25,6 +25,11 @@ export const Close = {
 
 export type CloseReason = (typeof Close)[keyof typeof Close];
 
+/** The codes with which the gateway hangs up on a peer for what it sent. */
+const faults = new Set<number>([1002, 1003, 1007, 1008, 1009, Close.BadMessage.code, Close.TooManyRefused.code, Close.RateLimited.code]);
+/** Whether a code of the gateway's own says that the peer broke the protocol. */
+export const isPeersFault = (code: number): boolean => faults.has(code);
+
 /** What a client does after its socket ended with this code, the gateway's own and the standard's. */
 export function verdict(code: number): 'stop' | 'reconnect' | 'back off' {
   if (code >= 4500 && code <= 4599) return 'back off';

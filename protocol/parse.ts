@@ -1,5 +1,7 @@
 import type { ErrorCode } from './errors.ts';
 import { clip, requestId } from './fields.ts';
+import { allMessages } from './frames.ts';
+import { nearest } from './nearest.ts';
 import { type Request, type RequestRow, requests } from './requests.ts';
 
 /** Objects and arrays inside each other. JSON.parse takes 64 KiB of `[`, and what handles its result does not. */
@@ -43,6 +45,16 @@ const frames = new Map(
   Object.entries<RequestRow>(requests).map(([type, { body }]) => [type, body.safeExtend({ id: requestId.optional() })]),
 );
 
+/** The types that only the gateway sends. */
+const sentTypes = new Set(allMessages.map(({ type }) => type).filter((type) => !frames.has(type)));
+
+function unknownType(type: string): string {
+  if (sentTypes.has(type)) return `${type} is sent by the gateway, not to it`;
+  const shown = clip(type, 64);
+  const meant = nearest(shown, frames.keys());
+  return `no message has the type ${JSON.stringify(shown)}${meant === undefined ? '' : `; did you mean ${meant}?`}`;
+}
+
 /** Turns one text frame into a typed request. Never throws. */
 export function parse(text: string): Parsed {
   if (tooDeep(text)) return refuse('INVALID_JSON', `nested deeper than ${maxDepth}`);
@@ -65,7 +77,7 @@ export function parse(text: string): Parsed {
   }
   const id = requestId.safeParse(given).data;
   if (typeof type !== 'string') return refuse('INVALID_REQUEST', 'the frame has no string `type`', id);
-  if (!checked) return refuse('UNKNOWN_TYPE', `no message has the type ${JSON.stringify(clip(type, 64))}`, id);
+  if (!checked) return refuse('UNKNOWN_TYPE', unknownType(type), id);
   const issues = issuesOf(checked.error);
   for (const issue of issues) if (issue.path === 'id') issue.message = 'must be a string of 1 to 64 characters';
   const [first] = issues;

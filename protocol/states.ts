@@ -23,6 +23,7 @@ export const endReasons = [
   'client_ended',
   'owner_deleted',
   'client_gone',
+  'protocol_error',
   'resume_expired',
   'client_never_joined',
   'registration_timeout',

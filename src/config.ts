@@ -1,6 +1,7 @@
 import { hostname } from 'node:os';
 import { parse, stringify } from 'smol-toml';
 import { z } from 'zod';
+import { nearest } from '../protocol/nearest.ts';
 import { isLoopbackHost } from './admission.ts';
 
 const number = z.coerce.number({ error: (issue) => (issue.code === 'invalid_type' ? 'must be a number' : undefined) });
@@ -217,21 +218,8 @@ function* readToml({ name, text }: ConfigFile): Generator<[section: string, key:
 }
 
 function unknown(file: string, path: string, known: readonly string[]): ConfigError {
-  const nearest = [...known].sort((a, b) => distance(path, a) - distance(path, b))[0];
-  return new ConfigError(`${file} (${path}): there is no such setting; did you mean ${nearest}?`);
-}
-
-/** Levenshtein's edit distance, one row at a time. */
-function distance(a: string, b: string): number {
-  let row = Array.from({ length: b.length + 1 }, (_, i) => i);
-  for (let i = 1; i <= a.length; i++) {
-    const next = [i];
-    for (let j = 1; j <= b.length; j++) {
-      next[j] = Math.min((row[j] ?? 0) + 1, (next[j - 1] ?? 0) + 1, (row[j - 1] ?? 0) + (a[i - 1] === b[j - 1] ? 0 : 1));
-    }
-    row = next;
-  }
-  return row[b.length] ?? 0;
+  const meant = nearest(path, known);
+  return new ConfigError(`${file} (${path}): there is no such setting${meant === undefined ? '' : `; did you mean ${meant}?`}`);
 }
 
 /** RUST_LOG may name modules (`info,my_crate=debug`): the first bare level counts. */

@@ -21,7 +21,7 @@ const mayImport: Record<string, readonly string[]> = {
 
   'src/admission.ts': [],
   'src/clock.ts': ['src/sessions'],
-  'src/config.ts': ['src/admission.ts'],
+  'src/config.ts': ['protocol', 'src/admission.ts'],
   'src/log.ts': ['src/sessions'],
   'src/version.ts': [],
   'src/workspace.ts': ['src/sessions'],

@@ -52,8 +52,8 @@ export type Input =
   | { type: 'LiveKitLost' }
   /** A client's socket holds it from now on. `token_hash`: of the only resume token that counts from now on; absent: as before. */
   | { type: 'Attached'; node_id: string; connection_id: string; token_hash?: string }
-  /** That socket has ended: on purpose, by accident, or together with its node. Nothing where another one holds the session by now. */
-  | { type: 'Detached'; connection_id: string; how: 'closed' | 'broken' | 'node_lost' }
+  /** That socket has ended: on purpose, by accident, because the gateway refused what it sent, or together with its node. Nothing where another one holds the session by now. */
+  | { type: 'Detached'; connection_id: string; how: 'closed' | 'broken' | 'refused' | 'node_lost' }
   /** Somebody changes what it holds. `command`: the hash of the request, where its outcome is to be remembered. */
   | (HoldingInput & { command?: string | undefined })
   | { type: 'End'; reason: EndReason; by: 'client' | 'gateway' }
@@ -265,7 +265,10 @@ const rules: { [T in Input['type']]: Rule<T> } = {
     const { s } = d;
     if (isEnded(s) || s.link !== 'attached' || s.connection_id !== connection_id) return nothing;
     if (how === 'closed') return terminate(d, 'client_ended', 'client');
-    if (!s.resume) return how === 'node_lost' ? terminate(d, 'node_lost') : terminate(d, 'client_gone', 'client');
+    if (!s.resume) {
+      if (how === 'broken') return terminate(d, 'client_gone', 'client');
+      return terminate(d, how === 'refused' ? 'protocol_error' : 'node_lost');
+    }
     s.link = 'away';
     s.deadlines.resume = d.now + s.resume.window_ms;
     d.effects.push({ do: 'presence' });

@@ -3,7 +3,7 @@ import type { Socket } from 'node:net';
 import type { Logger } from 'pino';
 import { v7 as uuid } from 'uuid';
 import { type RawData, WebSocket } from 'ws';
-import { Close, type CloseReason } from '../../protocol/close.ts';
+import { Close, type CloseReason, isPeersFault } from '../../protocol/close.ts';
 import { type Parsed, parse } from '../../protocol/parse.ts';
 import { type Answer, type Request, type RequestRow, type Role, requests } from '../../protocol/requests.ts';
 import type { ServicePeer } from '../services/links.ts';
@@ -83,8 +83,8 @@ export class Connection implements ServicePeer {
   #watches: Map<string, Cursor> | undefined;
   /** The service registered here. */
   service: Instance | undefined;
-  /** How the socket ended: as a client ends it on purpose, or otherwise; undefined: it has not. */
-  ended: 'closed' | 'broken' | undefined;
+  /** How the socket ended: as a client ends it on purpose, by the gateway for what was sent, or otherwise; undefined: it has not. */
+  ended: 'closed' | 'refused' | 'broken' | undefined;
 
   readonly #ws: WebSocket;
   readonly #socket: Socket;
@@ -101,6 +101,7 @@ export class Connection implements ServicePeer {
   #pausedReading = false;
   #flushed: (() => void) | undefined;
   #closing = false;
+  #brokeProtocol = false;
   #stalled = false;
   /** Somebody was told that there is no room. */
   #owesWake = false;
@@ -138,6 +139,7 @@ export class Connection implements ServicePeer {
     /** A frame that breaks the protocol: ws closes by itself, and its close event would say 1006 only. */
     error(this: WebSocket, { code, message }: Error & { code?: string }) {
       const connection = of(this);
+      connection.#brokeProtocol = true;
       connection.#parts.log.info({ err: { code, message }, connection_id: connection.id }, 'socket broke the protocol');
     },
     close(this: WebSocket, code: number) {
@@ -195,6 +197,7 @@ export class Connection implements ServicePeer {
     if (this.#closing || this.closed) return;
     this.flush();
     this.#closing = true;
+    this.#brokeProtocol ||= isPeersFault(code);
     this.#waiting = undefined;
     this.#ws.close(code, reason);
   }
@@ -436,7 +439,8 @@ export class Connection implements ServicePeer {
   #ended(code: number): void {
     if (this.closed) return;
     // what a peer answers to our close says nothing of what it wants
-    this.ended = !this.#closing && (code === 1_000 || code === 1_005) ? 'closed' : 'broken';
+    const onPurpose = !this.#closing && (code === 1_000 || code === 1_005);
+    this.ended = this.#brokeProtocol ? 'refused' : onPurpose ? 'closed' : 'broken';
     this.#waiting = undefined;
     for (const watch of this.#watches?.values() ?? []) watch.stop();
     this.#watches = undefined;

@@ -1,5 +1,5 @@
 import { expect, test } from 'vitest';
-import { Close, verdict } from '../../protocol/close.ts';
+import { Close, isPeersFault, verdict } from '../../protocol/close.ts';
 
 const all = Object.entries(Close);
 
@@ -70,4 +70,10 @@ test('the table of verdicts above names every close code', () => {
     'HandshakeTimeout',
     'RateLimited',
   ]);
+});
+
+test('these are the closes for what a peer sent', () => {
+  const own = all.filter(([, { code }]) => isPeersFault(code)).map(([name]) => name);
+  expect(own).toEqual(['BadMessage', 'TooManyRefused', 'RateLimited']);
+  expect([1000, 1001, 1002, 1003, 1005, 1006, 1007, 1008, 1009, 1011].filter(isPeersFault)).toEqual([1002, 1003, 1007, 1008, 1009]);
 });

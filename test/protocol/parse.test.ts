@@ -73,6 +73,23 @@ describe('types', () => {
     },
   );
 
+  test.each(['SessionReady', 'Pong', 'NewSessionResponse', 'JoinRoomRequest', 'Hello', 'Error'])('%s is known, but the gateway sends it', (type) => {
+    expect(refused(given({ type })).message).toBe(`${type} is sent by the gateway, not to it`);
+  });
+
+  test.each([
+    ['EndSesionRequest', 'EndSessionRequest'],
+    ['NewSession', 'NewSessionRequest'],
+    ['ping', 'Ping'],
+    ['SERVICEREADY', 'ServiceReady'],
+  ])('of the unknown %s the nearest one is named', (type, nearest) => {
+    expect(refused(given({ type })).message).toBe(`no message has the type "${type}"; did you mean ${nearest}?`);
+  });
+
+  test('a type like no other is given no other', () => {
+    expect(refused(given({ type: 'constructor' })).message).toBe('no message has the type "constructor"');
+  });
+
   test('a long unknown type is not sent back in full', () => {
     expect(refused(given({ type: 'x'.repeat(10_000) })).message.length).toBeLessThan(120);
   });

@@ -620,6 +620,7 @@ describe('a session whose client may come back', () => {
 test.each([
   ['broken', 'client_gone', 'client'],
   ['closed', 'client_ended', 'client'],
+  ['refused', 'protocol_error', 'gateway'],
   ['node_lost', 'node_lost', 'gateway'],
 ] as const)('without a window a session whose socket is %s ends as %s', (how, reason, by) => {
   expect(active().happens({ ...socketBreaks, how } as Input).session.ended).toMatchObject({ reason, by });

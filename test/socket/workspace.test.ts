@@ -123,3 +123,25 @@ test.each([
     link: 'none',
   });
 });
+
+test.each([
+  ['a message of a type that does not exist', (client: TestClient) => client.send({ type: 'EndSesionRequest' }), 4400],
+  ['text that is not JSON', (client: TestClient) => client.send('{'), 4400],
+  ['twenty messages with wrong fields', (client: TestClient) => many(20, () => client.send({ type: 'ResumeRequest' })), 4413],
+  ['more messages than it may', (client: TestClient) => many(1_000, () => client.send({ type: 'Ping' })), 4529],
+  ['a binary frame', (client: TestClient) => client.ws.send(Buffer.from('{"type":"Ping"}')), 1003],
+  ['text that is not UTF-8', (client: TestClient) => client.ws.send(Buffer.from([0xff]), { binary: false }), 1007],
+  ['a frame above the limit', (client: TestClient) => client.send({ type: 'Ping', pad: 'x'.repeat(65_536) }), 1009],
+])('a session whose socket is closed by the gateway for %s ends with protocol_error', async (_, breakProtocol, code) => {
+  const { client, root, gateway } = await connected();
+  const operator = await TestClient.connect(gateway.url);
+  const { session_id } = await client.ask({ type: 'NewSessionRequest', workspace_dir: root });
+  await operator.ask({ type: 'WatchRequest', session_id });
+  breakProtocol(client);
+  expect(await client.closed).toMatchObject({ code });
+  expect(await operator.next('SessionEnded')).toMatchObject({ reason: 'protocol_error', by: 'gateway' });
+});
+
+const many = (times: number, act: () => void) => {
+  for (let i = 0; i < times; i++) act();
+};
