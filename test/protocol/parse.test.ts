@@ -73,9 +73,12 @@ describe('types', () => {
     },
   );
 
-  test.each(['SessionReady', 'Pong', 'NewSessionResponse', 'JoinRoomRequest', 'Hello', 'Error'])('%s is known, but the gateway sends it', (type) => {
-    expect(refused(given({ type })).message).toBe(`${type} is sent by the gateway, not to it`);
-  });
+  test.each(['SessionReady', 'Pong', 'NewSessionResponse', 'JoinRoomRequest', 'Hello', 'Error'])(
+    '%s is known, but the gateway sends it',
+    (type) => {
+      expect(refused(given({ type })).message).toBe(`${type} is sent by the gateway, not to it`);
+    },
+  );
 
   test.each([
     ['EndSesionRequest', 'EndSessionRequest'],
