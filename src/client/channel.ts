@@ -115,7 +115,8 @@ export class Channel {
     const greeting = this.#listener.greeting();
     if (!greeting) return this.#ready();
     const id = newId();
-    this.#greeting = { id, timer: setTimeout(() => this.link.reconnect('back off'), this.link.answerMs) };
+    const ms = this.link.patienceMs;
+    this.#greeting = { id, timer: setTimeout(() => this.link.reconnect('back off', `${greeting.type}: no answer within ${ms} ms`), ms) };
     this.link.send(JSON.stringify({ ...greeting, id }));
   }
 
@@ -131,7 +132,7 @@ export class Channel {
 
   #greeted(frame: Frame): void {
     const error = frame.type === 'Error' ? new RequestFailed(frame) : undefined;
-    if (error?.retryable) return this.link.reconnect('back off', error.retryAfterMs);
+    if (error?.retryable) return this.link.reconnect('back off', error.message, error.retryAfterMs);
     clearTimeout(this.#greeting?.timer);
     this.#greeting = undefined;
     this.link.gotThrough();
@@ -159,8 +160,8 @@ export class Channel {
   }
 
   #late(type: string, timeoutMs: number): string {
-    const { lastError } = this.link;
-    const link = this.state === 'open' ? '' : `; the connection is ${this.state}${lastError ? `: ${lastError}` : ''}`;
+    const { reason } = this.link;
+    const link = this.state === 'open' ? '' : `; the connection is ${this.state}${reason ? `: ${reason}` : ''}`;
     return `${type}: no answer within ${timeoutMs} ms${link}`;
   }
 }

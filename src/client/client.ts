@@ -21,7 +21,9 @@ export type { Answered, Asked, Fields } from './wire.ts';
 /** How long a client waits for its session where nothing else is said: the gateway has 10 s for the room. */
 const newSessionMs = 15_000;
 /** How long a session waits for its client where nothing else is said. */
-const resumeWindowS = 30;
+const resumeWindowS = 60;
+/** A break is noticed so long before the window is over: what the next socket takes, and the tries before it. */
+const comeBackMs = 5_000;
 /** Of the time in which the session can be taken up: so many tries at least fall into it. */
 const triesInWindow = 10;
 
@@ -80,6 +82,11 @@ export class Client {
     return this.#channel.state;
   }
 
+  /** Why it is not open, for a person to read; undefined while it is, and before anything failed. Browsers do not tell why a socket was refused. */
+  get reason(): string | undefined {
+    return this.#channel.link.reason;
+  }
+
   /** Calls `handler` with each one from now on. The returned function takes it back. */
   on<K extends keyof ClientEvents>(type: K, handler: (value: ClientEvents[K]) => void): () => void {
     return this.#emitter.on(type, handler);
@@ -87,7 +94,7 @@ export class Client {
 
   /**
    * Opens a session on this connection. It may break meanwhile: there will be one session all the same.
-   * @param fields as NewSessionRequest; `resume_window_s` is 30 and `idempotency_key` made here where they are absent
+   * @param fields as NewSessionRequest; `resume_window_s` is 60 and `idempotency_key` made here where they are absent
    * @param timeoutMs default 15,000; a session that comes later than that is ended
    * @throws RequestFailed, RequestTimeout, ConnectionClosed, QueueFull as `request`
    */
@@ -104,6 +111,7 @@ export class Client {
       onAnswer: (opened) => {
         follower = this.#follower = new Follower(opened);
         this.#windowMs = body.resume_window_s * 1_000;
+        if (this.#windowMs > 0) this.#channel.link.noticeWithin(this.#windowMs - comeBackMs);
       },
     });
     return new Session(follower as Follower, this.#channel, answer, body);
@@ -134,10 +142,11 @@ export class Client {
     const own = frame.session_id === this.#follower?.id ? this.#follower : undefined;
     if (isEvent(frame)) {
       if (!own) this.#emitter.emit('watched', frame);
-      else if (own.take(frame) === 'gap') this.#channel.link.reconnect('reconnect');
-      if (own?.end) this.#follower = undefined;
+      else if (own.take(frame) === 'gap') this.#channel.link.reconnect('reconnect', 'an event is missing');
+      if (own?.end) this.#letGo();
     } else if (frame.type === 'ServiceProgress') own?.tell('ServiceProgress', frame as never);
-    else if (frame.type === 'ResumeComplete' && own && frame.seq !== own.seq) this.#channel.link.reconnect('reconnect');
+    else if (frame.type === 'ResumeComplete' && own && frame.seq !== own.seq)
+      this.#channel.link.reconnect('reconnect', 'an event is missing');
     else if (frame.type === 'NewSessionResponse' && !own) {
       // nobody waits for it any more, and it would keep this connection from the next
       this.#channel.request('EndSessionRequest', { session_id: String(frame.session_id) }).catch(() => {});
@@ -147,7 +156,7 @@ export class Client {
   #resumed(answer: Frame): void {
     if (answer.type === 'Error') this.#finish({ reason: answer.code === 'RESUME_EXPIRED' ? 'resume_expired' : 'resume_invalid' });
     else this.#follower?.resume(answer as never);
-    if (this.#follower?.end) this.#follower = undefined;
+    if (this.#follower?.end) this.#letGo();
   }
 
   #changed(state: LinkState): void {
@@ -165,8 +174,13 @@ export class Client {
     const follower = this.#follower;
     if (!follower) return;
     follower.finish(end);
-    this.#follower = undefined;
+    this.#letGo();
     this.#channel.failSession(follower.id, new SessionOver(end.reason));
+  }
+
+  #letGo(): void {
+    this.#follower = undefined;
+    this.#channel.link.noticeWithin(undefined);
   }
 
   #whyClosed(code: number): SessionEnd {

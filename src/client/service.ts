@@ -15,8 +15,8 @@ export { ConnectionClosed, RequestFailed } from './errors.ts';
 export type { LinkState } from './link.ts';
 export type { Socket, SocketClass } from './socket.ts';
 
-/** The gateway looks for a service's signs of life this often, too. */
-const heartbeatMs = 10_000;
+/** With `answerMs` it is less than the gateway takes to miss a service and wait for it: a service is back before its sessions go on without it. */
+const heartbeatMs = 5_000;
 /** The gateway waits this long for a service that serves sessions; meanwhile no try waits longer than `hurryMs`. */
 const awaitedMs = 5_000;
 const hurryMs = 1_000;
@@ -47,7 +47,7 @@ export interface ServiceOptions extends LinkOptions {
 export interface ServiceEvents {
   /** `open`: it is registered. */
   state: LinkState;
-  /** A handler, or what it returned, threw; the gateway refused a frame; or registering failed for good. */
+  /** A handler, or what it returned, threw; the gateway refused a frame; it cannot be reached, once until it is; or registering failed for good. */
   error: Error;
 }
 
@@ -61,13 +61,14 @@ export const serve = (url: string, options: ServiceOptions, handler: Handler): S
 /** A registered service. Its connection is opened again when it breaks, and what it serves meanwhile goes on. */
 export class Service {
   /**
-   * Resolves with the first registration. Where nobody waits for it, its failure ends a Node process.
+   * Resolves with the first registration. Where nobody waits for it and nobody handles 'error', its failure ends a Node process.
    * @throws RequestFailed the gateway refused it for good: SERVICE_ID_EXISTS where another instance holds the id
    * @throws ConnectionClosed the gateway's close code says that no later try helps, or `close` was called before
    */
   readonly registered: Promise<void>;
   /** Resolves when the connection ended for good, with the close code. */
   readonly closed: Promise<{ code: number; reason: string }>;
+  readonly #url: string;
   readonly #options: ServiceOptions;
   readonly #handler: Handler;
   readonly #channel: Channel;
@@ -82,6 +83,8 @@ export class Service {
   #status: 'available' | 'full' = 'available';
   #draining = false;
   #refused: RequestFailed | undefined;
+  /** It was reported that the gateway cannot be reached. */
+  #isReported = false;
   #closing: Promise<void> | undefined;
   #idle: (() => void)[] = [];
 
@@ -112,12 +115,18 @@ export class Service {
       changed: (state) => this.#changed(state),
       closed: (code, reason) => this.#closed(code, reason),
     };
-    this.#channel = new Channel(socketUrl(url), listener, { heartbeatMs, ...options, maxQueued: Number.POSITIVE_INFINITY });
+    this.#url = socketUrl(url);
+    this.#channel = new Channel(this.#url, listener, { heartbeatMs, ...options, maxQueued: Number.POSITIVE_INFINITY });
   }
 
   /** `open`: it is registered. `waiting`: the connection broke, and is tried again after a while. `closed`: there will be none. */
   get state(): LinkState {
     return this.#channel.state;
+  }
+
+  /** Why it is not open, for a person to read; undefined while it is, and before anything failed. */
+  get reason(): string | undefined {
+    return this.#channel.link.reason;
   }
 
   /** What it serves: ready, or on its way. */
@@ -225,7 +234,16 @@ export class Service {
     if (state === 'open') this.#resume();
     // who has not accepted is no longer asked
     else for (const seat of this.#seats.values()) if (!seat.isAccepted) this.#forget(seat);
+    this.#report(state);
     this.#emitter.emit('state', state);
+  }
+
+  /** A break that the next attempt mends is not worth an error; attempts that fail are, once. */
+  #report(state: LinkState): void {
+    if (state === 'open') this.#isReported = false;
+    if (state !== 'waiting' || this.#isReported || this.#channel.link.failures < 2) return;
+    this.#isReported = true;
+    this.#failed(new Error(`not registered at ${this.#url}, trying again: ${this.reason}`));
   }
 
   /** Says on a new registration what holds beyond the old one. */
@@ -288,6 +306,8 @@ export class Service {
 
   #closed(code: number, reason: string): void {
     const error = this.#refused ?? new ConnectionClosed(code, reason);
+    // who handles errors is told there
+    if (this.#emitter.has('error')) this.registered.catch(() => {});
     this.#onRefused(error);
     if (!this.#refused && !this.#closing) this.#failed(error);
     for (const seat of this.#seats.values()) this.#drop(seat, 'the connection is closed');

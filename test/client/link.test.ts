@@ -1,6 +1,7 @@
 import { describe, expect, onTestFinished, test, vi } from 'vitest';
 import { Close, verdict } from '../../protocol/close.ts';
 import { type Frame, Link, type LinkOptions, type LinkState } from '../../src/client/link.ts';
+import type { SocketError } from '../../src/client/refusal.ts';
 import { FakeSocket, fakeNetwork } from './fake-socket.ts';
 
 /** A link on fake sockets, and what it tells. Every wait is as long as its backoff may be. */
@@ -150,10 +151,10 @@ describe('a link', () => {
   test('takes an error before the upgrade for its end: with some classes no close follows', async () => {
     const { link } = await makeLink();
     FakeSocket.last.onerror?.({ message: 'refused' } as never);
-    expect([link.state, link.lastError]).toEqual(['waiting', 'refused']);
+    expect([link.state, link.reason]).toEqual(['waiting', 'refused']);
     expect(await untilNextSocket()).toBe(500);
     FakeSocket.last.onerror?.({ message: '' } as never);
-    expect([link.state, link.lastError]).toEqual(['waiting', 'refused']);
+    expect([link.state, link.reason]).toEqual(['waiting', 'the connection could not be opened']);
     await untilNextSocket();
     const closed = link.close();
     FakeSocket.last.onerror?.({} as never);
@@ -172,7 +173,112 @@ describe('a link', () => {
     expect(await untilNextSocket()).toBe(500);
   });
 
-  test('asks for a sign of life after 25 s of silence, and gives the socket up 10 s later', async () => {
+  test('has twice as long to be upgraded after each attempt that failed, up to 80 s, and 10 s again after a break', async () => {
+    const { link } = await makeLink();
+    const patience: number[] = [];
+    for (let i = 0; i < 5; i++) {
+      patience.push(link.patienceMs);
+      const { last } = FakeSocket;
+      await vi.advanceTimersByTimeAsync(link.patienceMs - 1);
+      expect([link.state, last.wasCut]).toEqual(['connecting', false]);
+      await vi.advanceTimersByTimeAsync(1);
+      expect([link.state, last.wasCut]).toEqual(['waiting', true]);
+      await untilNextSocket();
+    }
+    expect(patience).toEqual([10_000, 20_000, 40_000, 80_000, 80_000]);
+    FakeSocket.last.open();
+    link.gotThrough();
+    FakeSocket.last.end(1006);
+    await untilNextSocket();
+    expect(link.patienceMs).toBe(10_000);
+  });
+
+  test('says why it is not open, and nothing while it is', async () => {
+    const { link } = await makeLink({ answerMs: 2_000 });
+    expect(link.reason).toBeUndefined();
+    await vi.advanceTimersByTimeAsync(2_000);
+    expect(link.reason).toBe('the connection was not opened within 2000 ms');
+    await untilNextSocket();
+    FakeSocket.last.open();
+    expect(link.reason).toBeUndefined();
+    FakeSocket.last.end(4452, 'draining');
+    expect(link.reason).toBe('the connection was closed: 4452 draining');
+    await untilNextSocket();
+    FakeSocket.last.open();
+    await vi.advanceTimersByTimeAsync(27_000);
+    expect(link.reason).toBe('a heartbeat had no answer within 2000 ms');
+    await link.close();
+    expect(link.reason).toBe('closed by this side');
+  });
+
+  const permanent: [SocketError & { message: string }][] = [
+    [{ message: 'Unexpected server response: 404' }],
+    [{ message: 'Unexpected server response: 403' }],
+    [{ message: 'Unexpected server response: 301' }],
+    [{ message: 'wrong version number', error: { code: 'EPROTO' } }],
+    [{ message: 'Parse Error: Expected HTTP/', error: { code: 'HPE_INVALID_CONSTANT' } }],
+    [{ message: 'self-signed certificate', error: { code: 'DEPTH_ZERO_SELF_SIGNED_CERT' } }],
+  ];
+  test.each(permanent)('refused five times with %j is closed, and says why', async (error) => {
+    const { link, told } = await makeLink();
+    for (let i = 0; i < 5; i++) {
+      expect(told.closed).toEqual([]);
+      FakeSocket.last.onerror?.(error as never);
+      if (i < 4) await untilNextSocket();
+    }
+    expect(told.closed).toEqual([{ code: 1006, reason: error.message }]);
+    expect([link.state, link.reason, vi.getTimerCount()]).toEqual(['closed', error.message, 0]);
+  });
+
+  test('refused where it was open before goes on for longer', async () => {
+    const { told } = await makeLink();
+    FakeSocket.last.open();
+    FakeSocket.last.end(1006);
+    for (let i = 0; i < 12; i++) {
+      expect(told.closed).toEqual([]);
+      await untilNextSocket();
+      FakeSocket.last.onerror?.({ message: 'Unexpected server response: 404' } as never);
+    }
+    expect(told.closed).toHaveLength(1);
+  });
+
+  const passing = [
+    { message: 'Unexpected server response: 503' },
+    { message: 'Unexpected server response: 429' },
+    { message: 'connect ECONNREFUSED 127.0.0.1:8080', error: { code: 'ECONNREFUSED' } },
+    {},
+  ];
+  test.each(passing.map((error) => [error]))('refused with %j tries on', async (error) => {
+    const { told } = await makeLink();
+    for (let i = 0; i < 20; i++) {
+      FakeSocket.last.onerror?.(error as never);
+      await untilNextSocket();
+    }
+    expect(told.closed).toEqual([]);
+  });
+
+  test('sends a heartbeat earlier where a break is to be noticed earlier, a second apart at least', async () => {
+    const { link } = await makeLink();
+    const { last } = FakeSocket;
+    last.open();
+    link.noticeWithin(15_000);
+    await vi.advanceTimersByTimeAsync(5_000);
+    expect(last.sent).toHaveLength(1);
+    last.receive({ type: 'Pong' });
+    await vi.advanceTimersByTimeAsync(10_000);
+    link.noticeWithin(1_000);
+    last.receive({ type: 'Pong' });
+    await vi.advanceTimersByTimeAsync(1_000);
+    const { length } = last.sent;
+    last.receive({ type: 'Pong' });
+    link.noticeWithin(undefined);
+    await vi.advanceTimersByTimeAsync(24_999);
+    expect(last.sent).toHaveLength(length);
+    await vi.advanceTimersByTimeAsync(1);
+    expect(last.sent).toHaveLength(length + 1);
+  });
+
+  test('sends a heartbeat after 25 s of silence, and gives the socket up 10 s later', async () => {
     const { link, told } = await makeLink();
     const { last } = FakeSocket;
     last.open();
@@ -216,7 +322,7 @@ describe('a link', () => {
     const { link } = await makeLink({ WebSocket: BrowserSocket });
     const { last } = FakeSocket;
     last.open();
-    link.reconnect('reconnect');
+    link.reconnect('reconnect', 'a gap');
     expect(last.closedWith).toBe(4_000);
     last.receive({ type: 'Late' });
     last.end(1006);

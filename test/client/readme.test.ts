@@ -9,7 +9,7 @@ import { startGateway } from '../support/gateway.ts';
 import { Child, root } from '../support/process.ts';
 
 const readme = readFileSync(join(root, 'src/client/README.md'), 'utf8');
-const [short = '', long = ''] = [...readme.matchAll(/^```ts\n(.*?)^```$/gms)].map(([, code]) => code);
+const [short = '', long = '', again = ''] = [...readme.matchAll(/^```ts\n(.*?)^```$/gms)].map(([, code]) => code);
 
 // inside the folder of the tests, where what is imported is TypeScript
 const folder = mkdtempSync(join(import.meta.dirname, 'readme-'));
@@ -25,12 +25,16 @@ const room = written('room.ts', 'export class Room { async connect(...given: str
 async function run(name: string, code: string): Promise<Child> {
   const gateway = await startGateway();
   await connectService(gateway.url, 'asr', { metadata: { type: 'ASR' } });
+  return runAt(gateway.url, name, code);
+}
+
+function runAt(url: string, name: string, code: string): Child {
   const file = written(
     name,
     code
       .replace("'session-gateway/client'", `'${join(root, 'src/client/client.ts')}'`)
       .replace("'livekit-client'", `'${room}'`)
-      .replace('ws://localhost:8080/ws', `${gateway.url.replace('http', 'ws')}/ws`),
+      .replace('ws://localhost:8080/ws', `${url.replace('http', 'ws')}/ws`),
   );
   return new Child(process.execPath, ['--import', 'tsx', file]);
 }
@@ -47,6 +51,21 @@ describe('the README', () => {
     expect(child.lines).toEqual(['user: hello', 'over: client_ended']);
   });
 
+  test('has an example that gets its session back after a page was loaded again', async () => {
+    const gateway = await startGateway();
+    await connectService(gateway.url, 'asr');
+    const tab = (key: string) => `globalThis.sessionStorage = { getItem: () => ${key}, setItem: (_, key) => console.log('key', key) };\n`;
+    const first = runAt(gateway.url, 'again-1.ts', tab('null') + again);
+    const key = (await first.line('key')).split(' ')[1] ?? '';
+    expect(await first.line('a new call')).toBe('a new call []');
+    first.kill('SIGKILL');
+    await first.exited;
+    const second = runAt(gateway.url, 'again-2.ts', tab(`'${key}'`) + again);
+    expect(await second.line('the same call')).toBe('the same call []');
+    second.kill('SIGKILL');
+    await second.exited;
+  });
+
   test('names every member, event, option, reason and error, and no other', () => {
     const named = [...readme.matchAll(/`([^`\n]+)`/g)].map(([, code = '']) => code);
     const members = (owner: { prototype: object }) => Object.getOwnPropertyNames(owner.prototype).filter((name) => name !== 'constructor');
@@ -57,7 +76,7 @@ describe('the README', () => {
       ).toBe(true);
     for (const name of [...members(library.Client), ...members(Session), 'closed', 'opened', ...Object.keys(events)]) has(name);
     for (const name of Object.keys(library).filter((name) => name !== 'Client' && name !== 'connect')) has(name);
-    for (const name of ['resumed', 'link', 'event', 'ServiceProgress', 'connecting', 'open', 'waiting']) has(name);
+    for (const name of ['reason', 'resumed', 'link', 'event', 'ServiceProgress', 'connecting', 'open', 'waiting']) has(name);
     for (const name of [
       'WebSocket',
       'heartbeatMs',

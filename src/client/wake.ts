@@ -1,0 +1,22 @@
+interface Target {
+  addEventListener?(type: string, run: () => void): void;
+  removeEventListener?(type: string, run: () => void): void;
+}
+interface Page extends Target {
+  document?: Target & { visibilityState?: string };
+}
+
+/**
+ * Calls `run` where a browser reports that the network is back or that its page is shown again: timers of a hidden page hardly run. Elsewhere nothing is.
+ * @returns a function that stops it
+ */
+export function onWake(run: () => void, page: Page = globalThis as Page): () => void {
+  const { document } = page;
+  const onShown = () => document?.visibilityState === 'visible' && run();
+  page.addEventListener?.('online', run);
+  document?.addEventListener?.('visibilitychange', onShown);
+  return () => {
+    page.removeEventListener?.('online', run);
+    document?.removeEventListener?.('visibilitychange', onShown);
+  };
+}
