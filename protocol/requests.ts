@@ -41,7 +41,7 @@ export const newSessionFields = z.object({
   user_name: text(256).optional().describe("The user's display name in the room"),
   workspace_dir: text(4_096, 1)
     .regex(/^(\/|[A-Za-z]:[\\/])/, 'must be an absolute path')
-    .meta({ pattern: '^(\\/|[A-Za-z]:[\\\\/])[^\\0\\p{Cs}]*$' })
+    .meta({ pattern: '^(/|[A-Za-z]:[\\\\/])[^\\x00]*$' })
     .optional()
     .describe('An existing folder inside the allowed roots'),
   room: z.boolean().default(true).describe('false: no LiveKit room'),

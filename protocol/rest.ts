@@ -224,7 +224,7 @@ export const routes = {
     headers: z.object({
       'if-match': z
         .string()
-        .regex(/^"?[1-9]\d{0,14}"?$/, 'must be a version')
+        .regex(/^"?[1-9][0-9]{0,14}"?$/, 'must be a version')
         .optional()
         .describe('Refused where the session has another version by now'),
     }),

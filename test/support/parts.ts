@@ -82,6 +82,11 @@ export const parts = {
     path: find(undefined, embeddedPostgres()),
     install: 'npm ci',
   },
+  python3: {
+    name: 'python3',
+    path: find(process.env.PYTHON_BIN, onPath('python3')),
+    install: 'apt-get install python3',
+  },
   python: {
     name: 'python3 with websockets',
     get path() {
