@@ -57,7 +57,7 @@ export const errors = {
   RESUME_EXPIRED: { status: 410, error: 'Gone', retryable: false },
   /** Frames came faster than the limit. */
   RATE_LIMITED: { status: 429, error: 'TooManyRequests', retryable: true },
-  /** LiveKit refused or did not answer. */
+  /** LiveKit is out of reach, or did not take the request: then the error itself says `retryable: false`. */
   LIVEKIT_ERROR: { status: 502, error: 'LiveKitError', retryable: true },
   /** The storage does not answer, or not in time. Whether a change took effect is then not known: send it again with the same id. */
   STORAGE_ERROR: { status: 503, error: 'StorageError', retryable: true },

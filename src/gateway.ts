@@ -13,9 +13,8 @@ import { documents } from './http/documents.ts';
 import { endpoints } from './http/endpoints.ts';
 import { webhook } from './http/webhook.ts';
 import { Leftovers } from './rooms/leftovers.ts';
-import { LiveKitRooms } from './rooms/livekit.ts';
+import { type LiveKitConfig, LiveKitRooms } from './rooms/livekit.ts';
 import { Reconciler } from './rooms/reconcile.ts';
-import type { Key } from './rooms/tokens.ts';
 import { Dispatcher } from './services/dispatcher.ts';
 import { guard } from './services/guard.ts';
 import { Outbound } from './services/outbound.ts';
@@ -41,7 +40,7 @@ import { workspaces } from './workspace.ts';
 export interface GatewayParts {
   config: Config;
   /** The LiveKit to use, found or configured. */
-  livekit: Key & { mode: 'create' | 'on_join'; serverUrl: string };
+  livekit: Pick<LiveKitConfig, 'apiKey' | 'apiSecret' | 'mode' | 'serverUrl' | 'expected'>;
   log: Logger;
   /** Default: the machine's. */
   clock?: Clock;
@@ -93,7 +92,7 @@ export async function startGateway({ config, livekit, log, clock = systemClock, 
   const { port } = server.address() as AddressInfo;
 
   const name = gatewayName(config, port);
-  const rooms = givenRooms ?? new LiveKitRooms({ ...livekit, publicUrl: config.livekit.public_url, gatewayName: name }, clock);
+  const rooms = givenRooms ?? new LiveKitRooms({ ...livekit, publicUrl: config.livekit.public_url, gatewayName: name }, clock, log);
   const storageType = config.storage.storage_type ?? nameOf(storageUrl(config.storage));
   const shared = storageType !== 'memory';
   const sessions = new Sessions({
@@ -117,6 +116,8 @@ export async function startGateway({ config, livekit, log, clock = systemClock, 
     else running.add(session_id);
   });
   sessions.start(dispatcher);
+  // a LiveKit that is set but wrong is said in the log before the first session asks for it
+  void rooms.ping();
 
   const operations = new Operations({ sessions, store, rooms, clock });
   const openings = new Openings({

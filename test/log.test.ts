@@ -47,6 +47,15 @@ test('a secret that an error carries is covered', () => {
   expect(written.join()).toMatch(/refused/);
 });
 
+test('a signed token in the text of an error from outside is covered, in its stack and its cause as well', () => {
+  const { log, written, last } = lines();
+  const token = 'eyJhbGciOiJIUzI1NiJ9.eyJ2aWRlbyI6e319.1C2SlDwJwmVyi6m01fIziAsXhxoG2x64';
+  const cause = new Error(`invalid token: ${token}, error: not valid yet`);
+  log.warn({ err: new Error(`LiveKit answered 401: ${cause.message}`, { cause }), reason: cause.message }, 'failed');
+  expect(written.join()).not.toMatch(/eyJ|1C2SlDw/);
+  expect(last()).toMatchObject({ reason: 'invalid token: [Redacted], error: not valid yet' });
+});
+
 test.each([
   ['exits at once', 'process.exit(3)'],
   ['throws', 'setImmediate(() => { throw new Error("bug") })'],

@@ -2,7 +2,7 @@ import { type ChildProcess, spawn } from 'node:child_process';
 import { accessSync, constants, statSync } from 'node:fs';
 import { createServer } from 'node:net';
 import { delimiter, join, resolve } from 'node:path';
-import { RoomServiceClient } from 'livekit-server-sdk';
+import { RoomApi } from './api.ts';
 import type { Key } from './tokens.ts';
 
 const devKey: Key = { apiKey: 'devkey', apiSecret: 'secret' };
@@ -15,6 +15,8 @@ const stopMs = 5_000;
 export interface Found extends Key {
   mode: 'create' | 'on_join';
   serverUrl: string;
+  /** Whether a server is to be there. */
+  expected: boolean;
   /** One line for the one who started the gateway. */
   said: string;
   /** Ends a server that was started here; does nothing otherwise. */
@@ -55,20 +57,28 @@ export async function findLiveKit(wanted: Wanted): Promise<Found> {
   const set = wanted.serverUrl ?? wanted.apiKey ?? wanted.apiSecret;
   if (wanted.mode !== undefined || set !== undefined) {
     const mode = wanted.mode ?? 'create';
-    return { ...key, mode, serverUrl, said: `LiveKit: ${serverUrl}, as configured (${shown(mode)})`, stop: nothingToStop };
+    return { ...key, mode, serverUrl, expected: true, said: `LiveKit: ${serverUrl}, as configured (${shown(mode)})`, stop: nothingToStop };
   }
   if (await answers(serverUrl, key)) {
-    return { ...key, mode: 'create', serverUrl, said: `LiveKit: found at ${serverUrl} with the dev keys`, stop: nothingToStop };
+    return {
+      ...key,
+      mode: 'create',
+      serverUrl,
+      expected: true,
+      said: `LiveKit: found at ${serverUrl} with the dev keys`,
+      stop: nothingToStop,
+    };
   }
   const binary = findLiveKitBinary();
   if (binary) {
     const started = await startLiveKit(binary, wanted.webhookUrl);
-    if (started) return { ...key, mode: 'create', ...started, said: `LiveKit: started ${binary} at ${started.serverUrl}` };
+    if (started) return { ...key, mode: 'create', ...started, expected: true, said: `LiveKit: started ${binary} at ${started.serverUrl}` };
   }
   return {
     ...key,
     mode: 'on_join',
     serverUrl,
+    expected: false,
     said: `LiveKit: none found${binary ? ` (${binary} did not start)` : ''}; rooms are made when somebody joins. To get one: npm run livekit`,
     stop: nothingToStop,
   };
@@ -77,7 +87,7 @@ export async function findLiveKit(wanted: Wanted): Promise<Found> {
 const shown = (mode: Found['mode']) => (mode === 'create' ? 'rooms are created' : 'rooms are made when somebody joins');
 
 async function answers(url: string, key: Key): Promise<boolean> {
-  const client = new RoomServiceClient(url, key.apiKey, key.apiSecret, { requestTimeout: answerMs / 1_000, failover: false });
+  const client = new RoomApi(url, key, answerMs / 1_000);
   // a request whose connection was dropped waits for timers that do not keep the process alive: it would end here without a word
   const awake = setTimeout(() => {}, 2 * answerMs);
   return client

@@ -1,7 +1,9 @@
-import { type ParticipantInfo, ParticipantInfo_State, RoomServiceClient, ServerError } from 'livekit-server-sdk';
-import { clip } from '../../protocol/fields.ts';
+import { type ParticipantInfo, ParticipantInfo_State } from 'livekit-server-sdk';
+import type { Logger } from 'pino';
 import { type Clock, type Reach, RoomNameTaken, type Rooms, RoomsError } from '../sessions/ports.ts';
 import type { Participant, Room, Session } from '../sessions/record.ts';
+import { RoomApi, roomsError } from './api.ts';
+import { Health } from './health.ts';
 import { joinToken, type Key, managerToken, type Sign, signer } from './tokens.ts';
 
 /** Shorter than the 10 s a session has for its room, so that a call that hangs still says so in time. */
@@ -18,6 +20,8 @@ export interface LiveKitConfig extends Key {
   mode: 'create' | 'on_join';
   /** Marks the rooms of this deployment. */
   gatewayName: string;
+  /** Whether a server is to be there; default: yes. Else it may come later, or never. */
+  expected?: boolean | undefined;
 }
 
 /** The address that clients join at: the same server, over WebSocket. */
@@ -40,25 +44,26 @@ export function markedSession(metadata: string, gateway: string): string | undef
 export class LiveKitRooms implements Rooms {
   readonly url: string;
   readonly mode: 'create' | 'on_join';
-  readonly reach: Reach = { ever: false, downSince: undefined };
   readonly #config: LiveKitConfig;
-  readonly #client: RoomServiceClient;
+  readonly #client: RoomApi;
+  readonly #health: Health;
   readonly #sign: Sign;
   /** While LiveKit is out of reach: when it is asked again. */
   #askAt = 0;
   readonly #clock: Clock;
 
-  constructor(config: LiveKitConfig, clock: Clock) {
+  constructor(config: LiveKitConfig, clock: Clock, log: Logger) {
     this.#config = config;
     this.#sign = signer(config);
     this.#clock = clock;
     this.mode = config.mode;
     this.url = socketUrl(config.publicUrl ?? config.serverUrl);
-    // failover would spend more than the call's own deadline on other regions
-    this.#client = new RoomServiceClient(config.serverUrl, config.apiKey, config.apiSecret, {
-      requestTimeout: requestTimeoutS,
-      failover: false,
-    });
+    this.#client = new RoomApi(config.serverUrl, config, requestTimeoutS);
+    this.#health = new Health({ url: config.serverUrl.replace(/^ws/, 'http'), clock, log, expected: config.expected ?? true });
+  }
+
+  get reach(): Reach {
+    return this.#health.reach;
   }
 
   async create(room: Room, sessionId: string): Promise<void> {
@@ -146,7 +151,7 @@ export class LiveKitRooms implements Rooms {
 
   /** As `#call`, of what will be asked again anyway: while LiveKit is out of reach one of all these calls a second goes out, and the others fail at once. */
   #repeated<T>(call: () => Promise<T>): Promise<T> {
-    if (this.#rests) return Promise.reject(new RoomsError(`LiveKit at ${new URL(this.#config.serverUrl).host} is out of reach`, false));
+    if (this.#rests) return Promise.reject(new RoomsError('unreachable', 'LiveKit was out of reach a moment ago', false));
     this.#askAt = this.#clock.now() + restMs;
     return this.#call(call);
   }
@@ -154,33 +159,17 @@ export class LiveKitRooms implements Rooms {
   async #call<T>(call: () => Promise<T>): Promise<T> {
     try {
       const result = await call();
-      this.reach.ever = true;
-      this.reach.downSince = undefined;
+      this.#health.answered();
       return result;
     } catch (error) {
-      const answered = error instanceof ServerError && error.status < 500;
-      if (answered) {
-        this.reach.ever = true;
-        this.reach.downSince = undefined;
-      } else this.reach.downSince ??= this.#clock.now();
-      throw new RoomsError(describe(error, this.#config.serverUrl), !answered && !isRefused(error), error);
+      const failure = roomsError(error, this.#config.serverUrl);
+      this.#health.failed(failure);
+      throw failure;
     }
   }
 }
 
-const isNotFound = (error: unknown) => error instanceof RoomsError && error.cause instanceof ServerError && error.cause.status === 404;
-/** The connection was never made, so the call had no effect. */
-const isRefused = (error: unknown) =>
-  error instanceof TypeError && /ECONNREFUSED|ENOTFOUND/.test(String((error.cause as { code?: string })?.code));
-
-function describe(error: unknown, url: string): string {
-  if (error instanceof ServerError) {
-    const hint = error.status === 401 || error.status === 403 ? ' (check LIVEKIT_API_KEY and LIVEKIT_API_SECRET)' : '';
-    return clip(`LiveKit answered ${error.status}${hint}: ${error.message}`, 300);
-  }
-  const cause = error instanceof Error ? ((error.cause as { code?: string } | undefined)?.code ?? error.name) : 'unknown';
-  return `LiveKit at ${new URL(url).host} cannot be reached (${cause}): check that it runs, and LIVEKIT_SERVER_URL`;
-}
+const isNotFound = (error: unknown) => error instanceof RoomsError && error.kind === 'not_found';
 
 /** ParticipantInfo.Kind of LiveKit's protocol, which the SDK does not export. */
 const kinds = ['standard', 'ingress', 'egress', 'sip', 'agent'];

@@ -50,31 +50,48 @@ export class Effects {
   }
 
   async #createRoom(session: Session): Promise<void> {
-    const { rooms, log, tell } = this.#parts;
+    const { rooms, tell } = this.#parts;
     if (!session.room) return;
     try {
       await rooms.create(session.room, session.session_id);
     } catch (err) {
-      log.warn({ err, session_id: session.session_id, room: session.room.name }, 'livekit room create failed');
-      const taken = err instanceof RoomNameTaken;
-      const message = taken
-        ? 'Somebody else made a room of this name'
-        : `Failed to create room: ${err instanceof Error ? err.message : 'unknown'}`;
-      const made = !taken && !(err instanceof RoomsError && !err.unknownOutcome);
-      return tell(session.session_id, { type: 'RoomFailed', code: taken ? 'ROOM_NAME_IN_USE' : 'LIVEKIT_ERROR', message, made });
+      this.#logRoomError(err, session, 'room creation failed');
+      return tell(session.session_id, roomFailed(err));
     }
     await tell(session.session_id, { type: 'RoomCreated', made: rooms.mode === 'create' });
   }
 
   async #deleteRoom(session: Session): Promise<void> {
-    const { rooms, log, tell } = this.#parts;
+    const { rooms, tell } = this.#parts;
     if (!session.room) return;
     try {
       await rooms.remove(session.room);
     } catch (err) {
-      log.warn({ err, session_id: session.session_id, room: session.room.name }, 'livekit room delete failed; it is repeated');
+      this.#logRoomError(err, session, 'room deletion failed, will retry');
       return tell(session.session_id, { type: 'RoomDeleteFailed' });
     }
     await tell(session.session_id, { type: 'RoomDeleted' });
   }
+
+  #logRoomError(err: unknown, { session_id, room }: Session, text: string): void {
+    const { log } = this.#parts;
+    const fields = { session_id, room: room?.name };
+    if (!(err instanceof RoomsError || err instanceof RoomNameTaken)) return log.error({ err, ...fields }, text);
+    // what concerns every room is logged once, by those who call LiveKit
+    const isKnown = err instanceof RoomsError && (err.kind === 'unreachable' || err.kind === 'unauthorized');
+    log[isKnown ? 'debug' : 'warn']({ reason: err.message, ...fields }, text);
+  }
+}
+
+/** What a session and its client are told of a room that could not be created: nothing that is meant for the operator. */
+function roomFailed(err: unknown): Extract<Input, { type: 'RoomFailed' }> {
+  if (err instanceof RoomNameTaken) {
+    return { type: 'RoomFailed', code: 'ROOM_NAME_IN_USE', message: 'Somebody else made a room of this name', made: false };
+  }
+  const code = 'LIVEKIT_ERROR';
+  if (!(err instanceof RoomsError)) return { type: 'RoomFailed', code, message: 'The room could not be created', made: true };
+  const made = err.unknownOutcome;
+  return err.isPassing
+    ? { type: 'RoomFailed', code, message: 'LiveKit is out of reach', made }
+    : { type: 'RoomFailed', code, message: 'LiveKit did not take the request', retryable: false, made };
 }

@@ -10,9 +10,16 @@ export class GatewayError extends Error {
   readonly code: ErrorCode;
   readonly details: Record<string, unknown> | undefined;
   readonly retryAfterMs: number | undefined;
-  constructor(code: ErrorCode, message: string, more: { details?: Record<string, unknown>; retryAfterMs?: number } = {}) {
+  /** Whether sending the same again later can help. */
+  readonly retryable: boolean;
+  constructor(
+    code: ErrorCode,
+    message: string,
+    more: { details?: Record<string, unknown>; retryAfterMs?: number; retryable?: false } = {},
+  ) {
     super(message);
     this.code = code;
+    this.retryable = more.retryable ?? errors[code].retryable;
     this.details = more.details;
     this.retryAfterMs = more.retryAfterMs;
   }
@@ -23,13 +30,12 @@ export class GatewayError extends Error {
 
   /** The fields every error has on the wire. `now`: epoch ms. */
   body(now: number) {
-    const { error, retryable } = errors[this.code];
     return {
-      error,
+      error: errors[this.code].error,
       code: this.code,
       message: this.message,
       timestamp: iso(now),
-      retryable,
+      retryable: this.retryable,
       ...(this.retryAfterMs !== undefined && { retry_after_ms: this.retryAfterMs }),
       ...(this.details && { details: this.details }),
     };

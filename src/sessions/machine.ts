@@ -13,6 +13,7 @@ import {
   isPending,
   type Participant,
   type Requirement,
+  type RoomFailure,
   roomClaim,
   type Session,
   userIsIn,
@@ -28,8 +29,8 @@ export interface Offer extends Pick<Assignment, 'assignment_id' | 'service_id' |
 export type Input =
   /** `made` by a call; else it comes into being when somebody joins. */
   | { type: 'RoomCreated'; made: boolean }
-  /** `made`: the room may exist all the same. */
-  | { type: 'RoomFailed'; code: 'LIVEKIT_ERROR' | 'ROOM_NAME_IN_USE'; message: string; made: boolean }
+  /** `made`: the room may exist all the same. `message` is told to clients. */
+  | { type: 'RoomFailed'; code: RoomFailure['code']; message: string; retryable?: false; made: boolean }
   | { type: 'RoomDeleted' }
   | { type: 'RoomDeleteFailed' }
   /** What the dispatcher found: services that take a requirement, named by its place, and ids that are registered but have no free slot. */
@@ -122,10 +123,10 @@ const rules: { [T in Input['type']]: Rule<T> } = {
     else deleteRoom(d);
   },
 
-  RoomFailed(d, { code, message, made }) {
+  RoomFailed(d, { code, message, retryable, made }) {
     const { room } = d.s;
     if (room?.state !== 'creating') return nothing;
-    terminate(d, 'livekit_error', 'gateway', { code, message });
+    terminate(d, 'livekit_error', 'gateway', { code, message, ...(retryable === false && { retryable }) });
     if (made) deleteRoom(d);
     else roomDeleted(d);
     // a name that somebody else holds is not ours to keep

@@ -9,7 +9,6 @@ const hints: Partial<Record<EndReason, string>> = {
   join_timeout: 'the services were not all ready in time: check the log lines of those missing, or raise microservices.join_timeout',
   client_never_joined: 'the user never joined: check that the client reaches livekit_url (LIVEKIT_PUBLIC_URL) and uses its token',
   service_lost: 'a service was lost and nobody took its place: run a second instance, or set on_service_loss',
-  livekit_error: 'LiveKit failed: check LIVEKIT_SERVER_URL, LIVEKIT_API_KEY and LIVEKIT_API_SECRET',
 };
 
 /** Writes what a commit did to its session into the log: its making or its move in one line, however many steps it took, and what went wrong. */

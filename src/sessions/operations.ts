@@ -266,7 +266,10 @@ export function whyNotCreated(session: Session): GatewayError | undefined {
   const { ended, session_id } = session;
   if (!ended) return undefined;
   const details = { session_id, reason: ended.reason, ...(ended.missing.length > 0 && { missing: ended.missing }) };
-  if (ended.error) return new GatewayError(ended.error.code, ended.error.message, { details });
+  if (ended.error) {
+    const { code, message, retryable } = ended.error;
+    return new GatewayError(code, message, { details, ...(retryable === false && { retryable }) });
+  }
   if (ended.reason === 'join_timeout')
     return new GatewayError('MICROSERVICE_JOIN_TIMEOUT', 'Timeout waiting for microservices to join', { details });
   if (ended.reason === 'registration_timeout') {

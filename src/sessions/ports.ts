@@ -125,13 +125,23 @@ export interface SessionStore extends StoreProvider {
   cleanExpiredSessions(limit?: number): Promise<number>;
 }
 
-/** LiveKit answered that it will not, or did not answer. */
+/**
+ * LiveKit answered that it will not, or did not answer. Its message is the operator's: it may name hosts and what LiveKit said.
+ * unauthorized: the key, the secret or a clock is wrong, so that nothing works. unreachable: no answer, or a server that fails.
+ */
 export class RoomsError extends Error {
+  readonly kind: 'unreachable' | 'unauthorized' | 'busy' | 'refused' | 'not_found';
   /** No answer came: the call may have had its effect all the same. */
   readonly unknownOutcome: boolean;
-  constructor(message: string, unknownOutcome: boolean, cause?: unknown) {
-    super(message, { cause });
+  constructor(kind: RoomsError['kind'], message: string, unknownOutcome: boolean) {
+    super(message);
+    this.kind = kind;
     this.unknownOutcome = unknownOutcome;
+  }
+
+  /** Whether the same may work later without anybody's help. */
+  get isPassing(): boolean {
+    return this.kind === 'unreachable' || this.kind === 'busy';
   }
 }
 

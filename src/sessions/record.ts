@@ -82,6 +82,14 @@ export interface Room {
   delete_attempts: number;
 }
 
+/** Why a room could not be made, as clients are told. */
+export interface RoomFailure {
+  code: 'LIVEKIT_ERROR' | 'ROOM_NAME_IN_USE';
+  message: string;
+  /** Absent: as the code says. */
+  retryable?: false;
+}
+
 export interface Participant {
   identity: string;
   sid: string;
@@ -192,7 +200,7 @@ export interface Session {
         /** The required services that were not ready then. */
         missing: string[];
         /** Why its room could not be made. */
-        error?: { code: 'LIVEKIT_ERROR' | 'ROOM_NAME_IN_USE'; message: string } | undefined;
+        error?: RoomFailure | undefined;
       }
     | undefined;
 }

@@ -98,9 +98,10 @@ class CountedRooms extends LiveKitRooms {
 export async function startGatewayIn(clock: Clock, livekit: LiveKitKey, name = 'this-test') {
   const { url, apiKey, apiSecret } = livekit;
   const key = { serverUrl: url, mode: 'create' as const, apiKey, apiSecret };
-  const rooms = new CountedRooms({ ...key, gatewayName: name }, clock);
+  const log = makeLog(process.env.TEST_LOG ?? 'silent');
+  const rooms = new CountedRooms({ ...key, gatewayName: name }, clock, log);
   const config = testConfig({ gateway: { name } });
-  const gateway = await startGateway({ config, livekit: key, log: makeLog(process.env.TEST_LOG ?? 'silent'), clock, rooms });
+  const gateway = await startGateway({ config, livekit: key, log, clock, rooms });
   let closed: Promise<void> | undefined;
   const close = () => {
     closed ??= gateway.close();

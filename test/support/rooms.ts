@@ -89,6 +89,6 @@ export class FakeRooms implements Rooms {
       return;
     }
     this.reach.downSince ??= this.#now();
-    throw new RoomsError('LiveKit at livekit.test cannot be reached (ECONNREFUSED)', false);
+    throw new RoomsError('unreachable', 'LiveKit at livekit.test cannot be reached (ECONNREFUSED)', false);
   }
 }

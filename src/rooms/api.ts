@@ -1,0 +1,56 @@
+import { AccessToken, RoomServiceClient, ServerError, type VideoGrant } from 'livekit-server-sdk';
+import { clip } from '../../protocol/fields.ts';
+import { RoomsError } from '../sessions/ports.ts';
+import type { Key } from './tokens.ts';
+
+/** A token of the API administers every room: it lives for its one call, and as long again for clocks that differ. */
+const tokenTtlS = 60;
+
+/** LiveKit's room API, called with tokens that are of no use afterwards. */
+export class RoomApi extends RoomServiceClient {
+  readonly #key: Key;
+
+  constructor(url: string, key: Key, requestTimeoutS: number) {
+    // failover would spend more than the call's own deadline on other regions
+    super(url, key.apiKey, key.apiSecret, { requestTimeout: requestTimeoutS, failover: false });
+    this.#key = key;
+  }
+
+  override async authHeader(grant: VideoGrant): Promise<Record<string, string>> {
+    const token = new AccessToken(this.#key.apiKey, this.#key.apiSecret, { ttl: tokenTtlS });
+    token.addGrant(grant);
+    return { Authorization: `Bearer ${await token.toJwt()}` };
+  }
+}
+
+/** LiveKit repeats a token that it refuses. */
+const withoutTokens = (text: string) => text.replaceAll(/eyJ[\w-]+\.[\w-]*\.?[\w-]*/g, '[token]');
+
+/** What went wrong with a call, for the operator. */
+export function roomsError(error: unknown, url: string): RoomsError {
+  if (error instanceof ServerError) {
+    const { status } = error;
+    const said = withoutTokens(error.message);
+    const message = clip(`LiveKit answered ${status}: ${said}`, 300);
+    if (status === 401 || status === 403) return new RoomsError('unauthorized', whyUnauthorized(said), false);
+    if (status === 404) return new RoomsError('not_found', message, false);
+    if (status >= 500) return new RoomsError('unreachable', message, true);
+    return new RoomsError(status === 408 || status === 429 ? 'busy' : 'refused', message, false);
+  }
+  const cause = error instanceof Error ? ((error.cause as { code?: string } | undefined)?.code ?? error.name) : 'unknown';
+  // the connection was never made, so the call had no effect
+  const unknownOutcome = !/ECONNREFUSED|ENOTFOUND/.test(cause);
+  return new RoomsError(
+    'unreachable',
+    `LiveKit at ${new URL(url).host} cannot be reached (${cause}): check LIVEKIT_SERVER_URL`,
+    unknownOutcome,
+  );
+}
+
+function whyUnauthorized(said: string): string {
+  if (/not valid yet|issued in the future/.test(said)) return "LiveKit refused the gateway's token as not valid yet: the clocks differ";
+  if (/expired/.test(said)) return "LiveKit refused the gateway's token as expired: the clocks differ";
+  if (/invalid API key/i.test(said)) return 'LiveKit does not know this key: check LIVEKIT_API_KEY';
+  if (/cryptographic|signature/.test(said)) return 'the secret is not the one of this key: check LIVEKIT_API_SECRET';
+  return 'LiveKit refused the key and secret: check LIVEKIT_API_KEY and LIVEKIT_API_SECRET';
+}

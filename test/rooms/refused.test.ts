@@ -1,0 +1,146 @@
+import { once } from 'node:events';
+import { createServer, type IncomingMessage, type ServerResponse } from 'node:http';
+import type { AddressInfo } from 'node:net';
+import { expect, onTestFinished, test } from 'vitest';
+import { startGateway } from '../../src/gateway.ts';
+import { makeLog } from '../../src/log.ts';
+import { TestClient } from '../support/client.ts';
+import { ManualClock } from '../support/clock.ts';
+import { testConfig } from '../support/gateway.ts';
+import { rest } from '../support/http-service.ts';
+
+const tokenOf = (request: IncomingMessage) => (request.headers.authorization ?? '').slice('Bearer '.length);
+const claimsOf = (token: string) => JSON.parse(Buffer.from(token.split('.')[1] ?? '', 'base64url').toString());
+
+const unauthorized = (why: string) => (request: IncomingMessage, response: ServerResponse) => {
+  response.writeHead(401, { 'content-type': 'application/json' });
+  response.end(JSON.stringify({ code: 'unauthenticated', msg: `invalid token: ${tokenOf(request)}, error: ${why}` }));
+};
+const wrongSecret = unauthorized('go-jose/go-jose: error in cryptographic primitive');
+const wellDone = (_: IncomingMessage, response: ServerResponse) =>
+  response.writeHead(200, { 'content-type': 'application/json' }).end('{}');
+
+type Answer = (request: IncomingMessage, response: ServerResponse) => void;
+
+/** A gateway on a server that answers every call of the room API as the test says, and its log. */
+async function gatewayOn(first: Answer, aheadMs = 0) {
+  const livekit = {
+    answer: first,
+    /** The claims of the tokens that came. */
+    claims: [] as { exp: number; nbf: number }[],
+  };
+  const server = createServer((request, response) => {
+    response.setHeader('date', new Date(Date.now() - aheadMs).toUTCString());
+    if (request.method === 'HEAD') return void response.end();
+    livekit.claims.push(claimsOf(tokenOf(request)));
+    livekit.answer(request, response);
+  }).listen(0, '127.0.0.1');
+  await once(server, 'listening');
+  onTestFinished(() => void server.close().closeAllConnections());
+  const { port } = server.address() as AddressInfo;
+
+  const lines: Record<string, unknown>[] = [];
+  const waiting: { match(line: Record<string, unknown>): boolean; take(): void }[] = [];
+  const log = makeLog('info', {
+    write(text: string) {
+      const line = JSON.parse(text) as Record<string, unknown>;
+      lines.push(line);
+      for (const waiter of waiting) if (waiter.match(line)) waiter.take();
+    },
+  });
+  /** Resolves when such a line has been written. */
+  const said = (msg: string) =>
+    new Promise<void>((take) => {
+      const match = (line: Record<string, unknown>) => line.msg === msg;
+      if (lines.some(match)) take();
+      else waiting.push({ match, take });
+    });
+  const serverUrl = `ws://127.0.0.1:${port}`;
+  const key = { apiKey: 'key', apiSecret: 'a-secret-of-more-than-thirty-two-characters' };
+  const gateway = await startGateway({
+    config: testConfig(),
+    livekit: { ...key, mode: 'create', serverUrl },
+    log,
+    clock: new ManualClock(),
+  });
+  onTestFinished(() => gateway.close());
+  return { ...gateway, livekit, said, lines, warned: () => lines.filter(({ level }) => level === 'warn') };
+}
+
+const wish = { type: 'NewSessionRequest', user_identity: 'ada', required_services: [] };
+
+test('a LiveKit that refuses the key is plain words for a client, and one line of the log before anybody asked', async () => {
+  const { url, said, warned, lines } = await gatewayOn(wrongSecret);
+  await said('LiveKit refuses the gateway');
+  const client = await TestClient.connect(url);
+  for (const room_name of [undefined, 'parlour']) {
+    const refused = await client.ask({ ...wish, room_name });
+    expect(refused).toMatchObject({ code: 'LIVEKIT_ERROR', message: 'LiveKit did not take the request', retryable: false });
+    expect(JSON.stringify(refused)).not.toMatch(/eyJ|LIVEKIT_API|127\.0\.0\.1/);
+  }
+  expect(await rest(`${url}/api/v1/create-session`, 'POST', { user_identity: 'ada', required_services: [] })).toMatchObject({
+    status: 502,
+    body: { message: 'LiveKit did not take the request', retryable: false },
+  });
+  expect(warned()).toEqual([
+    expect.objectContaining({
+      msg: 'LiveKit refuses the gateway',
+      reason: 'the secret is not the one of this key: check LIVEKIT_API_SECRET',
+    }),
+  ]);
+  expect(warned()[0]).not.toHaveProperty('clock');
+  expect(JSON.stringify(lines)).not.toContain('eyJ');
+});
+
+test.each([
+  ['token not valid yet (nbf)', 75_000, "LiveKit refused the gateway's token as not valid yet: the clocks differ", /7[345] s ahead of/],
+  ['token is expired (exp)', -7_000_000, "LiveKit refused the gateway's token as expired: the clocks differ", /700[012] s behind/],
+])('a clock that differs is named as the reason, and by how much: %s', async (why, aheadMs, reason, clock) => {
+  const { said, warned } = await gatewayOn(unauthorized(`go-jose/go-jose/jwt: validation failed, ${why}`), aheadMs);
+  await said('LiveKit refuses the gateway');
+  expect(warned()).toEqual([expect.objectContaining({ reason, clock: expect.stringMatching(clock) })]);
+});
+
+test('an outage of LiveKit is one line at its start and one at its end, however many ask meanwhile', async () => {
+  const { url, livekit, said, warned, lines } = await gatewayOn(wellDone);
+  const client = await TestClient.connect(url);
+  livekit.answer = (request) => request.socket.destroy();
+  for (let i = 0; i < 5; i++) {
+    const refused = await client.ask(wish);
+    expect(refused).toMatchObject({ code: 'LIVEKIT_ERROR', message: 'LiveKit is out of reach', retryable: true });
+    expect(JSON.stringify(refused)).not.toMatch(/127\.0\.0\.1|LIVEKIT_SERVER/);
+  }
+  expect(warned()).toEqual([expect.objectContaining({ msg: 'LiveKit is out of reach' })]);
+  expect(warned()[0]).not.toHaveProperty('err');
+  livekit.answer = wellDone;
+  expect(await client.ask(wish)).toMatchObject({ status: 'Ready' });
+  await said('LiveKit answers again');
+  expect(lines.filter(({ msg }) => msg === 'LiveKit answers again')).toHaveLength(1);
+});
+
+test('what LiveKit has against one room is logged with that room, and told to nobody', async () => {
+  const { url, warned } = await gatewayOn((request, response) => {
+    const isCreation = request.url?.endsWith('/CreateRoom');
+    if (!isCreation) return wellDone(request, response);
+    response.writeHead(400, { 'content-type': 'application/json' });
+    response.end(JSON.stringify({ code: 'invalid_argument', msg: 'room name length exceeds limits' }));
+  });
+  const client = await TestClient.connect(url);
+  const refused = await client.ask(wish);
+  expect(refused).toMatchObject({ code: 'LIVEKIT_ERROR', message: 'LiveKit did not take the request', retryable: false });
+  expect(warned()).toEqual([
+    expect.objectContaining({
+      msg: 'room creation failed',
+      room: expect.stringMatching(/^room-/),
+      reason: 'LiveKit answered 400: room name length exceeds limits',
+    }),
+  ]);
+});
+
+test('the tokens that administer LiveKit live for a minute', async () => {
+  const { url, livekit } = await gatewayOn(wellDone);
+  const client = await TestClient.connect(url);
+  await client.ask({ ...wish, room_name: 'parlour' });
+  expect(livekit.claims.length).toBeGreaterThan(2);
+  for (const { exp, nbf } of livekit.claims) expect(exp - nbf).toBeLessThanOrEqual(61);
+});
