@@ -37,7 +37,8 @@ export function roomsError(error: unknown, url: string): RoomsError {
     if (status >= 500) return new RoomsError('unreachable', message, true);
     return new RoomsError(status === 408 || status === 429 ? 'busy' : 'refused', message, false);
   }
-  const cause = error instanceof Error ? ((error.cause as { code?: string } | undefined)?.code ?? error.name) : 'unknown';
+  const under = (error as { cause?: { code?: string; message?: string } }).cause;
+  const cause = under?.code ?? under?.message ?? (error instanceof Error ? error.name : 'unknown');
   // the connection was never made, so the call had no effect
   const unknownOutcome = !/ECONNREFUSED|ENOTFOUND/.test(cause);
   return new RoomsError(

@@ -129,14 +129,13 @@ describeWith(parts.livekit)('a LiveKit that is killed and started again', () => 
     expect(gateway.holds()).toEqual(idle);
   });
 
-  test('refuses a session while it is away, with 502 and what to check, and makes the next one', long, async () => {
+  test('refuses a session while it is away, with 502 and plain words, and makes the next one', long, async () => {
     const { livekit, gateway } = await setUp();
     await livekit.kill();
     const create = () => rest(`${gateway.url}/api/v1/create-session`, 'POST', { user_identity: 'ada', required_services: [] });
     const refused = await create();
-    expect(refused).toMatchObject({ status: 502, body: { error: 'LiveKitError', code: 'LIVEKIT_ERROR', retryable: true } });
-    expect(refused.body.message).toContain(new URL(livekit.url).host);
-    expect(refused.body.message).toContain('check that it runs, and LIVEKIT_SERVER_URL');
+    const body = { error: 'LiveKitError', code: 'LIVEKIT_ERROR', retryable: true, message: 'LiveKit is out of reach' };
+    expect(refused).toMatchObject({ status: 502, body });
     expect(gateway.holds()).toMatchObject({ live_sessions: 0, watched_rooms: 0, waiting: 0 });
 
     await livekit.start();
@@ -147,13 +146,13 @@ describeWith(parts.livekit)('a LiveKit that is killed and started again', () => 
   test.each([
     ['secret', { apiSecret: 'another-secret-of-32-characters-or-more' }],
     ['key', { apiKey: 'another' }],
-  ])('with another %s refuses a session with 502 and the settings to check', long, async (_, wrong) => {
+  ])('with another %s refuses a session with 502 and plain words', long, async (_, wrong) => {
     const livekit = await ownLiveKit();
     await livekit.start();
     const gateway = await startGatewayIn(new HandClock(), { ...livekit, ...wrong });
     const refused = await rest(`${gateway.url}/api/v1/create-session`, 'POST', { user_identity: 'ada', required_services: [] });
-    expect(refused).toMatchObject({ status: 502, body: { error: 'LiveKitError', code: 'LIVEKIT_ERROR' } });
-    expect(refused.body.message).toMatch(/LiveKit answered 401 \(check LIVEKIT_API_KEY and LIVEKIT_API_SECRET\)/);
+    const body = { error: 'LiveKitError', code: 'LIVEKIT_ERROR', retryable: false, message: 'LiveKit did not take the request' };
+    expect(refused).toMatchObject({ status: 502, body });
     expect((await rest(`${gateway.url}/ready`)).status).toBe(503);
     expect(gateway.holds()).toMatchObject({ live_sessions: 0, watched_rooms: 0, waiting: 0 });
     expect(await livekit.names()).toEqual([]);
