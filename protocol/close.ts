@@ -30,9 +30,12 @@ const faults = new Set<number>([1002, 1003, 1007, 1008, 1009, Close.BadMessage.c
 /** Whether a code of the gateway's own says that the peer broke the protocol. */
 export const isPeersFault = (code: number): boolean => faults.has(code);
 
+/** Sent by proxies and load balancers, never by the gateway: their policy, a failure of theirs, overload, an upstream that failed. All of them pass. */
+const elsewhere: readonly number[] = [1008, 1011, 1013, 1014];
+
 /** What a client does after its socket ended with this code, the gateway's own and the standard's. */
 export function verdict(code: number): 'stop' | 'reconnect' | 'back off' {
-  if (code >= 4500 && code <= 4599) return 'back off';
+  if ((code >= 4500 && code <= 4599) || elsewhere.includes(code)) return 'back off';
   if (code >= 4450 && code <= 4499) return 'reconnect';
   return code === 1001 || code === 1006 || code === 1012 ? 'reconnect' : 'stop';
 }

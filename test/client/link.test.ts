@@ -65,7 +65,23 @@ describe('a link', () => {
     expect(told).toMatchObject({ frames: [{ type: 'Pong' }], closed: [] });
   });
 
-  const codes = [...Object.values(Close).map(({ code }) => code), 1000, 1001, 1003, 1005, 1006, 1007, 1009, 1011, 1012, 4000, 4999];
+  const codes = [
+    ...Object.values(Close).map(({ code }) => code),
+    1000,
+    1001,
+    1003,
+    1005,
+    1006,
+    1007,
+    1008,
+    1009,
+    1011,
+    1012,
+    1013,
+    1014,
+    4000,
+    4999,
+  ];
   test.each(codes.map((code) => [code, verdict(code)] as const))('closed with %i does: %s', async (code, what) => {
     const { link, told } = await makeLink();
     FakeSocket.last.open();
