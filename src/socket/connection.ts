@@ -107,6 +107,8 @@ export class Connection implements ServicePeer {
   #owesWake = false;
   #accepted = false;
   #refused = 0;
+  /** Resume tokens that were wrong. Nothing that is accepted in between makes a guess less of one. */
+  #guesses = 0;
   /** When its frames would have come had each kept its distance: so far ahead of the clock it may be as a burst is long (GCRA, ITU-T I.371). */
   #framesUntil = 0;
   readonly #openedAt: number;
@@ -422,10 +424,13 @@ export class Connection implements ServicePeer {
     if (error instanceof GatewayError) {
       log.debug({ connection_id: this.id, session_id: this.sessionId, code: error.code }, 'frame refused');
       this.sendError(error, id);
-      if (error.code !== 'VALIDATION_FAILED' && error.code !== 'FORBIDDEN' && error.code !== 'RESUME_INVALID') {
+      if (error.code === 'RESUME_INVALID') this.#guesses += 1;
+      else if (error.code === 'VALIDATION_FAILED' || error.code === 'FORBIDDEN') this.#refused += 1;
+      else {
         this.#accepted = true;
         this.#refused = 0;
-      } else if (++this.#refused >= limits.maxRefusedInARow) this.close(Close.TooManyRefused);
+      }
+      if (this.#refused + this.#guesses >= limits.maxRefusedInARow) this.close(Close.TooManyRefused);
       return;
     }
     if (error instanceof StorageError) {

@@ -25,6 +25,17 @@ test('twenty refused frames in a row close the socket, an accepted one between t
   expect(client.all.filter((frame) => frame.type === 'Error')).toHaveLength(39);
 });
 
+test('guesses of a resume token are counted though accepted requests stand between them', async () => {
+  const { url } = await startGateway();
+  const client = await TestClient.connect(url);
+  for (let i = 0; i < 20; i++) {
+    client.send({ type: 'ResumeRequest', session_id: 'a', resume_token: `${i}`, last_seq: 0 });
+    client.send({ type: 'Ping' });
+  }
+  expect(await client.closed).toEqual({ code: 4413, reason: 'too many refused frames' });
+  expect(client.all.filter(({ code }) => code === 'RESUME_INVALID')).toHaveLength(20);
+});
+
 test('a flood is answered by RATE_LIMITED, then 4529', async () => {
   const { url } = await startGateway({ limits: { messages_per_second: 10, message_burst: 20 } });
   const client = await TestClient.connect(url);
