@@ -35,7 +35,9 @@ function readConfig(name: string): ConfigFile {
   }
 }
 
-process.stdout.on('error', (error: NodeJS.ErrnoException) => process.exit(error.code === 'EPIPE' ? 0 : 1));
+/** A command whose reader goes away is done; a gateway goes on. */
+const exitUnread = (error: NodeJS.ErrnoException) => process.exit(error.code === 'EPIPE' ? 0 : 1);
+process.stdout.on('error', exitUnread);
 const say = (text: string): void => void process.stdout.write(`${text}\n`);
 
 /** Where a gateway with this environment can be reached from here. */
@@ -76,7 +78,10 @@ const program = new Command('session-gateway')
   .version(version)
   .addHelpText('after', '\nEvery setting, as a flag and an environment variable: session-gateway serve --help');
 withSettings(program.command('serve', { isDefault: true }).description('Run the gateway (what it does without a command)')).action(
-  (given) => serve(configOf(given)),
+  (given) => {
+    process.stdout.off('error', exitUnread);
+    return serve(configOf(given));
+  },
 );
 const config = program.command('config').description('Look at the configuration');
 withSettings(config.command('print').description('Print what holds, as TOML, secrets masked')).action((given) =>

@@ -1,29 +1,36 @@
+import { isatty } from 'node:tty';
 import { type Config, warnings } from './config.ts';
 import { type Gateway, startGateway } from './gateway.ts';
-import { makeLog } from './log.ts';
+import { makeLog, Output } from './log.ts';
 import { type Found, findLiveKit } from './rooms/find.ts';
+import { afterRunning } from './sessions/time.ts';
 
 /** Ctrl-C and a signal through npm come twice within 2 ms; a second one that is meant comes later. */
 const sameSignalMs = 1_000;
-/** Beyond the drain time: closing frames, and a LiveKit that was started here. */
+/** Beyond the drain time, and half of it again in which the sockets are closed: closing frames, and a LiveKit that was started here. */
 const stopMarginMs = 15_000;
 
 /** Runs the gateway until a signal ends it. @throws ConfigError */
 export async function serve(config: Config): Promise<void> {
   const pretty = config.logging.format === 'pretty' || (config.logging.format === undefined && process.stdout.isTTY);
-  const log = makeLog(config.logging.level, pretty ? await prettyStream() : undefined);
+  const format = pretty ? await prettyFormat() : undefined;
+  const log = makeLog(config.logging.level, format && new Output(1, format));
 
   // before anything is started, so that a signal in the middle of it leaves nothing behind
   const started: { livekit?: Found; gateway?: Gateway } = {};
-  let stopping = 0;
+  let isStopping = false;
+  let mayForce = false;
   const stop = (signal: string) => {
-    if (stopping > 0) {
-      if (Date.now() - stopping >= sameSignalMs) process.exit(1);
+    if (isStopping) {
+      if (mayForce) process.exit(1);
       return;
     }
-    stopping = Date.now();
-    log.info({ signal }, 'stopping: sessions end and rooms are deleted; the same signal again after a second leaves at once');
-    setTimeout(() => process.exit(1), config.server.drain_s * 1_000 + stopMarginMs).unref();
+    isStopping = true;
+    log.info({ signal }, 'shutting down: ending sessions, deleting rooms (Ctrl-C again to force)');
+    afterRunning(sameSignalMs, () => {
+      mayForce = true;
+    });
+    afterRunning(config.server.drain_s * 1_500 + stopMarginMs, () => process.exit(1));
     void Promise.resolve(started.gateway?.close())
       .then(() => started.livekit?.stop())
       .then(
@@ -34,7 +41,12 @@ export async function serve(config: Config): Promise<void> {
   };
   process.on('SIGTERM', stop);
   process.on('SIGINT', stop);
-  process.on('SIGHUP', stop);
+  // a closed terminal ends its programs; nohup has told the others not to mind, but Node forgets that. Looked at now: once closed, it is none
+  const hasTerminal = isatty(1) || isatty(2);
+  process.on('SIGHUP', (signal) => {
+    if (hasTerminal) stop(signal);
+    else log.info({ signal }, 'SIGHUP ignored: output is not a terminal; SIGTERM stops the gateway');
+  });
 
   const { server_url, api_key, api_secret, mode } = config.livekit;
   const livekit = await findLiveKit({
@@ -51,20 +63,23 @@ export async function serve(config: Config): Promise<void> {
   });
   started.gateway = gateway;
 
-  const say = (line: string) => process.stdout.write(`${line}\n`);
+  // for whoever started it; what reads standard output finds log lines only
   const socketUrl = `${gateway.url.replace(/^http/, 'ws')}/ws`;
-  say(livekit.said);
-  say(`Socket:   ${socketUrl}`);
-  say(`REST:     ${gateway.url}`);
-  say(`Try:      websocat ${socketUrl}   then paste   {"type":"NewSessionRequest","id":"1","user_identity":"ada"}`);
+  const banner = [
+    livekit.said,
+    `Socket:   ${socketUrl}`,
+    `REST:     ${gateway.url}`,
+    `Try:      websocat ${socketUrl}   then paste   {"type":"NewSessionRequest","id":"1","user_identity":"ada"}`,
+  ];
+  new Output(2).write(banner.map((line) => `${line}\n`).join(''));
   for (const warning of warnings(config)) log.warn(warning);
 }
 
 /** Readable lines where a person looks on. The package is for development: without it the lines stay JSON. */
-async function prettyStream() {
+async function prettyFormat(): Promise<((line: string) => string) | undefined> {
   try {
-    const { default: pretty } = await import('pino-pretty');
-    return pretty({ colorize: process.stdout.isTTY, ignore: 'pid,hostname', sync: true });
+    const { prettyFactory } = await import('pino-pretty');
+    return prettyFactory({ colorize: process.stdout.isTTY, ignore: 'pid,hostname', singleLine: true });
   } catch {
     return undefined;
   }

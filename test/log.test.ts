@@ -1,6 +1,10 @@
 import { spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { closeSync, existsSync, openSync } from 'node:fs';
+import { createInterface } from 'node:readline';
+import type { Readable } from 'node:stream';
 import { text } from 'node:stream/consumers';
-import { expect, test } from 'vitest';
+import { describe, expect, onTestFinished, test } from 'vitest';
 import { makeLog } from '../src/log.ts';
 import { root } from './support/process.ts';
 
@@ -67,4 +71,80 @@ test.each([
     stdio: ['ignore', 'pipe', 'ignore'],
   });
   expect((await text(child.stdout)).match(/"msg":"line"/g)).toHaveLength(100);
+});
+
+/** Runs a program with a log whose output is `stdout`. Its own words come on standard error. */
+function logging(program: string, stdout: 'pipe' | number = 'pipe') {
+  const source = `import { makeLog } from './src/log.ts'; const log = makeLog('info'); const say = (text) => void process.stderr.write(text + '\\n'); ${program}`;
+  const child = spawn(process.execPath, ['--import', 'tsx', '--input-type=module', '-e', source], {
+    cwd: root,
+    stdio: ['pipe', stdout, 'pipe'],
+  });
+  onTestFinished(() => void child.kill('SIGKILL'));
+  const said = createInterface(child.stderr as Readable)[Symbol.asyncIterator]();
+  return {
+    child,
+    said: async () => (await said.next()).value as string,
+    exited: once(child, 'exit').then(([code]) => code as number | null),
+  };
+}
+
+describe('where the log cannot be written', () => {
+  test('a reader that stands still holds up neither the work nor a signal', async () => {
+    const { child, said, exited } = logging(`
+      process.once('SIGTERM', () => { log.warn('stopped'); process.exit(7); });
+      for (let i = 0; i < 1_000; i++) log.warn({ i, text: 'x'.repeat(1_000) }, 'line');
+      setInterval(() => {}, 1_000);
+      say('went on');`);
+    expect(await said()).toBe('went on');
+    child.kill('SIGTERM');
+    expect(await exited).toBe(7);
+  });
+
+  test('what is lost while nobody reads is counted, and said once somebody reads again', async () => {
+    const { child, said, exited } = logging(`
+      for (let i = 0; i < 1_200; i++) log.warn({ i, text: 'x'.repeat(10_000) }, 'line');
+      say('went on');
+      process.stdin.once('data', () => process.exit(0));`);
+    expect(await said()).toBe('went on');
+    const lines: { msg: string; lost?: number }[] = [];
+    for await (const line of createInterface(child.stdout as Readable)) {
+      lines.push(JSON.parse(line));
+      if (lines.at(-1)?.lost !== undefined) child.stdin?.write('exit');
+    }
+    expect(await exited).toBe(0);
+    const { lost = 0, msg } = lines.at(-1) ?? {};
+    expect(msg).toBe('log lines were lost: they could not be written');
+    expect(lost).toBeGreaterThan(0);
+    // what was kept came first, in order and whole
+    expect(lines.length - 1 + lost).toBe(1_200);
+  });
+
+  test('a reader that goes away ends nothing', async () => {
+    const { child, said, exited } = logging(`
+      log.warn('first');
+      process.stdin.once('data', () => {
+        for (let i = 0; i < 100; i++) log.warn({ i }, 'line');
+        setImmediate(() => { say('went on'); process.exit(7); });
+      });`);
+    await once(child.stdout as Readable, 'data');
+    child.stdout?.destroy();
+    child.stdin?.write('more');
+    expect(await said()).toBe('went on');
+    expect(await exited).toBe(7);
+  });
+
+  test.runIf(existsSync('/dev/full'))('a full disk ends nothing and holds up no exit', async () => {
+    const full = openSync('/dev/full', 'w');
+    onTestFinished(() => closeSync(full));
+    const { said, exited } = logging(`for (let i = 0; i < 100; i++) log.warn({ i }, 'line'); say('went on'); process.exit(7);`, full);
+    expect(await said()).toBe('went on');
+    expect(await exited).toBe(7);
+  });
+
+  test('a reader that is slow gets everything before the exit', async () => {
+    const { child, exited } = logging(`for (let i = 0; i < 1_000; i++) log.info({ i, text: 'x'.repeat(300) }, 'line'); process.exit(7);`);
+    expect((await text(child.stdout as Readable)).match(/"msg":"line"/g)).toHaveLength(1_000);
+    expect(await exited).toBe(7);
+  });
 });

@@ -8,3 +8,27 @@ export function iso(at: number): string {
   }
   return isoText;
 }
+
+const tickMs = 100;
+
+/**
+ * Runs something after a time in which the event loop ran: one that stands still, and then finds many timers due at once, has not
+ * heard yet what its peers said meanwhile. Keeps no process alive.
+ * @returns takes it back
+ */
+export function afterRunning(ms: number, run: () => void): () => void {
+  let left = Math.ceil(ms / tickMs);
+  // late ticks are not made up for; and after the last one what waits to be read is read first
+  const timer = setInterval(() => {
+    left -= 1;
+    if (left > 0) return;
+    clearInterval(timer);
+    last = setImmediate(run);
+  }, tickMs);
+  timer.unref();
+  let last: NodeJS.Immediate | undefined;
+  return () => {
+    clearInterval(timer);
+    clearImmediate(last);
+  };
+}

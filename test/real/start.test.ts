@@ -121,6 +121,35 @@ describe('the built gateway', () => {
     expect(await answer.json()).toMatchObject({ ready, livekit: { mode, reachable: false } });
   });
 
+  test('writes nothing but log lines to standard output, and what a person looks for to standard error', async () => {
+    const gateway = await startBuiltGateway();
+    gateway.kill('SIGTERM');
+    await gateway.exited;
+    const words = gateway.errors.map((line) => line.split(':')[0]);
+    expect(words).toEqual(['LiveKit', 'Socket', 'REST', 'Try']);
+    const lines = gateway.lines.filter((line) => !gateway.errors.includes(line)).map((line) => JSON.parse(line));
+    expect(lines.at(-1)).toMatchObject({ level: 'info', msg: 'stopped' });
+    expect(lines.filter(({ level }) => level !== 'info')).toEqual([]);
+  });
+
+  test('goes on after SIGHUP where its output is no terminal: that is what nohup is for', async () => {
+    const gateway = await startBuiltGateway();
+    gateway.kill('SIGHUP');
+    expect(await gateway.json('SIGHUP')).toMatchObject({ level: 'info', signal: 'SIGHUP' });
+    expect((await fetch(`${gateway.url}/health`)).status).toBe(200);
+  });
+
+  test('goes on where nobody reads its standard output and standard error any more', async () => {
+    const gateway = await startBuiltGateway();
+    gateway.process.stdout?.destroy();
+    gateway.process.stderr?.destroy();
+    const client = await TestClient.connect(gateway.url);
+    for (const n of [1, 2, 3]) expect(await client.ask({ type: 'RegisterServiceRequest', service_id: `s${n}` })).toBeDefined();
+    gateway.kill('SIGTERM');
+    expect(await client.closed).toEqual({ code: 4452, reason: 'draining' });
+    expect(await gateway.exited).toEqual({ code: 0, signal: null });
+  });
+
   /** A gateway whose stop takes three seconds: its session waits for a service that does not leave. */
   async function slowToStop() {
     const gateway = await startBuiltGateway();
