@@ -67,7 +67,7 @@ class Service:
                         code = socket.close_code
             except (OSError, asyncio.TimeoutError, websockets.InvalidHandshake, websockets.ConnectionClosed) as error:
                 say(f"no connection: {error}")
-            if not (code in (1001, 1006, 1012) or 4450 <= code <= 4599):
+            if not (code in (1001, 1006, 1008, 1011, 1012, 1013, 1014) or 4450 <= code <= 4599):
                 sys.exit(f"closed with {code}: connecting again does not help")
             # at random, so that all services of a gateway do not come back at once
             await asyncio.sleep(random.uniform(0, min(20, 0.5 * 2**self.breaks)))

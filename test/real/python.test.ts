@@ -1,4 +1,7 @@
-import { expect, test } from 'vitest';
+import { once } from 'node:events';
+import type { AddressInfo } from 'node:net';
+import { expect, onTestFinished, test } from 'vitest';
+import { WebSocketServer } from 'ws';
 import { TestClient } from '../support/client.ts';
 import { startGateway } from '../support/gateway.ts';
 import { describeWith, parts } from '../support/parts.ts';
@@ -26,6 +29,22 @@ describeWith(parts.python)('the service in Python', () => {
     // the clock stands still: were it not to say that it left, the session would wait for it
     expect(await client.next('SessionEnded')).toMatchObject({ reason: 'client_ended' });
     expect(gateway.holds()).toMatchObject({ live_sessions: 0, waiting: 0 });
+  });
+
+  test.each([[1011], [1013], [4503]])('comes again after %i, which asks to back off', async (code) => {
+    const server = new WebSocketServer({ host: '127.0.0.1', port: 0 });
+    await once(server, 'listening');
+    onTestFinished(() => server.close());
+    const service = new Child(parts.python.path ?? '', [
+      'scripts/demo/service.py',
+      `ws://127.0.0.1:${(server.address() as AddressInfo).port}`,
+    ]);
+    const [first] = await once(server, 'connection');
+    first.close(code);
+    const [second] = await once(server, 'connection');
+    expect(second).not.toBe(first);
+    service.kill('SIGKILL');
+    await service.exited;
   });
 
   test('serves on after its socket broke', async () => {
