@@ -27,7 +27,7 @@ import { Openings } from './sessions/openings.ts';
 import { Operations } from './sessions/operations.ts';
 import { type Clock, type Rooms, type SessionStore, StorageError } from './sessions/ports.ts';
 import type { Session } from './sessions/record.ts';
-import { iso } from './sessions/time.ts';
+import { afterRunning, inTurns, iso } from './sessions/time.ts';
 import { Feeds } from './socket/feed.ts';
 import { handlers } from './socket/handlers.ts';
 import { LiveSessions } from './socket/live.ts';
@@ -54,7 +54,7 @@ export interface Gateway {
   /** What it holds now; all zero when nothing is left behind. */
   holds(): { sockets: number; live_sessions: number; watched_rooms: number; waiting: number };
   live: LiveSessions;
-  /** Refuses new work, ends every session, closes every socket with 4452, then stops listening. Ends in bounded time; call it once. */
+  /** Refuses new work, ends every session, closes every socket with 4452, many not all at once, then stops listening. Ends in bounded time; call it once. */
   close(): Promise<void>;
 }
 
@@ -254,9 +254,9 @@ export async function startGateway({ config, livekit, log, clock = systemClock, 
     async close() {
       draining = true;
       const drainMs = config.server.drain_s * 1_000;
-      sockets.drain(drainMs);
+      await sockets.drain(drainMs);
       await endAll(sessions, running, drainMs);
-      await sockets.close();
+      await sockets.close(drainMs / 2);
       reconciler.close();
       leftovers.close();
       foreign?.close();
@@ -314,21 +314,27 @@ const hurryMs = 2_000;
 
 /** Ends every session and waits until each is over, or the time is. */
 async function endAll(sessions: Sessions, running: ReadonlySet<string>, withinMs: number): Promise<void> {
-  await Promise.all([...running].map((id) => sessions.tell(id, { type: 'End', reason: 'shutdown', by: 'gateway' })));
+  await tellAll(sessions, running, { type: 'End', reason: 'shutdown', by: 'gateway' });
   if (await isEmpty(sessions, running, withinMs)) return;
   // the rooms are deleted all the same
-  await Promise.all([...running].map((id) => sessions.tell(id, { type: 'Hurry' })));
+  await tellAll(sessions, running, { type: 'Hurry' });
   await isEmpty(sessions, running, hurryMs);
+}
+
+async function tellAll(sessions: Sessions, running: ReadonlySet<string>, input: Input): Promise<void> {
+  const told: Promise<void>[] = [];
+  await inTurns([...running], (id) => told.push(sessions.tell(id, input)));
+  await Promise.all(told);
 }
 
 /** Waits until no session runs, or the time is over. @returns whether none does */
 async function isEmpty(sessions: Sessions, running: ReadonlySet<string>, withinMs: number): Promise<boolean> {
   if (running.size === 0) return true;
   return new Promise<boolean>((done) => {
-    const timer = setTimeout(() => done(running.size === 0), withinMs);
+    const cancel = afterRunning(withinMs, () => done(running.size === 0));
     sessions.onCommit(() => {
       if (running.size > 0) return;
-      clearTimeout(timer);
+      cancel();
       done(true);
     });
   });

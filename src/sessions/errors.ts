@@ -1,9 +1,11 @@
 import { type ErrorCode, errors } from '../../protocol/errors.ts';
-import { iso } from './time.ts';
+import { iso, spreadMs } from './time.ts';
 
 /** What a caller is told of a storage that failed. */
 export const storageFailed = () =>
-  new GatewayError('STORAGE_ERROR', 'The storage does not answer; whether a change took effect is not known', { retryAfterMs: 1_000 });
+  new GatewayError('STORAGE_ERROR', 'The storage does not answer; whether a change took effect is not known', {
+    retryAfterMs: spreadMs(1_000),
+  });
 
 /** The one way to refuse: everything else that is thrown becomes INTERNAL at the edge. */
 export class GatewayError extends Error {

@@ -9,6 +9,7 @@ import type { Sessions } from './manager.ts';
 import { ClaimTaken, type Offers, type Rooms, type SessionStore } from './ports.ts';
 import { isEnded, roomClaim, type Session } from './record.ts';
 import { checkResume, resumeInvalid } from './resume.ts';
+import { spreadMs } from './time.ts';
 
 const maxReplays = 5;
 
@@ -45,7 +46,7 @@ export class Openings {
 
   /** @throws GatewayError DRAINING */
   refuseWhileDraining(): void {
-    if (this.#parts.draining()) throw new GatewayError('DRAINING', 'The gateway is shutting down', { retryAfterMs: 1_000 });
+    if (this.#parts.draining()) throw new GatewayError('DRAINING', 'The gateway is shutting down', { retryAfterMs: spreadMs(1_000) });
   }
 
   /**

@@ -32,3 +32,16 @@ export function afterRunning(ms: number, run: () => void): () => void {
     clearImmediate(last);
   };
 }
+
+const inOneTurn = 50;
+
+/** Does something with each of many, some in each turn of the event loop: what comes meanwhile is heard. */
+export async function inTurns<T>(all: readonly T[], run: (one: T) => void): Promise<void> {
+  for (let i = 0; i < all.length; i += inOneTurn) {
+    if (i > 0) await new Promise((turn) => setImmediate(turn));
+    for (const one of all.slice(i, i + inOneTurn)) run(one);
+  }
+}
+
+/** A time to wait until the next try, for one of many who were refused together: they come back over a few seconds, not at once. */
+export const spreadMs = (leastMs: number) => leastMs + Math.floor(Math.random() * 4_000);

@@ -10,7 +10,9 @@ import type { Admission } from '../admission.ts';
 import type { Dispatcher } from '../services/dispatcher.ts';
 import type { Sessions } from '../sessions/manager.ts';
 import type { Clock } from '../sessions/ports.ts';
+import { afterRunning, inTurns } from '../sessions/time.ts';
 import { ConnectedSocket, Connection, type ConnectionParts, type SocketLimits } from './connection.ts';
+import { textFrame } from './frames.ts';
 import type { Handlers } from './handlers.ts';
 import type { LiveSessions } from './live.ts';
 import { Turn } from './turn.ts';
@@ -19,6 +21,9 @@ const path = '/ws';
 const checkMs = 1_000;
 /** A peer that does not answer our close frame is cut after this. */
 const closeTimeoutMs = 2_000;
+/** At a stop so many sockets are closed in each step: one a millisecond. */
+const closeStepMs = 100;
+const closedAtOnce = 100;
 
 export interface SocketServerParts {
   server: Server;
@@ -70,24 +75,45 @@ export class SocketServer {
   }
 
   /** Refuses new sockets and tells the others that they will be closed. */
-  drain(deadlineMs: number): void {
+  async drain(deadlineMs: number): Promise<void> {
     this.#draining = true;
-    for (const connection of this.#connections) connection.send({ type: 'GoAway', reason: 'shutdown', deadline_ms: deadlineMs });
+    const frame = textFrame(JSON.stringify({ type: 'GoAway', reason: 'shutdown', deadline_ms: deadlineMs }));
+    await inTurns([...this.#connections], (connection) => connection.sendFrame(frame));
   }
 
-  /** Closes every socket with 4452, and cuts those that do not answer within 2 s. Their sessions know it then. */
-  async close(): Promise<void> {
+  /**
+   * Closes every socket with 4452, and cuts those that do not answer within 2 s. Their sessions know it then.
+   * @param withinMs all of these many are closed over, each at a random time: they go to other nodes, which would have them all at once
+   */
+  async close(withinMs: number): Promise<void> {
     this.#draining = true;
-    this.#stop();
     const open = [...this.#connections];
     const ended = open.map((connection) => new Promise<void>((done) => this.#onGone.set(connection, done)));
-    for (const connection of open) connection.close(Close.Draining);
-    const timer = setTimeout(() => {
+    const steps = Math.max(1, Math.min(Math.ceil(open.length / closedAtOnce), Math.floor(withinMs / closeStepMs)));
+    const batches: Connection[][] = Array.from({ length: steps }, () => []);
+    for (const connection of open) batches[Math.floor(Math.random() * steps)]?.push(connection);
+    await this.#closeInSteps(batches);
+    this.#stop();
+    const cancel = afterRunning(closeTimeoutMs, () => {
       for (const connection of open) connection.terminate();
-    }, closeTimeoutMs);
+    });
     await Promise.all(ended);
-    clearTimeout(timer);
+    cancel();
     await Promise.all(this.#telling);
+  }
+
+  async #closeInSteps(batches: Connection[][]): Promise<void> {
+    const closeBatch = () => inTurns(batches.pop() ?? [], (connection) => connection.close(Close.Draining));
+    await closeBatch();
+    if (batches.length === 0) return;
+    await new Promise<void>((done) => {
+      const stop = this.#parts.clock.every(closeStepMs, () => {
+        const closed = closeBatch();
+        if (batches.length > 0) return;
+        stop();
+        void closed.then(done);
+      });
+    });
   }
 
   /** Ends of sockets that their sessions are being told. */

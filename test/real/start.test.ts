@@ -169,6 +169,21 @@ describe('the built gateway', () => {
     expect(await gateway.exited).toEqual({ code: 0, signal: null });
   });
 
+  test('takes two signals for one where its event loop stood still for longer than a second between them', async () => {
+    const block = `import { writeSync } from 'node:fs';
+      const standStill = () => { writeSync(2, 'stands still\\n'); Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 1_500); };
+      process.once('SIGTERM', () => setImmediate(standStill));`;
+    const gateway = await startBuiltGateway({ NODE_OPTIONS: `--import data:text/javascript,${encodeURIComponent(block)}` });
+    const client = await TestClient.connect(gateway.url);
+    await client.ask({ type: 'NewSessionRequest', user_identity: 'ada' });
+    gateway.kill('SIGTERM');
+    await gateway.line('stands still');
+    gateway.kill('SIGINT');
+    expect(await client.next('SessionEnded')).toMatchObject({ reason: 'shutdown' });
+    expect(await client.closed).toEqual({ code: 4452, reason: 'draining' });
+    expect(await gateway.exited).toEqual({ code: 0, signal: null });
+  });
+
   test('exits at once on a second signal a second later', async () => {
     const { gateway, client } = await slowToStop();
     gateway.kill('SIGTERM');

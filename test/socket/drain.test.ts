@@ -75,3 +75,43 @@ test('while it drains nobody resumes', async () => {
   expect(client.ws.readyState).toBe(client.ws.OPEN);
   await stopped;
 });
+
+test('many sockets are closed over half the drain time, not all at once', async () => {
+  const { url, close, clock } = await startGateway({ server: { port: 0, drain_s: 10 } });
+  const clients = await Promise.all(Array.from({ length: 250 }, () => TestClient.connect(url)));
+  const stopped = close();
+  expect(await Promise.race(clients.map(({ closed }) => closed))).toEqual({ code: 4452, reason: 'draining' });
+  // time stands still: who is not closed by now is still served
+  const served = clients.map((client) =>
+    client.caughtUp().then(
+      () => true,
+      () => false,
+    ),
+  );
+  expect(await Promise.all(served)).toContain(true);
+  await clock.advance(5_000);
+  for (const client of clients) expect(await client.closed).toEqual({ code: 4452, reason: 'draining' });
+  await stopped;
+});
+
+test('those who are refused while it drains come back at different times', async () => {
+  const { url, close } = await startGateway();
+  // it never leaves, which keeps the drain going
+  const service = await connectService(url, 'asr', { auto: false });
+  const client = await TestClient.connect(url);
+  await client.ask({ type: 'NewSessionRequest', user_identity: 'ada', required_services: ['asr'] });
+  await service.next('JoinRoomRequest');
+  const other = await TestClient.connect(url);
+  const stopped = close();
+  await other.next('GoAway');
+  const waits = new Set<number>();
+  for (let i = 0; i < 20; i++) {
+    const { code, retry_after_ms } = await other.ask({ type: 'NewSessionRequest', user_identity: 'bob' });
+    expect(code).toBe('DRAINING');
+    expect(retry_after_ms).toBeGreaterThanOrEqual(1_000);
+    expect(retry_after_ms).toBeLessThan(5_000);
+    waits.add(retry_after_ms);
+  }
+  expect(waits.size).toBeGreaterThan(1);
+  await stopped;
+});
