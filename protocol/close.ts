@@ -9,6 +9,8 @@ export const Close = {
   TakenOver: { code: 4409, reason: 'taken over' },
   /** Twenty frames in a row were refused: this peer does not speak the protocol. */
   TooManyRefused: { code: 4413, reason: 'too many refused frames' },
+  /** One message came in more fragments than allowed: the code is the one of a peer that does not speak the protocol. */
+  TooManyFragments: { code: 4413, reason: 'too many fragments' },
   /** More than the allowed bytes waited for this peer, and it read none of them for the allowed time. */
   TooSlow: { code: 4451, reason: 'too slow' },
   /** The process is shutting down; a GoAway came before. */
@@ -26,7 +28,7 @@ export const Close = {
 export type CloseReason = (typeof Close)[keyof typeof Close];
 
 /** The codes with which the gateway hangs up on a peer for what it sent. */
-const faults = new Set<number>([1002, 1003, 1007, 1008, 1009, Close.BadMessage.code, Close.TooManyRefused.code, Close.RateLimited.code]);
+const faults = new Set<number>([1002, 1003, 1007, 1009, Close.BadMessage.code, Close.TooManyRefused.code, Close.RateLimited.code]);
 /** Whether a code of the gateway's own says that the peer broke the protocol. */
 export const isPeersFault = (code: number): boolean => faults.has(code);
 

@@ -97,6 +97,11 @@ export const configSchema = z.object({
     first_frame_s: seconds(1, 3_600).default(300).describe('Seconds until a socket must have sent an accepted frame'),
     messages_per_second: count(1).default(500).describe('Frames a socket may send each second'),
     message_burst: count(1).default(1_000).describe('Frames a socket may send at once'),
+    frames_per_second: count(1)
+      .default(2_000)
+      .describe('WebSocket frames of every kind a socket may send each second: messages, fragments, pings, pongs'),
+    bytes_per_second: count(1_024).default(4_000_000).describe('Bytes of frames a socket may send each second'),
+    fragments: count(1).default(64).describe('Fragments a message may come in'),
     messages_per_session: count(1).default(10_000).describe('Messages a session may hold'),
     refused_in_a_row: count(1).default(20).describe('Refused frames in a row before the socket is closed'),
   }),

@@ -11,9 +11,11 @@ import type { Instance } from '../services/registry.ts';
 import { GatewayError, storageFailed } from '../sessions/errors.ts';
 import { type Clock, StorageError } from '../sessions/ports.ts';
 import type { Cursor } from './cursor.ts';
-import { textFrame } from './frames.ts';
 import { dispatch, type Handlers, later } from './handlers.ts';
+import { Outbox, type OutboxLimits } from './outbox.ts';
+import { byteBurst, bytesIn, drained, frameBurst, one, type RateLimits } from './rates.ts';
 import type { Turn } from './turn.ts';
+import type { FrameListener } from './ws-internals.ts';
 
 /** Frames that wait behind the one in work; a hand types fewer, and a burst of this size is worked off within milliseconds. */
 const pauseAt = 32;
@@ -23,13 +25,11 @@ const maxTogether = 256;
 
 const maxWatches = 32;
 
-export interface SocketLimits {
-  maxFrameBytes: number;
-  maxBufferedBytes: number;
-  slowReaderMs: number;
+/** The head of the smallest frame that a client can send. */
+const headBytes = 6;
+
+export interface SocketLimits extends OutboxLimits, RateLimits {
   firstFrameMs: number;
-  messagesPerSecond: number;
-  messageBurst: number;
   maxRefusedInARow: number;
   clientPingMs: number;
   servicePingMs: number;
@@ -43,6 +43,8 @@ export interface ConnectionParts {
   limits: SocketLimits;
   clock: Clock;
   log: Logger;
+  /** How long this node has been looking after its sockets, by the looks it took: time in which it stood still is not in it. */
+  watchedMs(): number;
   /** Called once for each, when its socket has ended. */
   onEnd(connection: Connection): void;
 }
@@ -67,7 +69,7 @@ const random = randomBytes(16);
 let opened = 0;
 
 /** One socket: takes frames in order, answers each once, and ends with a code that says why. */
-export class Connection implements ServicePeer {
+export class Connection extends Outbox implements ServicePeer, FrameListener {
   #id: string | undefined;
   /** Given by the first accepted request that has a role. */
   role: Role | undefined;
@@ -83,60 +85,51 @@ export class Connection implements ServicePeer {
   #watches: Map<string, Cursor> | undefined;
   /** The service registered here. */
   service: Instance | undefined;
-  /** How the socket ended: as a client ends it on purpose, by the gateway for what was sent, or otherwise; undefined: it has not. */
-  ended: 'closed' | 'refused' | 'broken' | undefined;
 
-  readonly #ws: WebSocket;
-  readonly #socket: Socket;
   readonly #parts: ConnectionParts;
   /** Frames behind the one in work. */
   #waiting: string[] | undefined;
-  /** The frames of this turn of the event loop, as bytes. */
-  #out = '';
   #busy = false;
   /** Requests that hold up none of their kind, in work. */
   #together = 0;
   /** Goes on with the one that waits until none of them is left. */
   #whenAlone: (() => void) | undefined;
   #pausedReading = false;
-  #flushed: (() => void) | undefined;
-  #closing = false;
   #brokeProtocol = false;
   #stalled = false;
-  /** Somebody was told that there is no room. */
-  #owesWake = false;
   #accepted = false;
   #refused = 0;
   /** Resume tokens that were wrong. Nothing that is accepted in between makes a guess less of one. */
   #guesses = 0;
-  /** When its frames would have come had each kept its distance: so far ahead of the clock it may be as a burst is long (GCRA, ITU-T I.371). */
-  #framesUntil = 0;
+  /** How much of its limits it has used, as of `#seenAt`. */
+  #messages = 0;
+  #frames = 0;
+  #bytes = 0;
+  /** Of the time in which sockets are looked after. */
   readonly #openedAt: number;
   /** Among all connections of the process. */
   readonly #order: number;
   #seenAt: number;
+  /** Of the time in which sockets are looked after. */
   #pingedAt: number | undefined;
-  #writtenBytes = 0;
-  /** Since when too much waits for this peer, and it reads none of it. */
-  #stuckSince: number | undefined;
 
   constructor(ws: ConnectedSocket, socket: Socket, parts: ConnectionParts) {
-    this.#ws = ws;
-    this.#socket = socket;
+    super(ws, socket, parts.turn, parts.limits);
     this.#parts = parts;
-    this.#openedAt = this.#seenAt = parts.clock.now();
+    this.#seenAt = parts.clock.now();
+    this.#openedAt = parts.watchedMs();
     this.#order = ++opened;
     ws.connection = this;
-    const { message, pong, error, close } = Connection.#on;
-    ws.on('message', message).on('pong', pong).on('error', error).on('close', close);
+    const { message, ping, error, close } = Connection.#on;
+    ws.on('message', message).on('ping', ping).on('error', error).on('close', close);
   }
 
   static readonly #on = {
     message(this: WebSocket, data: RawData, isBinary: boolean) {
       of(this).#receive(data, isBinary);
     },
-    pong(this: WebSocket) {
-      of(this).#sawSign();
+    ping(this: WebSocket, payload: Buffer) {
+      of(this).pong(payload);
     },
     /** A frame that breaks the protocol: ws closes by itself, and its close event would say 1006 only. */
     error(this: WebSocket, { code, message }: Error & { code?: string }) {
@@ -155,53 +148,11 @@ export class Connection implements ServicePeer {
     return this.#id;
   }
 
-  get closed(): boolean {
-    return this.ended !== undefined;
-  }
-
-  /** Queues a frame; false: the socket is ending. */
-  send(frame: object): boolean {
-    return this.sendText(JSON.stringify(frame));
-  }
-
-  sendText(frame: string): boolean {
-    return this.sendFrame(textFrame(frame));
-  }
-
-  /** As `send`, of a frame that is encoded already; it may go to many sockets. */
-  sendFrame(frame: string): boolean {
-    if (this.#closing || this.ended !== undefined) return false;
-    if (this.#out === '') this.#parts.turn.add(this);
-    this.#out += frame;
-    return true;
-  }
-
-  /** Writes what was queued during this turn: not through the sender of ws, which writes each frame by itself and in two parts. */
-  flush(): void {
-    const frames = this.#out;
-    this.#out = '';
-    if (frames === '' || this.#ws.readyState !== this.#ws.OPEN) return;
-    // the end of these frames wakes those who stopped because too much waited
-    const isFull = this.#socket.writableLength + frames.length > this.#parts.limits.maxBufferedBytes;
-    if (!isFull && !this.#owesWake) this.#socket.write(frames, 'latin1');
-    else this.#socket.write(frames, 'latin1', () => this.#onFlushed());
-  }
-
-  /** Whether more may be written now; if not, those who follow a session here are woken when it may. */
-  get writable(): boolean {
-    if (this.#closing || this.ended !== undefined) return false;
-    if (this.#ws.bufferedAmount + this.#out.length <= this.#parts.limits.maxBufferedBytes) return true;
-    this.#owesWake = true;
-    return false;
-  }
-
-  close({ code, reason }: CloseReason | { code: number; reason: string }): void {
-    if (this.#closing || this.closed) return;
-    this.flush();
-    this.#closing = true;
-    this.#brokeProtocol ||= isPeersFault(code);
+  override close(reason: CloseReason | { code: number; reason: string }): void {
+    if (this.closing || this.closed) return;
+    this.#brokeProtocol ||= isPeersFault(reason.code);
     this.#waiting = undefined;
-    this.#ws.close(code, reason);
+    super.close(reason);
   }
 
   /** Follows another session too; one it follows already is begun anew. @throws GatewayError ILLEGAL_STATE too many at once */
@@ -217,10 +168,6 @@ export class Connection implements ServicePeer {
   unwatch(sessionId: string): void {
     this.#watches?.get(sessionId)?.stop();
     this.#watches?.delete(sessionId);
-  }
-
-  terminate(): void {
-    this.#ws.terminate();
   }
 
   sendError(error: GatewayError, id?: string): void {
@@ -243,56 +190,77 @@ export class Connection implements ServicePeer {
     this.#stalled = true;
   }
 
-  /** Called by the sweep: pings a silent socket, ends one that is gone, slow, or never said anything. */
-  check(now: number): void {
+  /**
+   * Called by the sweep: pings a silent socket, ends one that is gone, slow, or never said anything.
+   * @param watchedMs as `ConnectionParts.watchedMs`: nobody is judged by time in which the gateway itself stood still
+   */
+  check(now: number, watchedMs: number): void {
     if (this.closed) return;
     const { limits } = this.#parts;
-    // what ws itself writes may have filled the buffer, and tells nobody when it is gone
-    if (this.#stalled || (this.#owesWake && this.writable)) {
+    if (this.#stalled) {
       this.#stalled = false;
-      this.#onFlushed();
+      this.onFlushed();
     }
-    if (!this.#accepted && now - this.#openedAt >= limits.firstFrameMs) return this.close(Close.HandshakeTimeout);
-    this.#checkReader(now);
+    if (!this.#accepted && watchedMs - this.#openedAt >= limits.firstFrameMs) return this.close(Close.HandshakeTimeout);
+    this.checkOutbox(watchedMs);
     // pausing stops pongs as well: paused time does not count
     if (this.#pausedReading) return;
     if (this.#pingedAt !== undefined) {
-      if (now - this.#pingedAt >= limits.pongTimeoutMs) this.#ws.terminate();
+      if (watchedMs - this.#pingedAt >= limits.pongTimeoutMs) this.terminate();
       return;
     }
     const interval = this.role === 'service' ? limits.servicePingMs : limits.clientPingMs;
-    if (now - this.#seenAt < interval || this.#closing) return;
-    this.#pingedAt = now;
-    this.#ws.ping();
+    if (now - this.#seenAt < interval || this.closing) return;
+    this.#pingedAt = watchedMs;
+    this.ws.ping();
   }
 
-  #checkReader(now: number): void {
-    const { limits } = this.#parts;
-    const waits = this.#ws.bufferedAmount > limits.maxBufferedBytes;
-    if (!waits && this.#stuckSince === undefined) return;
-    const writtenBytes = this.#socket.bytesWritten - this.#socket.writableLength;
-    const progress = writtenBytes > this.#writtenBytes;
-    this.#writtenBytes = writtenBytes;
-    if (!waits) this.#stuckSince = undefined;
-    else if (progress || this.#stuckSince === undefined) this.#stuckSince = now;
-    else if (now - this.#stuckSince >= limits.slowReaderMs) {
-      // it reads nothing, so it would not read the close frame either: soon after, the socket is cut
-      this.close(Close.TooSlow);
-      this.#onFlushed();
-    }
-  }
-
+  /** Something came: what it has used of its limits goes down with the time since. */
   #sawSign(now = this.#parts.clock.now()): void {
+    const ms = now - this.#seenAt;
+    if (ms > 0) {
+      const { limits } = this.#parts;
+      this.#messages = drained(this.#messages, ms * limits.messagesPerSecond);
+      this.#frames = drained(this.#frames, ms * limits.framesPerSecond);
+      this.#bytes = drained(this.#bytes, bytesIn(ms, limits.bytesPerSecond));
+    }
     this.#seenAt = now;
     this.#pingedAt = undefined;
   }
 
+  /** Every frame counts, whatever it is: pongs that nobody asked for and empty fragments cost as much as messages. */
+  onFrame(length: number, fragment: number): CloseReason | undefined {
+    const { limits } = this.#parts;
+    this.#sawSign();
+    this.#frames += one;
+    this.#bytes += length + headBytes;
+    if (fragment > limits.maxFragments) return this.#breach(Close.TooManyFragments);
+    if (this.#frames > frameBurst(limits)) return this.#breach(Close.RateLimited, `more than ${limits.framesPerSecond} frames a second`);
+    if (this.#bytes > byteBurst(limits)) return this.#breach(Close.RateLimited, `more than ${limits.bytesPerSecond} bytes a second`);
+    return undefined;
+  }
+
+  #breach(reason: CloseReason, what?: string): CloseReason {
+    if (what !== undefined) this.sendError(new GatewayError('RATE_LIMITED', what, { retryAfterMs: this.#retryAfterMs }));
+    this.close(reason);
+    return reason;
+  }
+
+  stopReading(): void {
+    this.ws.pause();
+  }
+
+  get #retryAfterMs(): number {
+    return Math.ceil(1_000 / this.#parts.limits.messagesPerSecond);
+  }
+
   #receive(data: RawData, isBinary: boolean): void {
-    if (this.#closing) return;
-    const now = this.#parts.clock.now();
-    this.#sawSign(now);
+    if (this.closing) return;
     if (isBinary) return this.close({ code: 1003, reason: 'text frames only' });
-    if (!this.#isInTime(now)) return;
+    const { messageBurst, messagesPerSecond } = this.#parts.limits;
+    this.#messages += one;
+    if (this.#messages > messageBurst * one)
+      return void this.#breach(Close.RateLimited, `more than ${messagesPerSecond} messages a second`);
     // ws hands text over as one Buffer
     const frame = (data as Buffer).toString();
     if (this.#busy) {
@@ -305,26 +273,11 @@ export class Connection implements ServicePeer {
     if (done || !this.writable) void this.#drain(done);
   }
 
-  #isInTime(now: number): boolean {
-    const { limits } = this.#parts;
-    const distanceMs = 1_000 / limits.messagesPerSecond;
-    const until = Math.max(this.#framesUntil, now) + distanceMs;
-    // half a frame more: the sums are rounded
-    if (until - now < (limits.messageBurst + 0.5) * distanceMs) {
-      this.#framesUntil = until;
-      return true;
-    }
-    const retryAfterMs = Math.ceil(distanceMs);
-    this.sendError(new GatewayError('RATE_LIMITED', `more than ${limits.messagesPerSecond} messages a second`, { retryAfterMs }));
-    this.close(Close.RateLimited);
-    return false;
-  }
-
   #pauseReading(paused: boolean): void {
     this.#pausedReading = paused;
-    if (paused) this.#ws.pause();
+    if (paused) this.ws.pause();
     else {
-      this.#ws.resume();
+      this.ws.resume();
       this.#sawSign();
     }
   }
@@ -334,7 +287,7 @@ export class Connection implements ServicePeer {
     this.#busy = true;
     for (let done = inWork; ; ) {
       if (done) await done;
-      if (!this.writable && !this.closed) await new Promise<void>((flushed) => this.#whenFlushed(flushed));
+      if (!this.writable && !this.closed) await new Promise<void>((flushed) => this.whenFlushed(flushed));
       const frame = this.#waiting?.shift();
       if (frame === undefined) break;
       if (this.#pausedReading && (this.#waiting?.length ?? 0) < pauseAt) this.#pauseReading(false);
@@ -343,18 +296,7 @@ export class Connection implements ServicePeer {
     this.#busy = false;
   }
 
-  #whenFlushed(flushed: () => void): void {
-    this.flush();
-    if (this.#closing || this.closed || this.writable) return flushed();
-    this.#flushed = flushed;
-    // an empty ping carries the callback behind what waits
-    this.#ws.ping(undefined, undefined, () => this.#onFlushed());
-  }
-
-  #onFlushed(): void {
-    this.#owesWake = false;
-    this.#flushed?.();
-    this.#flushed = undefined;
+  protected override onWritable(): void {
     this.cursor?.wake();
     for (const watch of this.#watches?.values() ?? []) watch.wake();
   }
@@ -367,7 +309,7 @@ export class Connection implements ServicePeer {
     const alone = new Promise<void>((done) => {
       this.#whenAlone = done;
     });
-    return alone.then(() => (this.#closing || this.closed ? undefined : this.#take(parsed)));
+    return alone.then(() => (this.closing || this.closed ? undefined : this.#take(parsed)));
   }
 
   #take(parsed: Parsed): Promise<void> | undefined {
@@ -444,12 +386,12 @@ export class Connection implements ServicePeer {
   #ended(code: number): void {
     if (this.closed) return;
     // what a peer answers to our close says nothing of what it wants
-    const onPurpose = !this.#closing && (code === 1_000 || code === 1_005);
+    const onPurpose = !this.closing && (code === 1_000 || code === 1_005);
     this.ended = this.#brokeProtocol ? 'refused' : onPurpose ? 'closed' : 'broken';
     this.#waiting = undefined;
     for (const watch of this.#watches?.values() ?? []) watch.stop();
     this.#watches = undefined;
-    this.#onFlushed();
+    this.onFlushed();
     this.#parts.onEnd(this);
   }
 }

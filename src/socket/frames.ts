@@ -11,3 +11,6 @@ export function textFrame(text: string): string {
   const [a, b, c, d] = [length >>> 24, (length >>> 16) & 0xff, (length >>> 8) & 0xff, length & 0xff];
   return `\x81\x7f\0\0\0\0${String.fromCharCode(a, b, c, d)}${bytes}`;
 }
+
+/** The answer to a ping, as `textFrame`: it holds what the ping held, given as a string of its bytes. */
+export const pongFrame = (payload: string): string => `\x8a${String.fromCharCode(payload.length)}${payload}`;

@@ -1,6 +1,6 @@
 import type { IncomingMessage, Server } from 'node:http';
 import type { Socket } from 'node:net';
-import type { Duplex, Writable } from 'node:stream';
+import type { Duplex } from 'node:stream';
 import type { Logger } from 'pino';
 import { type ServerOptions, WebSocketServer } from 'ws';
 import { Close } from '../../protocol/close.ts';
@@ -16,6 +16,7 @@ import { textFrame } from './frames.ts';
 import type { Handlers } from './handlers.ts';
 import type { LiveSessions } from './live.ts';
 import { Turn } from './turn.ts';
+import { endOnce, listenToFrames } from './ws-internals.ts';
 
 const path = '/ws';
 const checkMs = 1_000;
@@ -24,6 +25,8 @@ const closeTimeoutMs = 2_000;
 /** At a stop so many sockets are closed in each step: one a millisecond. */
 const closeStepMs = 100;
 const closedAtOnce = 100;
+/** The largest limit that ws takes. */
+const maxInt = 0x7fffffff;
 
 export interface SocketServerParts {
   server: Server;
@@ -51,7 +54,16 @@ export class SocketServer {
   constructor(parts: SocketServerParts) {
     this.#parts = parts;
     const { handlers, limits, clock, log } = parts;
-    this.#shared = { handlers, turn: new Turn(), limits, clock, log, onEnd: (connection) => this.#ended(connection) };
+    let watchedMs = 0;
+    this.#shared = {
+      handlers,
+      turn: new Turn(),
+      limits,
+      clock,
+      log,
+      watchedMs: () => watchedMs,
+      onEnd: (connection) => this.#ended(connection),
+    };
     this.#wss = new WebSocketServer({
       noServer: true,
       WebSocket: ConnectedSocket,
@@ -59,14 +71,17 @@ export class SocketServer {
       perMessageDeflate: false,
       clientTracking: false,
       handleProtocols: (offered) => (offered.has(SUBPROTOCOL) ? SUBPROTOCOL : false),
+      // pings, fragments and rates are the connection's: ws would cut a peer that sends many, or close it with 1008; it has to count fragments, though
+      autoPong: false,
       // these three are not in @types/ws
-      ...({ closeTimeout: closeTimeoutMs, maxFragments: 256, maxPendingAutoPongs: 16 } as ServerOptions),
+      ...({ closeTimeout: closeTimeoutMs, maxFragments: maxInt, maxBufferedChunks: maxInt } as ServerOptions),
     });
     this.#wss.on('error', (err) => parts.log.error({ err }, 'websocket server failed'));
     parts.server.on('upgrade', (request, socket, head) => this.#upgrade(request, socket, head));
     this.#stop = parts.clock.every(checkMs, () => {
       const now = parts.clock.now();
-      for (const connection of this.#connections) connection.check(now);
+      watchedMs += checkMs;
+      for (const connection of this.#connections) connection.check(now, watchedMs);
     });
   }
 
@@ -155,10 +170,8 @@ export class SocketServer {
       return undefined;
     }
     socket.end = endOnce;
-    // not in @types/ws: where it is gone, nothing else changes
-    const { _receiver: receiver } = ws as unknown as { _receiver?: Writable };
-    if (receiver) receiver.end = endOnce;
     const connection = new Connection(ws, socket, this.#shared);
+    listenToFrames(ws, connection);
     this.#connections.add(connection);
     return connection;
   }
@@ -202,11 +215,6 @@ export class SocketServer {
     this.#onGone.get(connection)?.();
     this.#onGone.delete(connection);
   }
-}
-
-/** ws ends what has ended already once or twice, and each time Node makes an error, with its stack, that nobody sees: a tenth of what a short socket costs. */
-function endOnce<T extends Writable>(this: T, ...given: []): T {
-  return this.writableEnded ? this : Object.getPrototypeOf(this).end.apply(this, given);
 }
 
 function refuse(socket: Duplex, status: number, message: string): void {

@@ -8,8 +8,10 @@ test.each(all)('%s has a code of the ranges whose meaning is the instruction', (
   expect(code).toBeLessThanOrEqual(4599);
 });
 
-test('no two have the same code or the same reason', () => {
-  expect(new Set(all.map(([, { code }]) => code)).size).toBe(all.length);
+test('no two have the same reason, and only two the same code', () => {
+  const codes = all.map(([, { code }]) => code).filter((code) => code !== Close.TooManyFragments.code);
+  expect(codes).toHaveLength(all.length - 2);
+  expect(new Set(codes).size).toBe(codes.length);
   expect(new Set(all.map(([, { reason }]) => reason)).size).toBe(all.length);
 });
 
@@ -22,6 +24,7 @@ test.each([
   ['BadMessage', 'stop'],
   ['TakenOver', 'stop'],
   ['TooManyRefused', 'stop'],
+  ['TooManyFragments', 'stop'],
   ['TooSlow', 'reconnect'],
   ['Draining', 'reconnect'],
   ['Internal', 'back off'],
@@ -65,6 +68,7 @@ test('the table of verdicts above names every close code', () => {
     'BadMessage',
     'TakenOver',
     'TooManyRefused',
+    'TooManyFragments',
     'TooSlow',
     'Draining',
     'Internal',
@@ -76,6 +80,6 @@ test('the table of verdicts above names every close code', () => {
 
 test('these are the closes for what a peer sent', () => {
   const own = all.filter(([, { code }]) => isPeersFault(code)).map(([name]) => name);
-  expect(own).toEqual(['BadMessage', 'TooManyRefused', 'RateLimited']);
-  expect([1000, 1001, 1002, 1003, 1005, 1006, 1007, 1008, 1009, 1011].filter(isPeersFault)).toEqual([1002, 1003, 1007, 1008, 1009]);
+  expect(own).toEqual(['BadMessage', 'TooManyRefused', 'TooManyFragments', 'RateLimited']);
+  expect([1000, 1001, 1002, 1003, 1005, 1006, 1007, 1008, 1009, 1011].filter(isPeersFault)).toEqual([1002, 1003, 1007, 1009]);
 });

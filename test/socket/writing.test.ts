@@ -59,7 +59,12 @@ function stuckConnection() {
     servicePingMs: 1e9,
     pongTimeoutMs: 1e9,
   };
-  const parts = { limits: limits as SocketLimits, turn: { add: (one: { flush(): void }) => waiting.push(one) }, clock: { now: () => 0 } };
+  const parts = {
+    limits: limits as SocketLimits,
+    turn: { add: (one: { flush(): void }) => waiting.push(one) },
+    clock: { now: () => 0 },
+    watchedMs: () => 0,
+  };
   const connection = new Connection(ws as unknown as ConnectedSocket, socket as never, parts as unknown as ConnectionParts);
   let woken = 0;
   connection.cursor = { wake: () => (woken += 1), stop() {} } as unknown as Cursor;
@@ -86,12 +91,12 @@ test('a cursor that was told there is no room is woken, though what filled the s
   const { connection, socket, woken } = stuckConnection();
   socket.writableLength = 2_000;
   expect(connection.writable).toBe(false);
-  connection.check(1_000);
+  connection.check(1_000, 1_000);
   expect(woken()).toBe(0);
   socket.writableLength = 0;
-  connection.check(2_000);
+  connection.check(2_000, 2_000);
   expect(woken()).toBe(1);
-  connection.check(3_000);
+  connection.check(3_000, 3_000);
   expect(woken()).toBe(1);
 });
 

@@ -1,0 +1,55 @@
+import type { Writable } from 'node:stream';
+import * as ws from 'ws';
+import type { CloseReason } from '../../protocol/close.ts';
+
+// Everything that the gateway knows of the insides of ws stands here. It has no event for a fragment, a frame that is still on its way or a
+// pong nobody asked for: they cost time and are paid for like any other frame. test/socket/ws-internals.test.ts fails where a release moves these.
+
+/** Hears of every frame of a socket when its head has been read, before its payload is waited for. */
+export interface FrameListener {
+  /**
+   * @param length of the payload
+   * @param fragment which one of its message this is, from 1 on; 0: a ping, pong or close
+   * @returns why the socket is closed, and nothing more of it is read; undefined: go on
+   */
+  onFrame(length: number, fragment: number): CloseReason | undefined;
+  /** The rest of what its peer sends is not wanted. */
+  stopReading(): void;
+}
+
+interface Receiver extends Writable {
+  _opcode: number;
+  _payloadLength: number;
+  _numFragments: number;
+  haveLength(cb: (error: Error) => void): void;
+  createError(Class: new (text: string) => Error, text: string, prefix: boolean, closeCode: number, code: string): Error;
+  frames?: FrameListener;
+}
+
+// not in @types/ws
+const { haveLength: goOn } = (ws as unknown as { Receiver: { prototype: Receiver } }).Receiver.prototype;
+
+/** Lets `frames` hear of every frame of a socket. The functions are the same for all sockets: each holds only its listener. */
+export function listenToFrames(socket: ws.WebSocket, frames: FrameListener): void {
+  const { _receiver: receiver } = socket as unknown as { _receiver: Receiver };
+  receiver.end = endOnce;
+  receiver.frames = frames;
+  receiver.haveLength = haveLength;
+}
+
+const firstControl = 8;
+
+/** ws calls it once for each frame, when it knows how long it is. */
+function haveLength(this: Receiver, cb: (error: Error) => void): void {
+  const breach = this.frames?.onFrame(this._payloadLength, this._opcode < firstControl ? this._numFragments + 1 : 0);
+  if (breach === undefined) return goOn.call(this, cb);
+  // as ws ends what breaks the protocol: nothing more is parsed. The close frame has been written by then
+  cb(this.createError(RangeError, breach.reason, false, breach.code, 'LIMIT_EXCEEDED'));
+  // ws would read on until the peer closes, and drop what it reads: a flood is left to fill the buffers of its sender
+  setImmediate(() => this.frames?.stopReading());
+}
+
+/** ws ends what has ended already once or twice, and each time Node makes an error, with its stack, that nobody sees: a tenth of what a short socket costs. */
+export function endOnce<T extends Writable>(this: T, ...given: []): T {
+  return this.writableEnded ? this : Object.getPrototypeOf(this).end.apply(this, given);
+}

@@ -1,0 +1,96 @@
+import { expect, test } from 'vitest';
+import { TestClient } from '../support/client.ts';
+import { startGateway } from '../support/gateway.ts';
+
+/** Sends one message in so many fragments; those after the first are empty. */
+function sendInFragments(client: TestClient, text: string, fragments: number): void {
+  if (fragments === 1) return client.ws.send(text);
+  client.ws.send(text, { fin: false });
+  for (let i = 2; i < fragments; i++) client.ws.send('', { fin: false });
+  client.ws.send('');
+}
+
+const few = { frames_per_second: 50, message_burst: 10 };
+
+test('pongs that nobody asked for are frames like any other', async () => {
+  const { url } = await startGateway({ limits: few });
+  const client = await TestClient.connect(url);
+  for (let i = 0; i < 50; i++) client.ws.pong();
+  await client.caughtUp().catch(() => {});
+  expect(client.all).toMatchObject([{ type: 'Error', code: 'RATE_LIMITED', message: 'more than 50 frames a second', retryable: true }]);
+  expect(await client.closed).toEqual({ code: 4529, reason: 'rate limited' });
+});
+
+test('pings are frames like any other', async () => {
+  const { url } = await startGateway({ limits: few });
+  const client = await TestClient.connect(url);
+  for (let i = 0; i < 51; i++) client.ws.ping();
+  expect(await client.closed).toEqual({ code: 4529, reason: 'rate limited' });
+});
+
+test('fragments are frames like any other, empty ones too', async () => {
+  const { url } = await startGateway({ limits: few });
+  const client = await TestClient.connect(url);
+  for (let i = 0; i < 6; i++) sendInFragments(client, '{"type":"Ping"}', 9);
+  expect(await client.closed).toEqual({ code: 4529, reason: 'rate limited' });
+  expect(client.types()).toEqual(['Pong', 'Pong', 'Pong', 'Pong', 'Pong', 'Error']);
+});
+
+test('bytes are counted before they have come', async () => {
+  const { url } = await startGateway({ limits: { bytes_per_second: 20_000, frame_bytes: 10_000 } });
+  const client = await TestClient.connect(url);
+  for (let i = 0; i < 3; i++) client.send({ type: 'Ping', pad: 'x'.repeat(9_000) });
+  expect(await client.next('Error')).toMatchObject({ code: 'RATE_LIMITED', message: 'more than 20000 bytes a second' });
+  expect(await client.closed).toEqual({ code: 4529, reason: 'rate limited' });
+  expect(client.types()).toEqual(['Pong', 'Pong', 'Error']);
+});
+
+test('a message may come in 64 fragments; with one more the socket is closed with 4413', async () => {
+  const { url } = await startGateway();
+  const client = await TestClient.connect(url);
+  sendInFragments(client, '{"type":"Ping","id":"1"}', 64);
+  expect(await client.next('Pong')).toEqual(expect.objectContaining({ id: '1' }));
+  sendInFragments(client, '{"type":"Ping"}', 65);
+  expect(await client.closed).toEqual({ code: 4413, reason: 'too many fragments' });
+});
+
+test('frames and bytes are given back as time goes by', async () => {
+  const { url, clock } = await startGateway({ limits: { ...few, bytes_per_second: 5_000, frame_bytes: 2_000 } });
+  const client = await TestClient.connect(url);
+  for (let second = 0; second < 5; second++) {
+    for (let i = 0; i < 44; i++) client.ws.pong();
+    await client.ask({ type: 'Ping', pad: 'x'.repeat(1_900) });
+    await client.ask({ type: 'Ping', pad: 'x'.repeat(1_900) });
+    await clock.advance(1_000);
+  }
+  expect(client.types()).not.toContain('Error');
+});
+
+test('of a hundred pings at once the last is answered, and the socket stays open', async () => {
+  const { url } = await startGateway();
+  const client = await TestClient.connect(url);
+  const pongs: string[] = [];
+  client.ws.on('pong', (payload) => pongs.push(String(payload)));
+  const { _socket: socket } = client.ws as unknown as { _socket: { cork(): void; uncork(): void } };
+  socket.cork();
+  for (let i = 1; i <= 100; i++) client.ws.ping(`${i}`);
+  socket.uncork();
+  await client.caughtUp();
+  await expect.poll(() => pongs.at(-1)).toBe('100');
+});
+
+test('a ping is a sign of life', async () => {
+  const { url, clock } = await startGateway();
+  const client = await TestClient.connect(url, [], { autoPong: false });
+  let pings = 0;
+  client.ws.on('ping', () => pings++);
+  for (let i = 0; i < 5; i++) {
+    await client.caughtUp();
+    await clock.advance(20_000);
+    client.ws.ping();
+    await expect.poll(() => client.ws.readyState).toBe(client.ws.OPEN);
+    await new Promise((pong) => client.ws.once('pong', pong));
+    await clock.advance(20_000);
+  }
+  expect(pings).toBe(0);
+});
