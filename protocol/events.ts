@@ -174,7 +174,10 @@ export const controls = {
           max_buffered_bytes: z.number().int().describe('Bytes that may wait for this peer'),
           slow_reader_ms: milliseconds.describe('How long it may read none of them'),
           first_frame_ms: milliseconds.describe('How long until a request must have been taken'),
-          messages_per_second: z.number().describe('Frames each second, beyond a burst'),
+          messages_per_second: z.number().describe('Messages each second, beyond a burst'),
+          frames_per_second: z.number().optional().describe('Frames each second: messages, fragments, pings, pongs; as many may come at once'),
+          bytes_per_second: z.number().optional().describe('Bytes of frames each second; as many may come at once'),
+          max_fragments: z.number().int().optional().describe('Fragments of one message'),
           max_refused_in_a_row: z.number().int().describe('Refused frames in a row until it is closed'),
         })
         .describe('What this gateway takes'),

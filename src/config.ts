@@ -95,8 +95,8 @@ export const configSchema = z.object({
     buffered_bytes: count(1_024).default(262_144).describe('Bytes that may wait for a peer before nothing more is read for it'),
     slow_reader_s: seconds(1, 600).default(10).describe('Seconds a peer may read nothing of what waits'),
     first_frame_s: seconds(1, 3_600).default(300).describe('Seconds until a socket must have sent an accepted frame'),
-    messages_per_second: count(1).default(500).describe('Frames a socket may send each second'),
-    message_burst: count(1).default(1_000).describe('Frames a socket may send at once'),
+    messages_per_second: count(1).default(500).describe('Messages a socket may send each second'),
+    message_burst: count(1).default(1_000).describe('Messages a socket may send at once'),
     frames_per_second: count(1)
       .default(2_000)
       .describe('WebSocket frames of every kind a socket may send each second: messages, fragments, pings, pongs'),

@@ -13,7 +13,7 @@ import { type Clock, StorageError } from '../sessions/ports.ts';
 import type { Cursor } from './cursor.ts';
 import { dispatch, type Handlers, later } from './handlers.ts';
 import { Outbox, type OutboxLimits } from './outbox.ts';
-import { byteBurst, bytesIn, drained, frameBurst, one, type RateLimits } from './rates.ts';
+import { byteBurst, bytesIn, drained, frameBurst, frameRate, one, type RateLimits } from './rates.ts';
 import type { Turn } from './turn.ts';
 import type { FrameListener } from './ws-internals.ts';
 
@@ -221,7 +221,7 @@ export class Connection extends Outbox implements ServicePeer, FrameListener {
     if (ms > 0) {
       const { limits } = this.#parts;
       this.#messages = drained(this.#messages, ms * limits.messagesPerSecond);
-      this.#frames = drained(this.#frames, ms * limits.framesPerSecond);
+      this.#frames = drained(this.#frames, ms * frameRate(limits));
       this.#bytes = drained(this.#bytes, bytesIn(ms, limits.bytesPerSecond));
     }
     this.#seenAt = now;
@@ -235,7 +235,7 @@ export class Connection extends Outbox implements ServicePeer, FrameListener {
     this.#frames += one;
     this.#bytes += length + headBytes;
     if (fragment > limits.maxFragments) return this.#breach(Close.TooManyFragments);
-    if (this.#frames > frameBurst(limits)) return this.#breach(Close.RateLimited, `more than ${limits.framesPerSecond} frames a second`);
+    if (this.#frames > frameBurst(limits)) return this.#breach(Close.RateLimited, `more than ${frameRate(limits)} frames a second`);
     if (this.#bytes > byteBurst(limits)) return this.#breach(Close.RateLimited, `more than ${limits.bytesPerSecond} bytes a second`);
     return undefined;
   }

@@ -17,7 +17,8 @@ export const one = 1_000;
 export const drained = (level: number, by: number) => (level > by ? level - by : 0);
 export const bytesIn = (ms: number, perSecond: number) => Math.ceil((ms * perSecond) / 1_000);
 
-/** What message_burst lets in may come in two fragments each. */
+/** What the limits on messages let in may come in two fragments each. */
+export const frameRate = ({ framesPerSecond, messagesPerSecond }: RateLimits) => Math.max(framesPerSecond, 2 * messagesPerSecond);
 export const frameBurst = ({ framesPerSecond, messageBurst }: RateLimits) => Math.max(framesPerSecond, 2 * messageBurst) * one;
 /** The largest frame is never too large for it. */
 export const byteBurst = ({ bytesPerSecond, maxFrameBytes }: RateLimits) => Math.max(bytesPerSecond, 2 * maxFrameBytes);

@@ -15,6 +15,7 @@ import { ConnectedSocket, Connection, type ConnectionParts, type SocketLimits } 
 import { textFrame } from './frames.ts';
 import type { Handlers } from './handlers.ts';
 import type { LiveSessions } from './live.ts';
+import { frameRate } from './rates.ts';
 import { Turn } from './turn.ts';
 import { endOnce, listenToFrames } from './ws-internals.ts';
 
@@ -194,6 +195,9 @@ export class SocketServer {
         slow_reader_ms: limits.slowReaderMs,
         first_frame_ms: limits.firstFrameMs,
         messages_per_second: limits.messagesPerSecond,
+        frames_per_second: frameRate(limits),
+        bytes_per_second: limits.bytesPerSecond,
+        max_fragments: limits.maxFragments,
         max_refused_in_a_row: limits.maxRefusedInARow,
       },
     });

@@ -10,7 +10,7 @@ function sendInFragments(client: TestClient, text: string, fragments: number): v
   client.ws.send('');
 }
 
-const few = { frames_per_second: 50, message_burst: 10 };
+const few = { frames_per_second: 50, messages_per_second: 10, message_burst: 20 };
 
 test('pongs that nobody asked for are frames like any other', async () => {
   const { url } = await startGateway({ limits: few });
