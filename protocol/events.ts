@@ -175,7 +175,10 @@ export const controls = {
           slow_reader_ms: milliseconds.describe('How long it may read none of them'),
           first_frame_ms: milliseconds.describe('How long until a request must have been taken'),
           messages_per_second: z.number().describe('Messages each second, beyond a burst'),
-          frames_per_second: z.number().optional().describe('Frames each second: messages, fragments, pings, pongs; as many may come at once'),
+          frames_per_second: z
+            .number()
+            .optional()
+            .describe('Frames each second: messages, fragments, pings, pongs; as many may come at once'),
           bytes_per_second: z.number().optional().describe('Bytes of frames each second; as many may come at once'),
           max_fragments: z.number().int().optional().describe('Fragments of one message'),
           max_refused_in_a_row: z.number().int().describe('Refused frames in a row until it is closed'),
