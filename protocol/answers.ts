@@ -7,6 +7,9 @@ const readyServices = services.describe('Services that serve it, by id');
 const pendingServices = services.describe('Services asked for that do not serve yet: the id, or what was asked for, as type=ASR');
 const status = z.enum(statuses).describe("The session's status");
 const expires = time.describe('When the session ends by itself, ISO-8601, UTC');
+export const livekitRoom = z
+  .string()
+  .describe('What LiveKit calls the room: room_name, or for a room_name that was asked for that and a suffix, as kitchen~k3v7q2xa');
 const success = z.literal(true).describe('Always true; a refusal is an Error');
 const said = text(256).describe('The same in words');
 
@@ -26,7 +29,8 @@ export const snapshot = z.object({
   seq: z.number().int().describe('The last event this reflects'),
   owner_id: z.string().optional().describe('Whose session it is; absent: nobody was named'),
   user_identity: z.string().optional().describe("The user's identity in the room"),
-  room_name: z.string().optional().describe('The LiveKit room; absent: it has none'),
+  room_name: z.string().optional().describe('The room; absent: it has none'),
+  livekit_room: livekitRoom.optional(),
   livekit_url: z.string().optional().describe('Where the room is joined'),
   workspace_dir: z.string().optional().describe('The folder, with links and .. resolved'),
   metadata: z.record(z.string(), z.union([z.string(), z.array(z.string())])).describe('As it was asked for, values as strings'),
@@ -98,7 +102,8 @@ export const answers = {
     body: z.object({
       session_id: sessionId,
       status,
-      room_name: z.string().optional().describe('The LiveKit room; absent: it has none'),
+      room_name: z.string().optional().describe('The room; absent: it has none'),
+      livekit_room: livekitRoom.optional(),
       livekit_url: z.string().optional().describe('Where the client joins the room'),
       access_token: z
         .string()

@@ -43,7 +43,7 @@ export const errors = {
   REGISTRATION_TIMEOUT: { status: 408, error: 'Timeout', retryable: true },
   /** This socket already holds a session. */
   SESSION_ALREADY_EXISTS: { status: 409, error: 'Conflict', retryable: false },
-  /** Another session holds this room name, held it moments ago, or somebody else made the room. */
+  /** Another live session has this room name. */
   ROOM_NAME_IN_USE: { status: 409, error: 'Conflict', retryable: true },
   /** The idempotency key belongs to a live session that was asked for with another body. */
   IDEMPOTENCY_CONFLICT: { status: 409, error: 'Conflict', retryable: false },

@@ -1,5 +1,5 @@
 import { z } from 'zod';
-import { timings } from './answers.ts';
+import { livekitRoom, timings } from './answers.ts';
 import { assignmentId, milliseconds, serviceId, sessionId, text, time } from './fields.ts';
 import { endReasons, serviceStatuses, statuses } from './states.ts';
 
@@ -11,7 +11,7 @@ const participant = z
   })
   .describe('Who it is');
 const livekitUrl = z.string().describe('Where the room is joined');
-const roomName = z.string().describe('The LiveKit room');
+const roomName = z.string().describe('The room');
 
 /** Everything that is written into a session's log, by its wire `type`; on the wire each carries seq, ts and session_id. */
 export const events = {
@@ -39,6 +39,7 @@ export const events = {
     about: "Every required service is ready. Its access_token is minted for the session's own client when it is delivered.",
     body: z.object({
       room_name: roomName,
+      livekit_room: livekitRoom.optional(),
       livekit_url: livekitUrl,
       timings: timings.describe('How long each part of the start took'),
       access_token: z.string().optional().describe("On the wire only, and only for the session's own client"),
@@ -103,6 +104,7 @@ export const commands = {
       attempt: z.number().int().describe('1 for the first service asked for this place, and one more with each'),
       session_id: sessionId,
       room_name: roomName,
+      livekit_room: livekitRoom.optional(),
       service_identity: serviceId,
       livekit_url: livekitUrl,
       access_token: z.string().describe('Lets the service into the room'),

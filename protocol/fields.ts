@@ -15,7 +15,18 @@ export const text = (max: number, min = 0) =>
 export const requestId = text(64, 1).describe("The sender's own mark; echoed in the one answer");
 export const sessionId = text(64, 1).describe('The session');
 export const assignmentId = text(64, 1).describe("One service's part in one session");
-export const identity = text(128, 1);
+/** What LiveKit takes of a name, in bytes. */
+const livekitBytes = 256;
+/** A chosen room name is given a suffix of nine letters there. */
+export const roomSuffixBytes = 9;
+const encoder = new TextEncoder();
+const name = (maxBytes: number) =>
+  text(128, 1).refine(
+    (given) => given.length * 3 <= maxBytes || encoder.encode(given).length <= maxBytes,
+    `must be at most ${maxBytes} bytes in UTF-8`,
+  );
+export const identity = name(livekitBytes);
+export const roomName = name(livekitBytes - roomSuffixBytes);
 export const serviceId = identity.describe("The service's id, which is also its identity in the room");
 /** What a service must be like: each of these metadata keys has this value. */
 export const selector = z
@@ -42,7 +53,9 @@ export const milliseconds = z.number().int().min(0);
 const scalar = z.union([text(1_024), z.number(), z.boolean()]).transform(String);
 const maxKeys = 64;
 /** Keys that every store can hold. */
-export const goodKeys = (map: object) => Object.keys(map).every((key) => key.length >= 1 && key.length <= 128 && wellFormed(key));
+export const goodKeys = (map: object) => Object.keys(map).every((key) => key !== '' && !isLonger(key, 128) && wellFormed(key));
+/** As zod's `max`: in code points. */
+const isLonger = (text: string, max: number) => text.length > max && [...text].length > max;
 export const keyRule = 'keys must have 1 to 128 characters, and neither NUL nor half a surrogate pair';
 
 /** A map of strings on the wire of which numbers and booleans are taken as well. */

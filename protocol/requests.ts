@@ -9,6 +9,7 @@ import {
   keyRule,
   labels,
   metadata,
+  roomName,
   serviceId,
   sessionId,
   text,
@@ -45,7 +46,7 @@ export const newSessionFields = z.object({
     .optional()
     .describe('An existing folder inside the allowed roots'),
   room: z.boolean().default(true).describe('false: no LiveKit room'),
-  room_name: identity.optional().describe('Default: room-{session_id}'),
+  room_name: roomName.optional().describe('Default: room-{session_id}'),
   metadata: metadata.default({}),
   required_services: wantedServices.optional().describe('What must be ready; absent: every service available now; []: nothing'),
   optional_services: wantedServices.default([]).describe('What is asked as well; Ready does not wait for it'),

@@ -1,7 +1,7 @@
 import { z } from 'zod';
-import { answers, snapshot } from './answers.ts';
+import { answers, livekitRoom, snapshot } from './answers.ts';
 import type { ErrorCode } from './errors.ts';
-import { httpUrl, identity, serviceId, sessionId, text, time } from './fields.ts';
+import { httpUrl, identity, roomName, serviceId, sessionId, text, time } from './fields.ts';
 import { createSessionBody, extendFields, messageFields, registerServiceFields, shareFields, updateFields } from './requests.ts';
 import { availabilities, serviceStatuses, statuses } from './states.ts';
 
@@ -66,7 +66,7 @@ const createErrors = [
 // an empty text is how protobuf writes a missing one
 const given = <S extends z.ZodType>(schema: S) => z.union([z.literal('').transform(() => undefined), schema]).optional();
 const tokenSource = z.object({
-  room_name: given(identity).describe("The room; absent: a new one. One that this user's session holds gives a new token for it"),
+  room_name: given(roomName).describe("The room; absent: a new one. One that this user's session holds gives a new token for it"),
   participant_identity: given(identity).describe('The user; absent: a new one'),
   participant_name: text(256).optional().describe("The user's display name"),
   participant_metadata: text(4_096).optional().describe("The user's metadata in the room"),
@@ -358,7 +358,8 @@ export const routes = {
     reply: z.object({
       server_url: z.string().describe('Where the room is joined'),
       participant_token: z.string().describe('Lets the user into the room'),
-      room_name: z.string().describe('The LiveKit room'),
+      room_name: z.string().describe('The room'),
+      livekit_room: livekitRoom.optional(),
       participant_name: z.string().optional().describe('As it was asked for'),
     }),
     errors: createErrors,

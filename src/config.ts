@@ -49,6 +49,9 @@ export const configSchema = z.object({
       .enum(['create', 'on_join'])
       .optional()
       .describe('Rooms are created, or come into being when somebody joins; absent: create where a LiveKit is set or found'),
+    exact_room_names: yes
+      .default(false)
+      .describe("A chosen room_name is the LiveKit room's name as it is, for SIP rules, egress by name and rooms created elsewhere"),
     lost_after_s: seconds(1, 86_400).default(60).describe('Seconds LiveKit may be out of reach before sessions end'),
   }),
   storage: z.object({

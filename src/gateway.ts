@@ -128,6 +128,7 @@ export async function startGateway({ config, livekit, log, clock = systemClock, 
     checkWorkspace,
     draining: () => draining,
     nodeId,
+    exactRoomNames: config.livekit.exact_room_names,
     defaults: {
       registrationMs: config.microservices.registration_timeout * 1_000,
       joinTimeoutMs: config.microservices.join_timeout * 1_000,

@@ -24,6 +24,8 @@ export interface SessionEnd {
 /** What the user's LiveKit client needs. */
 export interface Join {
   room_name: string;
+  /** What LiveKit calls the room; absent where an older gateway does not say. */
+  livekit_room?: string;
   livekit_url: string;
   access_token: string;
 }
@@ -117,9 +119,9 @@ export class Follower {
 
   /** The user can join with this; what is missing in it stays as it was. Nothing happens where that is not all, or the session over. */
   setJoin(join: { [K in keyof Join]?: Join[K] | undefined }): void {
-    const { room_name, livekit_url, access_token } = { ...this.#join, ...join };
+    const { room_name, livekit_room, livekit_url, access_token } = { ...this.#join, ...join };
     if (this.end || room_name === undefined || livekit_url === undefined || access_token === undefined) return;
-    this.#join = { room_name, livekit_url, access_token };
+    this.#join = { room_name, ...(livekit_room !== undefined && { livekit_room }), livekit_url, access_token };
     this.#settleReady?.resolve(this.#join);
     this.ready = Promise.resolve(this.#join);
   }

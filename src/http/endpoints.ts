@@ -201,6 +201,7 @@ export function endpoints(parts: EndpointsParts): Endpoints {
         server_url: answer.livekit_url ?? '',
         participant_token: answer.access_token ?? '',
         room_name: answer.room_name ?? '',
+        livekit_room: answer.livekit_room,
         ...(participant_name !== undefined && { participant_name }),
       };
     },

@@ -2,7 +2,7 @@ import type { Logger } from 'pino';
 import type { Clock, Reach, RoomsError } from '../sessions/ports.ts';
 
 /** How long LiveKit has to answer what its time is. */
-const clockAnswerMs = 2_000;
+const clockAnswerMs = 5_000;
 /** Below this, clocks differ by what the answer took and by its full seconds. */
 const sameClockMs = 5_000;
 

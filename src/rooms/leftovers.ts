@@ -1,13 +1,12 @@
 import type { Logger } from 'pino';
 import type { Sessions } from '../sessions/manager.ts';
-import { type Clock, type Rooms, RoomsError, type SessionStore } from '../sessions/ports.ts';
-import type { Session } from '../sessions/record.ts';
+import { type Clock, type Rooms, RoomsError, type SessionStore, tokenLifeMs } from '../sessions/ports.ts';
+import { livekitName, type Session } from '../sessions/record.ts';
 import { markedSession } from './livekit.ts';
 
 const sweepMs = 30_000;
 /** After a start: other nodes, and sessions about to be written, get this long to show that a room is theirs. */
 const graceMs = 60_000;
-const tokenLifeMs = 6 * 3_600_000;
 const maxEndedNames = 100_000;
 
 interface LeftoversParts {
@@ -46,10 +45,10 @@ export class Leftovers {
     if (!room) return;
     if (status !== 'Terminated') {
       // only a name that was chosen comes again
-      if (room.chosen) this.#ended.delete(room.name);
+      if (room.chosen) this.#ended.delete(livekitName(room));
       return;
     }
-    this.#ended.set(room.name, Math.min(expires_at, this.#parts.clock.now() + tokenLifeMs));
+    this.#ended.set(livekitName(room), Math.min(expires_at, this.#parts.clock.now() + tokenLifeMs.client));
     const [oldest] = this.#ended.keys();
     if (this.#ended.size > maxEndedNames && oldest !== undefined) this.#ended.delete(oldest);
   }
@@ -65,7 +64,7 @@ export class Leftovers {
       for (const { name, metadata } of await rooms.list()) {
         if (!(await this.#isLeftover(name, metadata))) continue;
         // one that resists must not keep the others
-        const error = await rooms.remove({ name }).catch((err: unknown) => err);
+        const error = await rooms.remove(name).catch((err: unknown) => err);
         log.info(
           { room: name, ...(error !== undefined && { err: error }) },
           error === undefined ? 'leftover room deleted' : 'leftover room resists',
@@ -83,6 +82,6 @@ export class Leftovers {
     if (id === undefined) return metadata === '' && this.#ended.has(name);
     const session = await this.#parts.store.loadSession(id);
     // one that is ending deletes its room itself
-    return session === undefined || session.status === 'Terminated' || session.room?.name !== name;
+    return session === undefined || session.status === 'Terminated' || session.room === undefined || livekitName(session.room) !== name;
   }
 }

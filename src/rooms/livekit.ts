@@ -1,7 +1,7 @@
 import { type ParticipantInfo, ParticipantInfo_State } from 'livekit-server-sdk';
 import type { Logger } from 'pino';
 import { type Clock, type Reach, RoomNameTaken, type Rooms, RoomsError } from '../sessions/ports.ts';
-import type { Participant, Room, Session } from '../sessions/record.ts';
+import { livekitName, type Participant, type Room, type Session } from '../sessions/record.ts';
 import { RoomApi, roomsError } from './api.ts';
 import { Health } from './health.ts';
 import { joinToken, type Key, managerToken, type Sign, signer } from './tokens.ts';
@@ -69,13 +69,14 @@ export class LiveKitRooms implements Rooms {
   async create(room: Room, sessionId: string): Promise<void> {
     if (this.#config.mode === 'on_join') return;
     // CreateRoom on an existing name would take over somebody else's room without a word
-    if (room.chosen) {
-      const [existing] = await this.#call(() => this.#client.listRooms([room.name]));
-      if (existing && markedSession(existing.metadata, this.#config.gatewayName) !== sessionId) throw new RoomNameTaken(room.name);
+    const name = livekitName(room);
+    if (room.chosen && room.livekit_name === undefined) {
+      const [existing] = await this.#call(() => this.#client.listRooms([name]));
+      if (existing && markedSession(existing.metadata, this.#config.gatewayName) !== sessionId) throw new RoomNameTaken(name);
     }
     await this.#call(() =>
       this.#client.createRoom({
-        name: room.name,
+        name,
         emptyTimeout: room.empty_timeout,
         departureTimeout: room.departure_timeout,
         maxParticipants,
@@ -84,19 +85,19 @@ export class LiveKitRooms implements Rooms {
     );
   }
 
-  async remove(room: Pick<Room, 'name'>): Promise<void> {
+  async remove(name: string): Promise<void> {
     if (this.isNowhere) return;
     try {
-      await this.#repeated(() => this.#client.deleteRoom(room.name));
+      await this.#repeated(() => this.#client.deleteRoom(name));
     } catch (error) {
       if (isNotFound(error) || this.#wasNeverReached) return;
       throw error;
     }
   }
 
-  async participants(room: Room): Promise<Participant[] | undefined> {
+  async participants(name: string): Promise<Participant[] | undefined> {
     try {
-      const found = await this.#repeated(() => this.#client.listParticipants(room.name));
+      const found = await this.#repeated(() => this.#client.listParticipants(name));
       // a hidden one, such as a manager, is nobody to the others in the room
       const present = found.filter(
         (p) => (p.state === ParticipantInfo_State.JOINED || p.state === ParticipantInfo_State.ACTIVE) && !p.permission?.hidden,
@@ -107,7 +108,7 @@ export class LiveKitRooms implements Rooms {
       throw error;
     }
     // nobody in it: an empty room and a missing one look the same above
-    const rooms = await this.#repeated(() => this.#client.listRooms([room.name]));
+    const rooms = await this.#repeated(() => this.#client.listRooms([name]));
     return rooms.length > 0 ? [] : undefined;
   }
 

@@ -1,7 +1,7 @@
 import type { Logger } from 'pino';
 import type { Sessions } from '../sessions/manager.ts';
 import { type Clock, type Rooms, RoomsError } from '../sessions/ports.ts';
-import { assignments, isEnded, type Room, type Session, userIsIn } from '../sessions/record.ts';
+import { assignments, isEnded, livekitName, type Session, userIsIn } from '../sessions/record.ts';
 
 const sweepMs = 500;
 const awaitedMs = 2_000;
@@ -31,7 +31,7 @@ interface ReconcilerParts {
  * `close` stops the looks.
  */
 export class Reconciler {
-  /** By the room's name, which no two live sessions have. */
+  /** By LiveKit's name of the room, which no two live sessions have. */
   readonly #watched = new Map<string, Watched>();
   readonly #parts: ReconcilerParts;
   readonly #startedAt: number;
@@ -75,15 +75,16 @@ export class Reconciler {
   #watch(session: Session): void {
     const { room } = session;
     if (!room) return;
-    const found = this.#watched.get(room.name);
+    const name = livekitName(room);
+    const found = this.#watched.get(name);
     // a name that is free again may be another session's by now
     const watched = found?.session.session_id === session.session_id ? found : undefined;
     if (room.state !== 'open' || isEnded(session)) {
-      if (watched) this.#watched.delete(room.name);
+      if (watched) this.#watched.delete(name);
       return;
     }
     const nextAt = this.#now() + everyMs(session);
-    if (!watched) this.#watched.set(room.name, { session, nextAt, looking: false, rung: false });
+    if (!watched) this.#watched.set(name, { session, nextAt, looking: false, rung: false });
     else {
       watched.session = session;
       watched.nextAt = Math.min(watched.nextAt, nextAt);
@@ -115,12 +116,13 @@ export class Reconciler {
       const watched = this.#queue.pop();
       if (!watched) return;
       const { room } = watched.session;
-      if (room && !watched.looking && this.#watched.get(room.name) === watched) void this.#look(watched, room);
+      const name = room && livekitName(room);
+      if (name !== undefined && !watched.looking && this.#watched.get(name) === watched) void this.#look(watched, name);
     }
   }
 
   /** Looks at one room and tells its session what is there. An unreachable LiveKit says nothing about the room. */
-  async #look(watched: Watched, room: Room): Promise<void> {
+  async #look(watched: Watched, room: string): Promise<void> {
     const { sessions, rooms, log } = this.#parts;
     const { session } = watched;
     watched.looking = true;

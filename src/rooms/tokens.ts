@@ -1,6 +1,7 @@
 import { createHmac, createSecretKey } from 'node:crypto';
 import type { VideoGrant } from 'livekit-server-sdk';
-import type { Session } from '../sessions/record.ts';
+import { tokenLifeMs } from '../sessions/ports.ts';
+import { livekitName, type Session } from '../sessions/record.ts';
 
 /** What signs a token that LiveKit accepts. */
 export interface Key {
@@ -8,7 +9,7 @@ export interface Key {
   apiSecret: string;
 }
 
-const maxTtlSeconds = 6 * 3_600;
+const maxTtlSeconds = tokenLifeMs.client / 1_000;
 
 /** Seconds a token of this session lives: 6 h, or what is left of the session, and never less than one. */
 export const tokenTtl = (session: Session, now: number) =>
@@ -61,21 +62,19 @@ export function joinToken(sign: Sign, session: Session, { identity, name, metada
     attributes,
     // not the `agent` grant: that one opens LiveKit's worker socket
     kind,
-    video: { roomJoin: true, room: session.room.name, canPublish: true, canSubscribe: true, canPublishData: true },
+    video: { roomJoin: true, room: livekitName(session.room), canPublish: true, canSubscribe: true, canPublishData: true },
   });
 }
-
-const managerTtlSeconds = 24 * 3_600;
 
 /** A token that administers a room without being seen, heard or counted in it. */
 export function managerToken(sign: Sign, session: Session): string {
   if (!session.room) throw new Error('a session without a room has no tokens');
-  return sign(`session-manager-${session.session_id}`, managerTtlSeconds, {
+  return sign(`session-manager-${session.session_id}`, tokenLifeMs.manager / 1_000, {
     kind: 'agent',
     video: {
       roomJoin: true,
       roomAdmin: true,
-      room: session.room.name,
+      room: livekitName(session.room),
       hidden: true,
       canPublish: false,
       canSubscribe: false,

@@ -7,7 +7,7 @@ import { GatewayError } from '../sessions/errors.ts';
 import type { Offer } from '../sessions/machine.ts';
 import type { Sessions } from '../sessions/manager.ts';
 import type { Clock, Found, Offers, Rooms } from '../sessions/ports.ts';
-import { type Assignment, assignments, isEnded, isPending, type Leaving, type Session } from '../sessions/record.ts';
+import { type Assignment, assignments, isEnded, isPending, type Leaving, livekitName, type Session } from '../sessions/record.ts';
 import { iso } from '../sessions/time.ts';
 import type { Link } from './links.ts';
 import { hasFreeSlot, type Instance, Registry, type Wish } from './registry.ts';
@@ -108,6 +108,7 @@ export class Dispatcher implements Offers {
       attempt: assignment.attempt,
       session_id: session.session_id,
       room_name: session.room.name,
+      livekit_room: livekitName(session.room),
       service_identity: service_id,
       livekit_url: session.room.livekit_url,
       access_token,

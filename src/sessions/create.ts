@@ -22,6 +22,8 @@ export interface Spec {
   workspace_dir: string | undefined;
   room: boolean;
   room_name: string | undefined;
+  /** What LiveKit is to call a room with a chosen name; absent: the same. */
+  livekit_room?: string | undefined;
   /** It comes into being when somebody joins: there is nothing to make first, and the services have this long to register. */
   made_on_join?: { registrationMs: number } | undefined;
   metadata: Metadata;
@@ -107,6 +109,7 @@ export function create(spec: Spec, now: number): Extract<Decision, { ok: true }>
 
 const room = (spec: Spec): Room => ({
   name: spec.room_name ?? `room-${spec.session_id}`,
+  livekit_name: spec.room_name === undefined ? undefined : spec.livekit_room,
   livekit_url: spec.livekit_url,
   chosen: spec.room_name !== undefined,
   state: 'creating',

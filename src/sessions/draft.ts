@@ -1,7 +1,7 @@
 import type { EventBody, EventType, LogEvent } from '../../protocol/events.ts';
 import type { ServiceStatus, Status } from '../../protocol/states.ts';
 import { copyRequirement, copyRoom, copySession, copyTimings, deadlines } from './copy.ts';
-import type { Assignment, Leaving, Room, Session } from './record.ts';
+import { type Assignment, type Leaving, livekitName, type Room, type Session } from './record.ts';
 import { iso } from './time.ts';
 
 /** What is to be done after a commit. The record already says so: an effect that is lost is found again by its deadline. */
@@ -85,7 +85,7 @@ export class Draft {
     });
   }
 
-  tellReady({ name: room_name, livekit_url }: Room): void {
+  tellReady(room: Room): void {
     const { s } = this;
     s.seq += 1;
     this.events.push({
@@ -93,8 +93,9 @@ export class Draft {
       seq: s.seq,
       ts: iso(this.now),
       session_id: s.session_id,
-      room_name,
-      livekit_url,
+      room_name: room.name,
+      livekit_room: livekitName(room),
+      livekit_url: room.livekit_url,
       timings: s.timings,
     });
   }

@@ -44,5 +44,8 @@ export class GatewayError extends Error {
   }
 }
 
-export const roomNameInUse = () =>
-  new GatewayError('ROOM_NAME_IN_USE', 'Another session holds this room name, or held it until moments ago', { retryAfterMs: 30_000 });
+/** @param isExact LiveKit's room has the name itself, which rests after its session */
+export const roomNameInUse = (isExact: boolean) =>
+  isExact
+    ? new GatewayError('ROOM_NAME_IN_USE', 'Another session has this room name, or had it within the last 30 s', { retryAfterMs: 30_000 })
+    : new GatewayError('ROOM_NAME_IN_USE', 'Another live session has this room name');

@@ -118,7 +118,7 @@ export class Sessions {
       session = await this.#commit({ expected: 0, session: made, events, effects });
     } catch (error) {
       if (!(error instanceof ClaimTaken) || error.claim === spec.idempotency?.claim) throw error;
-      throw roomNameInUse();
+      throw roomNameInUse(spec.livekit_room === undefined);
     }
     if (session.room && spec.required.length === 0 && spec.takesWhatIsThere) {
       this.#parts.log.warn({ session_id: spec.session_id }, 'session has no services: it is ready as soon as its room is');

@@ -1,7 +1,7 @@
 import type { Logger } from 'pino';
 import type { LogEvent } from '../../protocol/events.ts';
 import type { EndReason } from '../../protocol/states.ts';
-import type { Session } from './record.ts';
+import { livekitName, type Session } from './record.ts';
 
 /** What to do about an end that nobody wanted. */
 const hints: Partial<Record<EndReason, string>> = {
@@ -33,7 +33,7 @@ export function note(log: Logger, session: Session, events: readonly LogEvent[])
   const { status, room, user_identity, requirements } = session;
   if (first.from === undefined) {
     const services = requirements.map(({ key }) => key);
-    log.info({ session_id, status, room: room?.name, services, user_identity }, 'session created');
+    log.info({ session_id, status, room: room && livekitName(room), services, user_identity }, 'session created');
   } else {
     // an end is told once, when it is complete
     const level = status === 'Terminating' ? 'debug' : 'info';

@@ -1,4 +1,4 @@
-import { createHash } from 'node:crypto';
+import { createHash, randomBytes } from 'node:crypto';
 import { v4 as uuid } from 'uuid';
 import type { z } from 'zod';
 import type { Wanted } from '../../protocol/fields.ts';
@@ -33,6 +33,8 @@ export interface OpeningsParts {
   checkWorkspace(folder: string): Promise<string>;
   draining(): boolean;
   nodeId: string;
+  /** LiveKit's rooms have the names that clients choose, and no others. */
+  exactRoomNames?: boolean;
   defaults: { registrationMs: number; joinTimeoutMs: number; ttlMs: number };
 }
 
@@ -60,7 +62,7 @@ export class Openings {
     starting: (id: string) => void = () => {},
   ): Promise<{ session: Session; replayed: boolean }> {
     this.refuseWhileDraining();
-    const { sessions, offers, rooms, defaults, checkWorkspace } = this.#parts;
+    const { sessions, offers, rooms, defaults, checkWorkspace, exactRoomNames } = this.#parts;
     const workspace_dir = body.workspace_dir === undefined ? undefined : await checkWorkspace(body.workspace_dir);
     const idempotency = idempotencyOf(body);
     const room = body.room && body.user_identity !== undefined;
@@ -68,7 +70,8 @@ export class Openings {
       const held = idempotency && (await this.#replay(idempotency));
       if (held) return { session: held, replayed: true };
       // a name like room-{session_id} is claimed by nobody, for nobody can guess the next: one that is held is looked for
-      if (body.room_name?.startsWith('room-') && (await sessionInRoom(this.#parts.store, body.room_name))) throw roomNameInUse();
+      if (body.room_name?.startsWith('room-') && (await sessionInRoom(this.#parts.store, body.room_name)))
+        throw roomNameInUse(exactRoomNames === true);
       const session_id = uuid();
       starting(session_id);
       const required = distinct(room ? (body.required_services ?? offers.available().filter((id) => id !== body.user_identity)) : []);
@@ -81,6 +84,7 @@ export class Openings {
           workspace_dir,
           room,
           room_name: body.room_name,
+          livekit_room: exactRoomNames || body.room_name === undefined ? undefined : `${body.room_name}~${suffix()}`,
           made_on_join: rooms.mode === 'on_join' ? { registrationMs: defaults.registrationMs } : undefined,
           metadata: body.metadata,
           visibility: body.visibility,
@@ -168,6 +172,9 @@ export async function sessionInRoom(store: SessionStore, name: string): Promise<
   const session = id === undefined ? undefined : await store.loadSession(id);
   return session && !isEnded(session) && session.room?.name === name ? session : undefined;
 }
+
+/** Eight of 32 letters that nobody mistakes for each other: what nobody can have a token for yet. */
+const suffix = () => Array.from(randomBytes(8), (byte) => 'abcdefghijklmnopqrstuvwxyz234567'[byte & 31]).join('');
 
 const distinct = (wants: readonly Wanted[]) => [
   ...new Map(wants.map((want) => [typeof want === 'string' ? want : Symbol(), want])).values(),

@@ -6,8 +6,8 @@ import { hashOf, type Outcome, outcomeOf, remembered } from './commands.ts';
 import { GatewayError } from './errors.ts';
 import type { HoldingInput } from './holding.ts';
 import type { Sessions } from './manager.ts';
-import type { Clock, Message, Rooms, SessionStore } from './ports.ts';
-import { isEnded, type Session } from './record.ts';
+import { type Clock, type Message, type Rooms, type SessionStore, tokenLifeMs } from './ports.ts';
+import { isEnded, livekitName, type Session } from './record.ts';
 import { pendingServices, readyServices, snapshot } from './snapshot.ts';
 import { iso } from './time.ts';
 
@@ -184,7 +184,7 @@ export class Operations {
     if (!session.room || isEnded(session)) throw new GatewayError('ILLEGAL_STATE', `the session has no room now (${session.status})`);
     return {
       ...this.#tokenBody(session, await this.#parts.rooms.managerToken(session)),
-      expires_at: iso(this.#parts.clock.now() + 24 * 3_600_000),
+      expires_at: iso(this.#parts.clock.now() + tokenLifeMs.manager),
     };
   }
 
@@ -195,6 +195,7 @@ export class Operations {
       session_id: session.session_id,
       status: session.status,
       room_name: room?.name,
+      livekit_room: room && livekitName(room),
       livekit_url: room?.livekit_url,
       access_token: room && this.#mayJoin(session) ? await this.#parts.rooms.clientToken(session) : undefined,
       workspace_dir: session.workspace_dir,
@@ -220,12 +221,11 @@ export class Operations {
   }
 
   #tokenBody(session: Session, access_token: string) {
-    const sixHours = this.#parts.clock.now() + 6 * 3_600_000;
     return {
       session_id: session.session_id,
       access_token,
       livekit_url: session.room?.livekit_url ?? '',
-      expires_at: iso(Math.min(session.expires_at, sixHours)),
+      expires_at: iso(Math.min(session.expires_at, this.#parts.clock.now() + tokenLifeMs.client)),
     };
   }
 }

@@ -156,6 +156,9 @@ export interface Reach {
   downSince: number | undefined;
 }
 
+/** How long a token lives, where its session does not end before: LiveKit gives whoever joined with one newer ones. */
+export const tokenLifeMs = { client: 6 * 3_600_000, manager: 600_000 };
+
 /** The rooms on LiveKit. Every call ends within its own deadline. */
 export interface Rooms {
   /** Where clients and services join. */
@@ -167,10 +170,10 @@ export interface Rooms {
   readonly isNowhere: boolean;
   /** Makes the session's room; succeeds again. @throws RoomsError @throws RoomNameTaken */
   create(room: Room, sessionId: string): Promise<void>;
-  /** Deletes a room; succeeds where there is none. @throws RoomsError */
-  remove(room: Pick<Room, 'name'>): Promise<void>;
-  /** Who is in it; undefined: there is no such room. @throws RoomsError */
-  participants(room: Room): Promise<Participant[] | undefined>;
+  /** Deletes a room by LiveKit's name for it; succeeds where there is none. @throws RoomsError */
+  remove(name: string): Promise<void>;
+  /** Who is in the room of that name; undefined: there is none. @throws RoomsError */
+  participants(name: string): Promise<Participant[] | undefined>;
   /** Every room there is, with what it says of itself. @throws RoomsError */
   list(): Promise<{ name: string; metadata: string }[]>;
   /** Whether LiveKit answers now. */
@@ -179,7 +182,7 @@ export interface Rooms {
   clientToken(session: Session): Promise<string>;
   /** A token that lets a service in under its service id, as an agent. */
   serviceToken(session: Session, serviceId: string): Promise<string>;
-  /** A token that administers the room unseen, for 24 h. */
+  /** A token that administers the room unseen, for 10 min. */
   managerToken(session: Session): Promise<string>;
 }
 

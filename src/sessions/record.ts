@@ -63,10 +63,13 @@ export interface Leaving {
 
 /** The LiveKit room. Its state is written before the call it names is made, so that whoever finds the record can finish the work. */
 export interface Room {
+  /** As clients and services know it. */
   name: string;
+  /** What LiveKit calls it, where that is not `name`: a chosen name comes again, and old tokens must not open the next room. */
+  livekit_name: string | undefined;
   /** Where clients and services join it. */
   livekit_url: string;
-  /** The client chose the name, so it may meet a room of somebody else. */
+  /** The client chose the name: another session may ask for the same. */
   chosen: boolean;
   state: 'creating' | 'open' | 'deleting' | 'deleted';
   /** Known to have existed: the gateway made it, or a look at LiveKit found it. */
@@ -129,7 +132,7 @@ export interface Deadlines {
   end?: number | undefined;
   /** The end by `expiry` is announced. */
   expiring?: number | undefined;
-  /** A client-chosen room name may be used again. */
+  /** A client-chosen room name that LiveKit uses as it is may be used again. */
   release_name?: number | undefined;
   /** The record is dropped. */
   forget?: number | undefined;
@@ -207,6 +210,9 @@ export interface Session {
 
 /** Nothing by name, in a record: the same for all records, which are not changed once they are saved. */
 export const empty: Record<string, never> = Object.freeze({});
+
+/** What LiveKit calls a room. */
+export const livekitName = ({ name, livekit_name }: Pick<Room, 'name' | 'livekit_name'>) => livekit_name ?? name;
 
 /** What claims a client-chosen room name. */
 export const roomClaim = (name: string) => `room:${name}`;

@@ -1,6 +1,6 @@
 import type { Snapshot } from '../../protocol/answers.ts';
 import type { ServiceStatus } from '../../protocol/states.ts';
-import { isServing, nameOf, type Requirement, type Session } from './record.ts';
+import { isServing, livekitName, nameOf, type Requirement, type Session } from './record.ts';
 import { iso } from './time.ts';
 
 export const readyServices = (session: Session) => session.requirements.filter(isServing).map(nameOf);
@@ -15,7 +15,11 @@ export function snapshot(session: Session): Snapshot {
     seq: session.seq,
     ...(session.owner_id !== undefined && { owner_id: session.owner_id }),
     ...(session.user_identity !== undefined && { user_identity: session.user_identity }),
-    ...(session.room && { room_name: session.room.name, livekit_url: session.room.livekit_url }),
+    ...(session.room && {
+      room_name: session.room.name,
+      livekit_room: livekitName(session.room),
+      livekit_url: session.room.livekit_url,
+    }),
     ...(session.workspace_dir !== undefined && { workspace_dir: session.workspace_dir }),
     metadata: session.metadata as Snapshot['metadata'],
     context: session.context,

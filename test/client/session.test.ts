@@ -12,7 +12,12 @@ describe('ready', () => {
     expect([session.status, session.link]).toEqual(['WaitingForServices', 'open']);
     const ready = session.ready();
     await connectService(gateway.url, 'llm');
-    const join = { room_name: `room-${session.id}`, livekit_url: 'ws://livekit.test', access_token: 'client-token-of-ada' };
+    const join = {
+      room_name: `room-${session.id}`,
+      livekit_room: `room-${session.id}`,
+      livekit_url: 'ws://livekit.test',
+      access_token: 'client-token-of-ada',
+    };
     expect(await ready).toEqual(join);
     expect(session.status).toBe('Ready');
     // and again, long after

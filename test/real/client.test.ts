@@ -83,7 +83,12 @@ describeWith(parts.chromium)('the client SDK in chromium', () => {
       return { id: session.id, join: await session.ready(), isSecure: window.isSecureContext };
     }, `http://127.0.0.1:${proxy.port}`);
     expect(isSecure).toBe(false);
-    expect(join).toEqual({ room_name: `room-${id}`, livekit_url: 'ws://livekit.test', access_token: 'client-token-of-ada' });
+    expect(join).toEqual({
+      room_name: `room-${id}`,
+      livekit_room: `room-${id}`,
+      livekit_url: 'ws://livekit.test',
+      access_token: 'client-token-of-ada',
+    });
 
     proxy.rule = () => 'cut';
     proxy.cut();

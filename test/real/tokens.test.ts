@@ -67,7 +67,7 @@ describeWith(parts.livekit)('tokens for a real LiveKit', () => {
       kind: 'agent',
       video: { room: room_name, roomAdmin: true, hidden: true, canPublish: false, canPublishData: false, canSubscribe: false },
     });
-    expect(manager.exp - manager.nbf).toBe(24 * 3_600);
+    expect(manager.exp - manager.nbf).toBe(600);
     expect(Math.abs(manager.exp - Date.parse(given.body.expires_at) / 1_000)).toBeLessThanOrEqual(2);
 
     const user = new rtc.Room();
@@ -129,7 +129,11 @@ describeWith(parts.livekit)('tokens for a real LiveKit', () => {
     };
     const given = await source.fetch(wish);
     expect(given).toMatchObject({ serverUrl: livekit().url, participantToken: expect.any(String) });
-    expect(claims(given.participantToken)).toMatchObject({ sub: 'ada', name: 'Ada L.', video: { roomJoin: true, room: 'standup' } });
+    expect(claims(given.participantToken)).toMatchObject({
+      sub: 'ada',
+      name: 'Ada L.',
+      video: { roomJoin: true, room: expect.stringMatching(/^standup~/) },
+    });
     const offer = await asr.next('JoinRoomRequest');
     expect(offer).toMatchObject({ room_name: 'standup', service_identity: 'asr' });
     await llm.caughtUp();
@@ -159,7 +163,7 @@ describeWith(parts.livekit)('tokens for a real LiveKit', () => {
     const source = TokenSource.endpoint(`${gateway.url}/livekit/token`);
     const given = await source.fetch({});
     const { sub, video } = claims(given.participantToken);
-    for (const service of services) expect(await service.next('JoinRoomRequest')).toMatchObject({ room_name: video.room });
+    for (const service of services) expect(await service.next('JoinRoomRequest')).toMatchObject({ livekit_room: video.room });
     await joinRoom(given.serverUrl, given.participantToken);
     await expect.poll(() => inRoom(video.room), soon).toEqual([sub]);
 
@@ -167,6 +171,20 @@ describeWith(parts.livekit)('tokens for a real LiveKit', () => {
     const other = claims((await source.fetch({}, true)).participantToken);
     expect(other.video.room).not.toBe(video.room);
     expect(other.sub).not.toBe(sub);
+  });
+
+  test("the token of an ended session does not open the next one's room of the same name", long, async () => {
+    const gateway = await startGatewayOn(livekit());
+    const sessions = `${gateway.url}/api/v1/sessions`;
+    const open = async (user_identity: string) =>
+      (await rest(sessions, 'POST', { user_identity, room_name: 'garden', required_services: [] })).body;
+    const { session_id, livekit_url, access_token } = await open('fay');
+    await rest(`${sessions}/${session_id}`, 'DELETE');
+    const next = await open('gus');
+    expect(next).toMatchObject({ room_name: 'garden', status: 'Ready' });
+    await joinRoom(livekit_url, access_token);
+    expect(claims(access_token).video.room).not.toBe(next.livekit_room);
+    expect(await inRoom(next.livekit_room)).toEqual([]);
   });
 
   test('a TokenSource is told why it gets no token', long, async () => {
@@ -179,13 +197,15 @@ describeWith(parts.livekit)('tokens for a real LiveKit', () => {
 
   test('a TokenSource with a literal answer of the endpoint joins', long, async () => {
     const gateway = await startGatewayOn(livekit());
+    let livekitRoom = '';
     const { serverUrl, participantToken } = await TokenSource.literal(async () => {
       const wish = { room_name: 'literal', participant_identity: 'ada', participant_name: 'Ada L.' };
       const { status, body } = await rest(`${gateway.url}/livekit/token`, 'POST', wish);
       expect({ status, body }).toMatchObject({ status: 201, body: { room_name: 'literal', participant_name: 'Ada L.' } });
+      livekitRoom = body.livekit_room;
       return { serverUrl: body.server_url, participantToken: body.participant_token };
     }).fetch();
     await joinRoom(serverUrl, participantToken);
-    expect(await inRoom('literal')).toEqual(['ada']);
+    expect(await inRoom(livekitRoom)).toEqual(['ada']);
   });
 });

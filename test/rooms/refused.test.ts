@@ -93,12 +93,16 @@ test('a LiveKit that refuses the key is plain words for a client, and one line o
 });
 
 test.each([
-  ['token not valid yet (nbf)', 75_000, "LiveKit refused the gateway's token as not valid yet: the clocks differ", /7[345] s ahead of/],
-  ['token is expired (exp)', -7_000_000, "LiveKit refused the gateway's token as expired: the clocks differ", /700[012] s behind/],
-])('a clock that differs is named as the reason, and by how much: %s', async (why, aheadMs, reason, clock) => {
-  const { said, warned } = await gatewayOn(unauthorized(`go-jose/go-jose/jwt: validation failed, ${why}`), aheadMs);
+  ['token not valid yet (nbf)', 75, "LiveKit refused the gateway's token as not valid yet: the clocks differ", 'ahead of'],
+  ['token is expired (exp)', -7_000, "LiveKit refused the gateway's token as expired: the clocks differ", 'behind'],
+])('a clock that differs is named as the reason, and by how much: %s', async (why, aheadS, reason, where) => {
+  const { said, warned } = await gatewayOn(unauthorized(`go-jose/go-jose/jwt: validation failed, ${why}`), aheadS * 1_000);
   await said('LiveKit refuses the gateway');
-  expect(warned()).toEqual([expect.objectContaining({ reason, clock: expect.stringMatching(clock) })]);
+  const [line] = warned();
+  expect(line).toMatchObject({ reason, clock: expect.stringMatching(`^this machine's clock is \\d+ s ${where} LiveKit's$`) });
+  // a date of HTTP has full seconds, and the answer may take five
+  const off = Number(/\d+/.exec(String(line?.clock))?.[0]) - Math.abs(aheadS);
+  expect(Math.abs(off)).toBeLessThanOrEqual(6);
 });
 
 test('an outage of LiveKit is one line at its start and one at its end, however many ask meanwhile', async () => {
@@ -141,6 +145,6 @@ test('the tokens that administer LiveKit live for a minute', async () => {
   const { url, livekit } = await gatewayOn(wellDone);
   const client = await TestClient.connect(url);
   await client.ask({ ...wish, room_name: 'parlour' });
-  expect(livekit.claims.length).toBeGreaterThan(2);
+  expect(livekit.claims.length).toBeGreaterThan(1);
   for (const { exp, nbf } of livekit.claims) expect(exp - nbf).toBeLessThanOrEqual(61);
 });

@@ -53,7 +53,7 @@ const kinds: [string, () => string, () => Promise<string>][] = [
   [
     'the manager',
     () => managerToken(sign, session),
-    () => sdk({ identity: `session-manager-${session.session_id}`, ttl: 86_400 }, administer, 'agent'),
+    () => sdk({ identity: `session-manager-${session.session_id}`, ttl: 600 }, administer, 'agent'),
   ],
 ];
 
@@ -72,6 +72,13 @@ test.each(kinds)("the token of %s has the SDK's claims and a signature it accept
 test('a token signed with another secret is not accepted', async () => {
   const other = signer({ ...key, apiSecret: `${key.apiSecret}!` });
   await expect(verified(joinToken(other, session, { identity: 'ada' }, now))).rejects.toThrow();
+});
+
+test("a token names LiveKit's room, not the label that comes again", async () => {
+  const labelled = { ...session, room: { name: 'parlour', livekit_name: 'parlour~abcdefgh' } } as Session;
+  for (const token of [joinToken(sign, labelled, { identity: 'ada' }, now), managerToken(sign, labelled)]) {
+    expect((await verified(token)).video).toMatchObject({ room: 'parlour~abcdefgh' });
+  }
 });
 
 test('a session without a room has no tokens', () => {

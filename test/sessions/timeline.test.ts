@@ -547,6 +547,14 @@ describe('a room name that the client chose', () => {
     expect(claims(story.waits(1))).toEqual([]);
   });
 
+  test('is free at once when its session ends, where LiveKit calls the room otherwise', () => {
+    const story = creating({ room_name: 'lobby', livekit_room: 'lobby~abcdefgh' });
+    expect(claims(story)).toEqual(['room:lobby']);
+    story.happens({ type: 'End', reason: 'client_ended', by: 'client' });
+    expect(claims(story)).toEqual([]);
+    expect(terminated({ room_name: 'lobby', livekit_room: 'lobby~abcdefgh' }).session.deadlines.release_name).toBeUndefined();
+  });
+
   test('is not claimed when the gateway chose it', () => {
     expect(claims(creating())).toEqual([]);
   });

@@ -1,4 +1,4 @@
-import { expect, test } from 'vitest';
+import { describe, expect, test } from 'vitest';
 import { connectService, TestClient } from '../support/client.ts';
 import { startGateway } from '../support/gateway.ts';
 
@@ -117,29 +117,62 @@ test('token_policy immediate hands the token out before the services are ready',
   expect(made).toMatchObject({ status: 'WaitingForServices', access_token: 'client-token-of-ada' });
 });
 
-test('a room name that another session holds, or held moments ago, is refused', async () => {
-  const { url, clock } = await startGateway();
+const inParlour = { type: 'NewSessionRequest', user_identity: 'ada', room_name: 'parlour', required_services: [] };
+
+test('a room name is one live session’s at a time, and the next one gets a room of LiveKit that no earlier token opens', async () => {
+  const { url, rooms } = await startGateway();
   const first = await TestClient.connect(url);
   const second = await TestClient.connect(url);
-  const wish = { type: 'NewSessionRequest', user_identity: 'ada', room_name: 'parlour', required_services: [] };
-  expect(await first.ask(wish)).toMatchObject({ room_name: 'parlour', status: 'Ready' });
-  expect(await second.ask(wish)).toMatchObject({ type: 'Error', code: 'ROOM_NAME_IN_USE', retryable: true, retry_after_ms: 30_000 });
+  const made = await first.ask(inParlour);
+  expect(made).toMatchObject({ room_name: 'parlour', livekit_room: expect.stringMatching(/^parlour~[a-z2-7]{8}$/), status: 'Ready' });
+  expect(await first.ask({ type: 'GetSessionRequest' })).toMatchObject({ room_name: 'parlour', livekit_room: made.livekit_room });
+  expect([...rooms.open.keys()]).toEqual([made.livekit_room]);
+  expect(await second.ask(inParlour)).toMatchObject({ type: 'Error', code: 'ROOM_NAME_IN_USE', retryable: true });
   await first.ask({ type: 'EndSessionRequest' });
+  const next = await second.ask(inParlour);
+  expect(next).toMatchObject({ room_name: 'parlour', livekit_room: expect.stringMatching(/^parlour~/), status: 'Ready' });
+  expect(next.livekit_room).not.toBe(made.livekit_room);
+  // the user is seen in LiveKit's room, and it is that one which goes
+  rooms.join(next.livekit_room, 'ada');
   await first.next('SessionEnded');
-  expect(await second.ask(wish)).toMatchObject({ code: 'ROOM_NAME_IN_USE' });
-  await clock.advance(31_000);
-  expect(await second.ask(wish)).toMatchObject({ room_name: 'parlour' });
+  expect([...rooms.open.keys()]).toEqual([next.livekit_room]);
 });
 
-test("somebody else's room of the chosen name is left alone", async () => {
-  const { url, rooms, holds } = await startGateway();
-  rooms.foreign.add('parlour');
+test('a service and a waiting client are told both names of the room', async () => {
+  const { url } = await startGateway();
+  const asr = await connectService(url, 'asr');
   const client = await TestClient.connect(url);
-  const wish = { type: 'NewSessionRequest', user_identity: 'ada', room_name: 'parlour', required_services: [] };
-  expect(await client.ask(wish)).toMatchObject({ type: 'Error', code: 'ROOM_NAME_IN_USE' });
-  expect(holds()).toMatchObject(nothingHeld);
-  rooms.foreign.clear();
-  expect(await client.ask(wish)).toMatchObject({ room_name: 'parlour' });
+  const { livekit_room } = await client.ask({ ...inParlour, required_services: ['asr'] });
+  expect(await asr.next('JoinRoomRequest')).toMatchObject({ room_name: 'parlour', livekit_room });
+  expect(await client.next('SessionReady')).toMatchObject({ room_name: 'parlour', livekit_room });
+});
+
+describe('with exact room names', () => {
+  const exact = { livekit: { exact_room_names: true } };
+
+  test('a room name that another session holds, or held moments ago, is refused', async () => {
+    const { url, clock } = await startGateway(exact);
+    const first = await TestClient.connect(url);
+    const second = await TestClient.connect(url);
+    expect(await first.ask(inParlour)).toMatchObject({ room_name: 'parlour', livekit_room: 'parlour', status: 'Ready' });
+    const refusal = { type: 'Error', code: 'ROOM_NAME_IN_USE', retryable: true, retry_after_ms: 30_000 };
+    expect(await second.ask(inParlour)).toMatchObject(refusal);
+    await first.ask({ type: 'EndSessionRequest' });
+    await first.next('SessionEnded');
+    expect(await second.ask(inParlour)).toMatchObject({ code: 'ROOM_NAME_IN_USE' });
+    await clock.advance(31_000);
+    expect(await second.ask(inParlour)).toMatchObject({ room_name: 'parlour' });
+  });
+
+  test("somebody else's room of the chosen name is left alone", async () => {
+    const { url, rooms, holds } = await startGateway(exact);
+    rooms.foreign.add('parlour');
+    const client = await TestClient.connect(url);
+    expect(await client.ask(inParlour)).toMatchObject({ type: 'Error', code: 'ROOM_NAME_IN_USE' });
+    expect(holds()).toMatchObject(nothingHeld);
+    rooms.foreign.clear();
+    expect(await client.ask(inParlour)).toMatchObject({ room_name: 'parlour' });
+  });
 });
 
 test('an unreachable LiveKit is an error in the answer, and the socket is free for the next try', async () => {

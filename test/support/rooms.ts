@@ -1,5 +1,5 @@
 import { type Reach, RoomNameTaken, type Rooms, RoomsError } from '../../src/sessions/ports.ts';
-import type { Participant, Room, Session } from '../../src/sessions/record.ts';
+import { livekitName, type Participant, type Room, type Session } from '../../src/sessions/record.ts';
 
 /** A LiveKit in memory: rooms, who is in them, and the ways it can fail. */
 export class FakeRooms implements Rooms {
@@ -47,18 +47,19 @@ export class FakeRooms implements Rooms {
   async create(room: Room): Promise<void> {
     this.#call();
     await this.#gate;
-    if (this.foreign.has(room.name)) throw new RoomNameTaken(room.name);
-    if (!this.open.has(room.name)) this.open.set(room.name, new Map());
+    const name = livekitName(room);
+    if (this.foreign.has(name)) throw new RoomNameTaken(name);
+    if (!this.open.has(name)) this.open.set(name, new Map());
   }
 
-  async remove(room: Pick<Room, 'name'>): Promise<void> {
+  async remove(name: string): Promise<void> {
     this.#call();
-    this.open.delete(room.name);
+    this.open.delete(name);
   }
 
-  async participants(room: Room): Promise<Participant[] | undefined> {
+  async participants(name: string): Promise<Participant[] | undefined> {
     this.#call();
-    const found = this.open.get(room.name);
+    const found = this.open.get(name);
     return found && [...found.values()];
   }
 

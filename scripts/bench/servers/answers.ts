@@ -41,6 +41,7 @@ const answers: Record<string, (peer: Peer, frame: Frame, reply: Reply) => void> 
       session_id: session.session_id,
       status: isReady ? 'Ready' : 'WaitingForServices',
       room_name: session.room_name,
+      livekit_room: session.room_name,
       livekit_url: livekitUrl,
       access_token: isReady ? joinToken(key, secret, session.room_name, user_identity) : undefined,
       ready_services: [],
@@ -60,6 +61,7 @@ const answers: Record<string, (peer: Peer, frame: Frame, reply: Reply) => void> 
         attempt: 1,
         session_id: session.session_id,
         room_name: session.room_name,
+        livekit_room: session.room_name,
         service_identity: service_id,
         livekit_url: livekitUrl,
         access_token: joinToken(key, secret, session.room_name, service_id, 'agent'),
@@ -97,6 +99,7 @@ const answers: Record<string, (peer: Peer, frame: Frame, reply: Reply) => void> 
       const { room_name, user_identity } = session;
       tell(session, 'SessionReady', {
         room_name,
+        livekit_room: room_name,
         livekit_url: livekitUrl,
         timings: { room_ms: 0, services_ms: Date.now() - session.startedAt, total_ms: Date.now() - session.startedAt },
         access_token: joinToken(key, secret, room_name, user_identity),
