@@ -1,5 +1,5 @@
 import { z } from 'zod';
-import { assignmentId, milliseconds, serviceId, sessionId, text, time } from './fields.ts';
+import { assignmentId, milliseconds, serviceId, sessionId, text, time, titled, word } from './fields.ts';
 import { endReasons, serviceStatuses, shareRoles, statuses, visibilities } from './states.ts';
 
 const services = z.array(z.string());
@@ -19,7 +19,24 @@ export const timings = z.object({
   services_ms: milliseconds.optional().describe('Every required service was ready'),
   total_ms: milliseconds.optional().describe('The session was Ready'),
 });
+titled('Timings', timings);
 export type Timings = z.output<typeof timings>;
+
+export const participant = z.object({
+  identity: z.string().describe('The identity in the room'),
+  kind: z.string().describe('What LiveKit calls it: standard, agent, ...'),
+  joined_at: time.describe('When it came, ISO-8601, UTC'),
+});
+titled('Participant', participant);
+
+const sessionService = z.object({
+  service_id: z.string().describe('The service, or while none holds it what was asked for, as type=ASR'),
+  status: z.enum(serviceStatuses).describe('How far it is'),
+  required: z.boolean().describe('Ready waits for it'),
+  assignment_id: assignmentId.optional().describe('Its part in this session; absent: none holds it'),
+  error: z.string().optional().describe('Why the last one did not serve'),
+});
+titled('SessionService', sessionService);
 
 /** What a session is, to those who may read it. */
 export const snapshot = z.object({
@@ -46,31 +63,14 @@ export const snapshot = z.object({
   resume_deadline: time.optional().describe('away: when the session ends without its client, ISO-8601, UTC'),
   ready_services: readyServices,
   pending_services: pendingServices,
-  services: z
-    .array(
-      z.object({
-        service_id: z.string().describe('The service, or while none holds it what was asked for, as type=ASR'),
-        status: z.enum(serviceStatuses).describe('How far it is'),
-        required: z.boolean().describe('Ready waits for it'),
-        assignment_id: assignmentId.optional().describe('Its part in this session; absent: none holds it'),
-        error: z.string().optional().describe('Why the last one did not serve'),
-      }),
-    )
-    .describe('Every service asked for, required ones first'),
-  participants: z
-    .array(
-      z.object({
-        identity: z.string().describe('The identity in the room'),
-        kind: z.string().describe('What LiveKit calls it: standard, agent, ...'),
-        joined_at: time.describe('When it came, ISO-8601, UTC'),
-      }),
-    )
-    .describe('Who is in the room, as last seen'),
+  services: z.array(sessionService).describe('Every service asked for, required ones first'),
+  participants: z.array(participant).describe('Who is in the room, as last seen'),
   created_at: time.describe('When it was asked for, ISO-8601, UTC'),
   updated_at: time.describe('When it last changed, ISO-8601, UTC'),
   expires_at: expires,
-  end_reason: z.enum(endReasons).optional().describe('Why it ended; absent: it has not'),
+  end_reason: word(endReasons).optional().describe('Why it ended; absent: it has not'),
 });
+titled('Session', snapshot);
 export type Snapshot = z.output<typeof snapshot>;
 
 export const message = z.object({
@@ -81,6 +81,7 @@ export const message = z.object({
   user_id: z.string().optional().describe('Who said it; absent: the operator, a service, or nobody was named'),
   created_at: time.describe('When it was kept, ISO-8601, UTC'),
 });
+titled('Message', message);
 
 const sharing = z.object({
   session_id: sessionId,

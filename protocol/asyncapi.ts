@@ -1,4 +1,5 @@
-import { allMessages, frameSchema, hasId, type Message } from './frames.ts';
+import { allMessages, hasId, type Message } from './frames.ts';
+import { frameSchemas } from './published.ts';
 import { type RequestRow, type Role, requests, roles } from './requests.ts';
 import { PROTOCOL_VERSION, SUBPROTOCOL } from './version.ts';
 
@@ -33,7 +34,7 @@ function component(message: Message) {
     description: `${way} a ${peers(message).join(' or a ')}.`,
     contentType: 'application/json',
     ...(hasId(message) && { correlationId: { location: '$message.payload#/id' } }),
-    payload: frameSchema(message),
+    payload: { $ref: `#/components/schemas/${name}` },
   };
 }
 
@@ -73,6 +74,9 @@ export function asyncapi(version: string) {
     operations: Object.fromEntries(
       allMessages.filter(({ direction }) => direction !== 'answers').map((message) => [message.name, operation(message)]),
     ),
-    components: { messages: Object.fromEntries(allMessages.map((message) => [message.name, component(message)])) },
+    components: {
+      schemas: frameSchemas('#/components/schemas/'),
+      messages: Object.fromEntries(allMessages.map((message) => [message.name, component(message)])),
+    },
   };
 }

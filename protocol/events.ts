@@ -1,15 +1,9 @@
 import { z } from 'zod';
-import { livekitRoom, timings } from './answers.ts';
-import { assignmentId, milliseconds, serviceId, sessionId, text, time } from './fields.ts';
+import { participant as anyParticipant, livekitRoom, timings } from './answers.ts';
+import { assignmentId, milliseconds, serviceId, sessionId, text, time, word } from './fields.ts';
 import { endReasons, serviceStatuses, statuses } from './states.ts';
 
-const participant = z
-  .object({
-    identity: z.string().describe('The identity in the room'),
-    kind: z.string().describe('What LiveKit calls it: standard, agent, ...'),
-    joined_at: time.describe('When it came, ISO-8601, UTC'),
-  })
-  .describe('Who it is');
+const participant = anyParticipant.describe('Who it is');
 const livekitUrl = z.string().describe('Where the room is joined');
 const roomName = z.string().describe('The room');
 
@@ -81,7 +75,7 @@ export const events = {
   SessionEnded: {
     about: 'The session is over, and its socket free for the next.',
     body: z.object({
-      reason: z.enum(endReasons).describe('Why it ended'),
+      reason: word(endReasons).describe('Why it ended'),
       by: z.enum(['client', 'gateway']).describe('Who ended it'),
       duration_s: z.number().min(0).describe('Seconds since it was asked for'),
     }),

@@ -12,6 +12,12 @@ export const clip = (text: string, max: number) => text.slice(0, max).toWellForm
 export const text = (max: number, min = 0) =>
   z.string().min(min).max(max).refine(wellFormed, 'must hold neither NUL nor half a surrogate pair').meta({ pattern: wellFormedPattern });
 
+/** Names a schema that is used in many places, for those who generate code. */
+export const titled = (title: string, schema: z.ZodType): void => void z.globalRegistry.add(schema, { ...schema.meta(), title });
+
+/** One of these words, to which later gateways may add. */
+export const word = <const T extends readonly [string, ...string[]]>(words: T) => z.enum(words).meta({ mayGrow: true });
+
 export const requestId = text(64, 1).describe("The sender's own mark; echoed in the one answer");
 export const sessionId = text(64, 1).describe('The session');
 export const assignmentId = text(64, 1).describe("One service's part in one session");
@@ -32,8 +38,13 @@ export const serviceId = identity.describe("The service's id, which is also its 
 export const selector = z
   .record(text(128, 1), text(1_024, 1))
   .refine((map) => Object.keys(map).length >= 1 && Object.keys(map).length <= 8, 'must have 1 to 8 keys')
-  .describe('Metadata a service must have, as {"type":"ASR"}');
-export const wanted = z.union([serviceId, selector]).describe('The id of a service, or what any service must be like');
+  .describe('Metadata a service must have, as {"type":"ASR"}')
+  // with a field of its own it is a class to those who generate code
+  .meta({ title: 'Selector', properties: { type: { type: 'string', description: 'What the service does, as ASR' } } });
+export const wanted = z
+  .union([serviceId, selector])
+  .describe('The id of a service, or what any service must be like')
+  .meta({ title: 'WantedService' });
 export type Wanted = z.output<typeof wanted>;
 /** Any JSON whose texts every store can hold. Its depth is limited where it is parsed. */
 export const json = z.unknown().refine(holdsGoodText, 'must hold neither NUL nor half a surrogate pair');
@@ -81,5 +92,6 @@ export const metadata = z
   .catchall(scalar)
   .refine(goodKeys, keyRule)
   .refine((map) => Object.keys(map).length <= maxKeys, `must have at most ${maxKeys} keys`)
-  .describe('What the session is about; values are kept as strings');
+  .describe('What the session is about; values are kept as strings')
+  .meta({ title: 'SessionMetadata' });
 export type Metadata = z.output<typeof metadata>;

@@ -6,7 +6,9 @@ import { requests } from './requests.ts';
 
 /** As much of a JSON Schema as the messages use. */
 export interface JsonSchema {
-  type?: string;
+  $ref?: string;
+  title?: string;
+  type?: string | string[];
   const?: unknown;
   enum?: unknown[];
   anyOf?: JsonSchema[];
@@ -23,6 +25,8 @@ export interface JsonSchema {
   format?: string;
   default?: unknown;
   description?: string;
+  /** True of an enum to which later gateways may add. */
+  mayGrow?: true;
 }
 
 /** Every message, by direction and type. */
@@ -90,6 +94,7 @@ export function frameSchema(message: Message): JsonSchema {
   const body = bodySchema(message);
   const { properties, required } = envelope(message);
   return {
+    title: message.name,
     description: message.about,
     type: 'object',
     properties: { ...properties, ...body.properties },

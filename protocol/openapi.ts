@@ -1,20 +1,18 @@
 import { z } from 'zod';
 import { createDocument, type ZodOpenApiOperationObject, type ZodOpenApiPathsObject, type ZodOpenApiResponseObject } from 'zod-openapi';
-import { answers, snapshot } from './answers.ts';
 import { type ErrorCode, errors } from './errors.ts';
 import { controls } from './events.ts';
-import { plainer } from './frames.ts';
-import { createSessionBody } from './requests.ts';
-import { commonErrors, type RouteRow, routes, service } from './rest.ts';
+import { titled, word } from './fields.ts';
+import { type JsonSchema, plainer } from './frames.ts';
+import { type Named, published } from './published.ts';
+import { commonErrors, type RouteRow, routes } from './rest.ts';
 
 const json = 'application/json';
-const errorBody = controls.Error.body.extend({
-  code: z.enum(Object.keys(errors) as [ErrorCode, ...ErrorCode[]]).describe('Which error; for programs'),
+const error = controls.Error.body.extend({
+  code: word(Object.keys(errors) as [ErrorCode, ...ErrorCode[]]).describe('Which error; for programs'),
 });
 
-// an id gives a schema a place of its own in the document; only here, for elsewhere fields are to stand where they are used
-const newSession = createSessionBody.meta({ id: 'NewSession' });
-const bodyOf = (body: z.ZodType) => (body === createSessionBody ? newSession : body);
+titled('ErrorResponse', error);
 
 /** The first part of a path that says what it is about. */
 function tagOf(path: string): string {
@@ -28,17 +26,7 @@ function refusals(codes: readonly ErrorCode[]): Record<string, ZodOpenApiRespons
   const byStatus = new Map<number, Set<ErrorCode>>();
   for (const code of codes) byStatus.set(errors[code].status, (byStatus.get(errors[code].status) ?? new Set()).add(code));
   return Object.fromEntries(
-    [...byStatus].map(([status, possible]) => [
-      status,
-      {
-        description: [...possible].join(', '),
-        content: {
-          [json]: {
-            schema: { allOf: [{ $ref: '#/components/schemas/Error' }, { properties: { code: { enum: [...possible] } } }] },
-          },
-        },
-      },
-    ]),
+    [...byStatus].map(([status, possible]) => [status, { description: [...possible].join(', '), content: { [json]: { schema: error } } }]),
   );
 }
 
@@ -50,7 +38,7 @@ function operation(operationId: string, row: RouteRow): ZodOpenApiOperationObjec
     tags: [tagOf(row.path)],
     summary: row.about,
     ...((path || query || header) && { requestParams: { ...(path && { path }), ...(query && { query }), ...(header && { header }) } }),
-    ...(row.body && { requestBody: { required: row.bodyOptional !== true, content: { [json]: { schema: bodyOf(row.body) } } } }),
+    ...(row.body && { requestBody: { required: row.bodyOptional !== true, content: { [json]: { schema: row.body } } } }),
     responses: {
       [row.status]: reply('Done'),
       ...(row.statusOf && { 503: reply('Not now') }),
@@ -89,12 +77,12 @@ const others: ZodOpenApiPathsObject = {
 };
 
 /** The REST side as an OpenAPI document. `version`: the gateway's own. */
-export function openapi(version: string): ReturnType<typeof createDocument> {
+export function openapi(version: string): object {
   const paths: Record<string, Record<string, ZodOpenApiOperationObject>> = {};
   for (const [operationId, row] of Object.entries(routes) as [string, RouteRow][]) {
     paths[row.path] = { ...paths[row.path], [row.method]: operation(operationId, row) };
   }
-  return createDocument(
+  const document = createDocument(
     {
       openapi: '3.1.0',
       info: {
@@ -112,18 +100,42 @@ export function openapi(version: string): ReturnType<typeof createDocument> {
       ],
       paths: { ...paths, ...others } as ZodOpenApiPathsObject,
       components: {
-        schemas: {
-          Session: snapshot,
-          CreatedSession: answers.NewSessionResponse.body,
-          Token: answers.RefreshTokenResponse.body,
-          Service: service,
-          Error: errorBody,
-        },
         securitySchemes: {
-          livekit: { type: 'http', scheme: 'bearer', bearerFormat: 'JWT', description: 'Signed by LiveKit over the raw body' },
+          livekit: {
+            type: 'apiKey',
+            in: 'header',
+            name: 'Authorization',
+            description: 'A JWT that LiveKit signed over the raw body, without the word Bearer',
+          },
         },
       },
     },
     { override: plainer },
   );
+  return withNames(document);
+}
+
+type Content = { content?: Record<string, { schema?: JsonSchema }> };
+interface Written {
+  operationId: string;
+  parameters?: { name: string; schema: JsonSchema }[];
+  requestBody?: Content;
+  responses: Record<string, Content>;
+}
+
+/** The document with each body under a name of its own, as code is generated from it. */
+function withNames(document: ReturnType<typeof createDocument>) {
+  const named: Named = { prefix: '#/components/schemas/', schemas: {} };
+  const name = ({ content = {} }: Content, as: string) => {
+    for (const media of Object.values(content)) if (media.schema) media.schema = published(media.schema, as, named);
+  };
+  for (const operations of Object.values(document.paths ?? {}) as Record<string, Written>[]) {
+    for (const { operationId, parameters = [], requestBody = {}, responses } of Object.values(operations)) {
+      const as = `${operationId[0]?.toUpperCase()}${operationId.slice(1)}`;
+      for (const parameter of parameters) parameter.schema = published(parameter.schema, `${as}Parameter`);
+      name(requestBody, `${as}Body`);
+      for (const response of Object.values(responses)) name(response, `${as}Reply`);
+    }
+  }
+  return { ...document, components: { ...document.components, schemas: named.schemas } };
 }

@@ -13,6 +13,7 @@ import {
   serviceId,
   sessionId,
   text,
+  titled,
   wanted,
 } from './fields.ts';
 import { availabilities, shareRoles, statuses, visibilities } from './states.ts';
@@ -110,6 +111,7 @@ const coherent = <T extends typeof newSessionFields>(fields: T) =>
 export const createSessionBody = coherent(newSessionFields).safeExtend({
   user_identity: identity.describe("The user's identity in the room; owns the session"),
 });
+titled('SessionRequest', createSessionBody);
 
 export const registerServiceFields = z.object({
   service_id: serviceId,

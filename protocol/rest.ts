@@ -1,7 +1,7 @@
 import { z } from 'zod';
 import { answers, livekitRoom, snapshot } from './answers.ts';
 import type { ErrorCode } from './errors.ts';
-import { httpUrl, identity, roomName, serviceId, sessionId, text, time } from './fields.ts';
+import { httpUrl, identity, roomName, serviceId, sessionId, text, time, titled } from './fields.ts';
 import { createSessionBody, extendFields, messageFields, registerServiceFields, shareFields, updateFields } from './requests.ts';
 import { availabilities, serviceStatuses, statuses } from './states.ts';
 
@@ -42,14 +42,18 @@ export const service = z.object({
   max_sessions: z.number().int().optional().describe('Absent: no limit'),
   registered_at: time.describe('When, ISO-8601, UTC'),
 });
+titled('Service', service);
 
 const ended = z.object({
   session_id: sessionId,
   status: z.enum(statuses).describe('Terminating or Terminated'),
   end_reason: z.string().optional().describe('Why it ended; the first reason stays'),
 });
+titled('EndedSession', ended);
 const created = answers.NewSessionResponse.body;
+titled('CreatedSession', created);
 const token = answers.RefreshTokenResponse.body;
+titled('Token', token);
 const createErrors = [
   'WORKSPACE_NOT_FOUND',
   'WORKSPACE_FORBIDDEN',

@@ -47,7 +47,7 @@ export function words(field: JsonSchema): string {
     case 'object':
       return typeof field.additionalProperties === 'object' ? `object; each value: ${words(field.additionalProperties)}` : 'object';
     default:
-      return field.type ?? 'anything';
+      return String(field.type ?? 'anything');
   }
 }
 

@@ -42,7 +42,7 @@ const operations: Operation[] = Object.entries(document.paths as Json).flatMap((
   Object.entries(methods as Json).map(([method, { operationId, parameters = [], requestBody, responses }]: [string, Json]) => {
     const named = (place: string) => parameters.filter((p: Json) => p.in === place).map((p: Json) => [p.name, resolved(p.schema)]);
     const [[type, content] = []] = Object.entries(requestBody?.content ?? {}) as [string, Json][];
-    const codes = (response: Json) => response.content['application/json'].schema.allOf?.[1].properties.code.enum ?? [];
+    const codes = (response: Json) => response.description.split(', ');
     return {
       name: operationId,
       method: method.toUpperCase(),

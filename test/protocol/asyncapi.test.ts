@@ -27,7 +27,14 @@ test('every message is in it with its schema, and no other', () => {
   expect(Object.keys(document.components.messages)).toEqual(allMessages.map(({ name }) => name));
   expect(Object.keys(document.channels.socket.messages)).toEqual(allMessages.map(({ name }) => name));
   for (const message of allMessages) {
-    expect(document.components.messages[message.name]).toMatchObject({ name: message.type, payload: frameSchema(message) });
+    expect(document.components.messages[message.name]).toMatchObject({
+      name: message.type,
+      payload: { $ref: `#/components/schemas/${message.name}` },
+    });
+    const { title, required, properties = {} } = frameSchema(message);
+    const schema = document.components.schemas[message.name];
+    expect(schema).toMatchObject({ title, required });
+    expect(Object.keys(schema?.properties ?? {})).toEqual(Object.keys(properties));
   }
 });
 

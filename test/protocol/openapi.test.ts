@@ -91,7 +91,9 @@ test('every field and parameter has a meaning', () => {
 });
 
 test('what is used in many places has a name', () => {
-  expect(Object.keys(document.components.schemas)).toEqual(expect.arrayContaining(['Session', 'Service', 'NewSession', 'Error']));
+  expect(Object.keys(document.components.schemas)).toEqual(
+    expect.arrayContaining(['Session', 'Service', 'SessionRequest', 'ErrorResponse']),
+  );
 });
 
 test('the gateway serves it, and the file says the same', async () => {
