@@ -163,6 +163,20 @@ test('of a node that died the sessions its sockets held end within 40 s, and tho
   expect(await rest(`${b.api}/${free.session_id}/messages`, 'POST', { role: 'user', content: 'on' })).toMatchObject({ status: 201 });
 });
 
+test('nodes that all stood still for a minute, as the machines of one host do, hold none of each other for dead', async () => {
+  const { node } = deployment();
+  const [n1, n2] = [await node(), await node()];
+  const client = await TestClient.connect(n1.url);
+  const { session_id } = await client.ask({ type: 'NewSessionRequest', user_identity: 'ada', required_services: [] });
+  await n1.clock.advance(15_000);
+  await n2.clock.advance(15_000);
+  await n2.clock.standStill(60_000);
+  await n1.clock.standStill(60_000);
+  await n2.clock.advance(20_000);
+  await n1.clock.advance(20_000);
+  expect(await client.ask({ type: 'GetSessionRequest', session_id })).toMatchObject({ link: 'attached' });
+});
+
 test('the services that a dead node reached are lost, and others take their places', async () => {
   const { node, advance } = deployment();
   const [a, b] = [await node(), await node()];

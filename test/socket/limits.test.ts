@@ -93,6 +93,20 @@ test('a silent peer is pinged, and cut when it does not answer: a client after 2
   await healthy.caughtUp();
 });
 
+test('nobody is judged by time in which the gateway stood still: not who has to answer a ping, not who has yet to speak', async () => {
+  const { url, clock } = await startGateway();
+  const silent = await TestClient.connect(url);
+  const client = await TestClient.connect(url, [], { autoPong: false });
+  await client.caughtUp();
+  const pinged = new Promise((done) => client.ws.once('ping', done));
+  await clock.advance(26_000);
+  await pinged;
+  await clock.standStill(3_600_000);
+  client.ws.pong();
+  await client.caughtUp();
+  await silent.caughtUp();
+});
+
 test('frames of one socket are answered in order, also behind a slow one', async () => {
   const { url } = await startGateway();
   const client = await TestClient.connect(url);

@@ -17,15 +17,26 @@ export class ManualClock implements Clock {
     return () => this.#timers.delete(timer);
   }
 
+  /** Moves time on as for a process that stood still: each timer that was due meanwhile runs once. */
+  async standStill(ms: number): Promise<void> {
+    this.#now += ms;
+    this.#run();
+    await settled();
+  }
+
+  #run(): void {
+    for (const timer of this.#timers) {
+      if (this.#now < timer.next) continue;
+      timer.next = this.#now + timer.every;
+      timer.run();
+    }
+  }
+
   /** Moves time on, second by second; after each, what was started by it has come to rest in this process. */
   async advance(ms: number): Promise<void> {
     for (let left = ms; left > 0; left -= stepMs) {
       this.#now += Math.min(left, stepMs);
-      for (const timer of this.#timers) {
-        if (this.#now < timer.next) continue;
-        timer.next = this.#now + timer.every;
-        timer.run();
-      }
+      this.#run();
       await settled();
     }
   }
