@@ -4,15 +4,15 @@ export function nearest(word: string, known: Iterable<string>): string | undefin
   let best: string | undefined;
   let least = Number.POSITIVE_INFINITY;
   for (const candidate of known) {
-    const changes = distance(lower, candidate.toLowerCase());
+    const needed = changes(lower, candidate.toLowerCase());
     // with every second character changed it is another word
-    if (changes < least && changes * 2 < Math.max(word.length, candidate.length)) [best, least] = [candidate, changes];
+    if (needed < least && needed * 2 < Math.max(word.length, candidate.length)) [best, least] = [candidate, needed];
   }
   return best;
 }
 
-/** Levenshtein's edit distance, one row at a time. */
-function distance(a: string, b: string): number {
+/** How many characters must be changed, put in or left out to make one of the other: Levenshtein's distance, one row at a time. */
+export function changes(a: string, b: string): number {
   let row = Array.from({ length: b.length + 1 }, (_, i) => i);
   for (let i = 1; i <= a.length; i++) {
     const next = [i];

@@ -1,6 +1,6 @@
 // `npm run demo`: a whole session in one terminal, with a gateway, three services and a client.
 import { connect } from '../src/client/client.ts';
-import { loadConfig } from '../src/config.ts';
+import { loadConfig } from '../src/config-load.ts';
 import { startGateway } from '../src/gateway.ts';
 import { makeLog } from '../src/log.ts';
 import { findLiveKit } from '../src/rooms/find.ts';

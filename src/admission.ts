@@ -12,6 +12,12 @@ export const isLoopback = (address: string) => loopback.check(address, address.i
 /** Whether a host, as a configuration names it, is bound to this machine alone. */
 export const isLoopbackHost = (host: string) => host === 'localhost' || isLoopback(host.replace(/^\[|\]$/g, ''));
 
+/** Where what listens on a host can be reached from this machine: the address that stands for all of them is none to connect to. */
+export function localUrl(host: string, port: number): string {
+  const reached = host === '0.0.0.0' ? '127.0.0.1' : host === '::' ? '::1' : host;
+  return `http://${reached.includes(':') ? `[${reached}]` : reached}:${port}`;
+}
+
 export interface AdmissionConfig {
   host: string;
   /** Origins of pages that may connect, besides loopback pages on a gateway bound to loopback. */

@@ -1,37 +1,19 @@
 import { hostname } from 'node:os';
-import { parse, stringify } from 'smol-toml';
 import { z } from 'zod';
-import { nearest } from '../protocol/nearest.ts';
-import { isLoopbackHost } from './admission.ts';
+import { count, host, list, liveKitServerUrl, liveKitUrl, number, origins, path, port, seconds, yes } from './config-values.ts';
 
-const number = z.coerce.number({ error: (issue) => (issue.code === 'invalid_type' ? 'must be a number' : undefined) });
 const level = z.enum(['fatal', 'error', 'warn', 'info', 'debug', 'trace', 'silent']);
-const port = number.int().min(0).max(65_535);
-const seconds = (min: number, max: number) => number.min(min).max(max);
-const count = (min: number) => number.int().min(min);
-const list = z.union([
-  z.array(z.string()),
-  z.string().transform((text) =>
-    text
-      .split(',')
-      .map((item) => item.trim())
-      .filter(Boolean),
-  ),
-]);
-const url = z.url({ protocol: /^(wss?|https?)$/, error: 'must be a ws, wss, http or https URL' });
-const path = z.string().regex(/^\/[\w./-]*$/, 'must be a path that begins with /');
-const yes = z.union([z.boolean(), z.stringbool()]);
 
 /** Every setting, with its default and its sentence. A key's environment name and flag are made from its path. */
 export const configSchema = z.object({
   server: z.object({
-    host: z.string().min(1).default('127.0.0.1').describe('Address to listen on'),
+    host: host.default('127.0.0.1').describe('Address to listen on'),
     port: port.default(8080).describe('Port for REST and /ws; 0: any free one'),
-    allowed_origins: list
+    allowed_origins: origins
       .default([])
       .describe('Origins of pages that may connect, besides loopback pages on a loopback gateway; by commas'),
     drain_s: seconds(0, 600).default(10).describe('Seconds a stop may take to end the sessions'),
-    workers: count(1).default(1).describe('Processes; more than one needs shared storage, without it one runs'),
+    workers: count(1).default(1).describe('Has no effect: a gateway is one process; start several that share a Redis or PostgreSQL'),
     max_connections: count(1).default(50_000).describe('Sockets held at once'),
   }),
   auth: z.object({
@@ -41,8 +23,8 @@ export const configSchema = z.object({
       .describe('none, written out: open to whoever reaches it. Absent: the same on loopback, else only peers of this machine'),
   }),
   livekit: z.object({
-    server_url: url.optional().describe('ws, wss, http or https; absent: looked for on this machine'),
-    public_url: url.optional().describe('Where clients reach it, if not at server_url'),
+    server_url: liveKitServerUrl.optional().describe('ws, wss, http or https; absent: looked for on this machine'),
+    public_url: liveKitUrl.optional().describe('Where clients reach it, if not at server_url'),
     api_key: z.string().min(1).optional().describe('Default: devkey'),
     api_secret: z.string().min(1).optional().describe('Default: secret'),
     mode: z
@@ -70,7 +52,12 @@ export const configSchema = z.object({
     providers: list.default([]).describe('Modules that register storage providers of your own; by commas'),
   }),
   gateway: z.object({
-    name: z.string().min(1).max(128).optional().describe('Marks the rooms of this deployment; default: hostname:port'),
+    name: z
+      .string()
+      .min(1)
+      .max(128)
+      .optional()
+      .describe('Marks the rooms of this deployment; default: hostname:port. Set it where the host name changes, as in containers'),
   }),
   workspace: z.object({
     roots: list.default(['.']).describe('Folders in which workspace_dir may lie; by commas; default: where the gateway was started'),
@@ -89,8 +76,8 @@ export const configSchema = z.object({
     health_path: path.default('/health').describe('Where it is asked whether it is there'),
   }),
   session: z.object({
-    default_expiry: number.min(1).max(2_592_000).optional().describe('The same in seconds'),
-    ttl_hours: number.min(0.001).max(720).default(24).describe('Hours a session lasts that asks for no time of its own'),
+    default_expiry: number(1, 2_592_000).optional().describe('The same in seconds'),
+    ttl_hours: number(0.001, 720).default(24).describe('Hours a session lasts that asks for no time of its own'),
   }),
   limits: z.object({
     frame_bytes: count(256).default(65_536).describe('Largest frame a peer may send'),
@@ -143,7 +130,8 @@ const aliases: Record<string, readonly string[]> = {
   'logging.level': ['LOG_LEVEL', 'RUST_LOG'],
   'storage.key_prefix': ['SESSION_KEY_PREFIX'],
 };
-const secrets = new Set(['livekit.api_secret', 'storage.connection_string', 'storage.url']);
+/** Settings that are masked where they are printed. */
+export const secrets = new Set(['livekit.api_secret', 'storage.connection_string', 'storage.url']);
 
 /** Every setting of the schema, in its order. */
 export const settings: readonly Setting[] = Object.entries(configSchema.shape).flatMap(([section, { shape }]) =>
@@ -160,113 +148,6 @@ export const settings: readonly Setting[] = Object.entries(configSchema.shape).f
 
 /** The configuration cannot be used; the message is one line that says which setting and why. */
 export class ConfigError extends Error {}
-
-/** A configuration file that was read. */
-export interface ConfigFile {
-  /** As it was named. */
-  name: string;
-  /** TOML. */
-  text: string;
-}
-
-/**
- * Builds the configuration: defaults, then files in their order, then environment, then flags.
- * @param flags values by flag name without dashes in front, as in `server-port`
- * @throws ConfigError
- */
-export function loadConfig(env: NodeJS.ProcessEnv, flags: Record<string, string> = {}, files: readonly ConfigFile[] = []): Config {
-  const raw: Record<string, Record<string, unknown>> = Object.fromEntries(Object.keys(configSchema.shape).map((section) => [section, {}]));
-  const origin = new Map<string, string>();
-  const set = (section: string, key: string, value: unknown, from: string) => {
-    raw[section] = { ...raw[section], [key]: value };
-    origin.set(`${section}.${key}`, from);
-  };
-  for (const file of files) for (const [section, key, value] of readToml(file)) set(section, key, value, file.name);
-  for (const { section, key, env: name, aliases, flag } of settings) {
-    // the strongest last
-    const named = [...[...aliases].reverse(), name].findLast((candidate) => env[candidate]);
-    if (named !== undefined) set(section, key, env[named], named);
-    const flagged = flags[flag.slice(2)];
-    if (flagged !== undefined) set(section, key, flagged, flag);
-  }
-  // alone it picks Redis; beside another choice of storage it is somebody else's
-  const { url, storage_type, connection_string } = raw.storage ?? {};
-  if (env.REDIS_URL && url === undefined && connection_string === undefined && (storage_type ?? 'redis') === 'redis') {
-    set('storage', 'url', env.REDIS_URL, 'REDIS_URL');
-  }
-  if (typeof raw.logging?.level === 'string') raw.logging.level = logLevel(raw.logging.level);
-  const parsed = configSchema.safeParse(raw);
-  if (parsed.success) return parsed.data;
-  const [issue] = parsed.error.issues;
-  const where = issue?.path.slice(0, 2).join('.') ?? '';
-  throw new ConfigError(`${origin.get(where) ?? where} (${where}): ${issue?.message}`);
-}
-
-function* readToml({ name, text }: ConfigFile): Generator<[section: string, key: string, value: unknown]> {
-  let tables: Record<string, unknown>;
-  try {
-    tables = parse(text);
-  } catch (error) {
-    throw new ConfigError(`${name}: not TOML: ${error instanceof Error ? error.message.split('\n')[0] : ''}`);
-  }
-  for (const [section, table] of Object.entries(tables)) {
-    if (!Object.hasOwn(configSchema.shape, section)) throw unknown(name, section, Object.keys(configSchema.shape));
-    if (typeof table !== 'object' || table === null || Array.isArray(table)) throw new ConfigError(`${name} (${section}): must be a table`);
-    const known = settings.filter((setting) => setting.section === section).map(({ key }) => key);
-    for (const [key, value] of Object.entries(table)) {
-      if (!known.includes(key))
-        throw unknown(
-          name,
-          `${section}.${key}`,
-          known.map((other) => `${section}.${other}`),
-        );
-      yield [section, key, value];
-    }
-  }
-}
-
-function unknown(file: string, path: string, known: readonly string[]): ConfigError {
-  const meant = nearest(path, known);
-  return new ConfigError(`${file} (${path}): there is no such setting${meant === undefined ? '' : `; did you mean ${meant}?`}`);
-}
-
-/** RUST_LOG may name modules (`info,my_crate=debug`): the first bare level counts. */
-const logLevel = (text: string) =>
-  text
-    .toLowerCase()
-    .split(',')
-    .find((part) => !part.includes('=')) ?? text;
-
-/** The configuration as TOML, its secrets masked. */
-export const printConfig = (config: Config): string =>
-  stringify(
-    Object.fromEntries(
-      Object.entries(config).map(([section, keys]) => [
-        section,
-        Object.fromEntries(
-          Object.entries(keys)
-            .filter(([, value]) => value !== undefined)
-            .map(([key, value]) => [key, secrets.has(`${section}.${key}`) ? '***' : value]),
-        ),
-      ]),
-    ),
-  );
-
-/** What is set but does not have the effect it asks for, or is dangerous; one line each. */
-export function warnings(config: Config): string[] {
-  const { server, auth, vector, livekit } = config;
-  return [
-    ...(server.workers > 1 ? [`server.workers=${server.workers}: more than one process needs shared storage; one runs`] : []),
-    ...(vector.log_enabled ? ['VECTOR_LOG_ENABLED: the log is written to standard output only; let Vector read it there'] : []),
-    ...(auth.mode === undefined && !isLoopbackHost(server.host)
-      ? ['protected mode: it listens on the network, but serves only this machine; set AUTH_MODE=none to open it to everybody']
-      : []),
-    ...(auth.mode === 'none' ? ['AUTH_MODE=none: whoever reaches this address may do everything'] : []),
-    ...(livekit.api_secret !== undefined && livekit.api_secret.length < 32
-      ? ['livekit.api_secret is shorter than 32 characters: good for development only']
-      : []),
-  ];
-}
 
 /** The mark of this deployment's rooms. `port`: as bound. */
 export const gatewayName = (config: Config, port: number) => config.gateway.name ?? `${hostname()}:${port}`;

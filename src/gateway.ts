@@ -5,9 +5,10 @@ import { getRequestListener } from '@hono/node-server';
 import type { Logger } from 'pino';
 import { v7 as uuid } from 'uuid';
 import { Close } from '../protocol/close.ts';
-import { admission } from './admission.ts';
+import { admission, localUrl } from './admission.ts';
 import { systemClock } from './clock.ts';
 import { type Config, ConfigError, gatewayName } from './config.ts';
+import { refuse } from './config-load.ts';
 import { restApp } from './http/app.ts';
 import { documents } from './http/documents.ts';
 import { endpoints } from './http/endpoints.ts';
@@ -32,7 +33,7 @@ import { Feeds } from './socket/feed.ts';
 import { handlers } from './socket/handlers.ts';
 import { LiveSessions } from './socket/live.ts';
 import { SocketServer } from './socket/server.ts';
-import { chooseStore, nameOf, openStore, storageUrl } from './store/open.ts';
+import { chooseStore, nameOf, openStore, storageUrl, WishError } from './store/open.ts';
 import { withVerbs } from './store/verbs.ts';
 import { version } from './version.ts';
 import { workspaces } from './workspace.ts';
@@ -49,7 +50,7 @@ export interface GatewayParts {
 }
 
 export interface Gateway {
-  /** http://host:port */
+  /** http://host:port, where it can be reached from this machine. */
   url: string;
   /** What it holds now; all zero when nothing is left behind. */
   holds(): { sockets: number; live_sessions: number; watched_rooms: number; waiting: number };
@@ -60,7 +61,7 @@ export interface Gateway {
 
 /**
  * Starts a gateway and listens.
- * @throws ConfigError a workspace root that does not exist; a port that cannot be had
+ * @throws ConfigError what `checkConfig` refuses
  */
 export async function startGateway({ config, livekit, log, clock = systemClock, rooms: givenRooms }: GatewayParts): Promise<Gateway> {
   const nodeId = uuid();
@@ -87,7 +88,7 @@ export async function startGateway({ config, livekit, log, clock = systemClock, 
   server.listen(config.server.port, config.server.host, backlog);
   await once(server, 'listening').catch(async (error: NodeJS.ErrnoException) => {
     await store.close();
-    throw new ConfigError(`server.port: cannot listen on ${config.server.host}:${config.server.port} (${error.code})`);
+    throw cannotListen(config, error);
   });
   const { port } = server.address() as AddressInfo;
 
@@ -250,9 +251,8 @@ export async function startGateway({ config, livekit, log, clock = systemClock, 
   documents(app, version);
   const listener = getRequestListener(app.fetch, { overrideGlobalObjects: false });
   answer = (request, response) => void listener(request, response);
-  const host = config.server.host.includes(':') ? `[${config.server.host}]` : config.server.host;
   return {
-    url: `http://${host}:${port}`,
+    url: localUrl(config.server.host, port),
     live,
     holds: () => ({ sockets: sockets.size, live_sessions: live.size, watched_rooms: reconciler.size, waiting: dispatcher.waiting }),
     async close() {
@@ -277,36 +277,63 @@ export async function startGateway({ config, livekit, log, clock = systemClock, 
 }
 
 /**
- * Says whether a gateway could be started with this configuration, without starting one.
+ * Says whether a gateway can be started with this configuration, without starting one. What it refuses is refused by a start with the same words.
  * @throws ConfigError
+ * @throws PortInUse nothing else is wrong: somebody listens there now
  */
 export async function checkConfig(config: Config): Promise<void> {
   await workspacesOf(config);
   await outboundOf(config).close();
-  await chooseStore(config.storage).catch((error: Error) => {
-    throw new ConfigError(`storage: ${error.message}`);
+  await chooseStore(config.storage).catch((error) => {
+    throw storageRefused(config, error);
   });
+  const server = createServer().listen(config.server.port, config.server.host);
+  await once(server, 'listening').catch((error) => {
+    throw cannotListen(config, error);
+  });
+  await new Promise((closed) => server.close(closed));
 }
 
-const workspacesOf = ({ workspace }: Config) =>
-  workspaces(workspace.roots).catch((error: Error) => {
-    throw new ConfigError(`workspace.roots: ${error.message}`);
+/** Another program listens there: the configuration may be right all the same. */
+export class PortInUse extends ConfigError {}
+
+function cannotListen(config: Config, { code }: NodeJS.ErrnoException): ConfigError {
+  const { host, port } = config.server;
+  const isAddress = code === 'ENOTFOUND' || code === 'EADDRNOTAVAIL' || code === 'EAI_AGAIN';
+  const { message } = refuse(config, isAddress ? 'server.host' : 'server.port', `cannot listen on ${host}:${port} (${code})`);
+  return new (code === 'EADDRINUSE' ? PortInUse : ConfigError)(message);
+}
+
+const workspacesOf = (config: Config) =>
+  workspaces(config.workspace.roots).catch((error: Error) => {
+    throw refuse(config, 'workspace.roots', error.message);
   });
 
-async function storeOf({ storage }: Config, clock: Clock, log: Logger): Promise<SessionStore> {
+async function storeOf(config: Config, clock: Clock, log: Logger): Promise<SessionStore> {
+  const { storage } = config;
   try {
     const provider = await openStore(storage, { keyPrefix: storage.key_prefix, timeoutMs: storage.timeout_s * 1_000, clock, log });
     return withVerbs(provider, clock);
   } catch (error) {
-    throw new ConfigError(`storage: ${error instanceof Error ? error.message : error}`);
+    throw storageRefused(config, error);
   }
+}
+
+function storageRefused(config: Config, error: unknown): ConfigError {
+  if (error instanceof WishError) return refuse(config, `storage.${error.key}`, error.message);
+  // a provider's own words may hold its address, and with it a password
+  const { url = '', connection_string = '' } = config.storage;
+  const said = [url, connection_string]
+    .filter(Boolean)
+    .reduce((text, secret) => text.replaceAll(secret, '***'), String((error as Error)?.message ?? error));
+  return refuse(config, 'storage', said);
 }
 
 function outboundOf(config: Config): Outbound {
   try {
     return new Outbound(guard(config.microservices.allowed_networks));
   } catch (error) {
-    throw new ConfigError(`microservices.allowed_networks: ${error instanceof Error ? error.message : error}`);
+    throw refuse(config, 'microservices.allowed_networks', error instanceof Error ? error.message : String(error));
   }
 }
 

@@ -1,8 +1,11 @@
 #!/usr/bin/env node
 import { readFileSync } from 'node:fs';
-import { Command, CommanderError } from 'commander';
-import { type Config, ConfigError, type ConfigFile, loadConfig, printConfig, settings } from './config.ts';
-import { checkConfig } from './gateway.ts';
+import { Command, type CommanderError } from 'commander';
+import { nearest } from '../protocol/nearest.ts';
+import { localUrl } from './admission.ts';
+import { type Config, ConfigError, settings } from './config.ts';
+import { type ConfigFile, loadConfig, printConfig, warnings } from './config-load.ts';
+import { checkConfig, PortInUse } from './gateway.ts';
 import { serve } from './serve.ts';
 import { version } from './version.ts';
 
@@ -12,6 +15,21 @@ const listMs = 10_000;
 
 const camel = (flag: string) => flag.slice(2).replace(/-(\w)/g, (_, letter: string) => letter.toUpperCase());
 const collect = (value: string, before: string[]) => [...before, value];
+
+const meant = (word: string, known: readonly string[]) => {
+  const near = nearest(word, known);
+  return near === undefined ? '' : `; did you mean ${near}?`;
+};
+const commandNames = () => program.commands.map((command) => command.name());
+
+/** What is wrong with a command line, in one line. */
+function lineOf(error: CommanderError, command: Command): string {
+  const line = error.message.replace(/^error: /, '').replace('\n(', ' (');
+  const [, key] = error.code === 'commander.unknownOption' ? (/'--(\w[\w-]*)/.exec(line) ?? []) : [];
+  // a setting's key alone, without its section
+  const flags = command.options.map(({ long }) => long).filter((long) => key !== undefined && long?.endsWith(`-${key}`));
+  return flags.length === 0 ? line : `unknown option '--${key}' (Did you mean ${flags.join(' or ')}?)`;
+}
 
 /** A command that takes every setting as a flag. */
 function withSettings(command: Command): Command {
@@ -28,10 +46,17 @@ function configOf(given: Record<string, unknown>): Config {
 }
 
 function readConfig(name: string): ConfigFile {
+  let bytes: Buffer;
   try {
-    return { name, text: readFileSync(name, 'utf8') };
+    bytes = readFileSync(name);
   } catch (error) {
     throw new ConfigError(`--config ${name}: cannot be read (${(error as NodeJS.ErrnoException).code})`);
+  }
+  try {
+    return { name, text: new TextDecoder('utf-8', { fatal: true }).decode(bytes) };
+  } catch {
+    const isUtf16 = /^(fffe|feff)/.test(bytes.toString('hex', 0, 2));
+    throw new ConfigError(`--config ${name}: is not UTF-8${isUtf16 ? ' but UTF-16' : ''}: save it as UTF-8`);
   }
 }
 
@@ -44,8 +69,7 @@ const say = (text: string): void => void process.stdout.write(`${text}\n`);
 function configuredUrl(): string {
   const { host, port } = loadConfig(process.env).server;
   if (port === 0) throw new ConfigError('--url is needed: with server.port 0 it can be anywhere');
-  const reached = host === '0.0.0.0' ? '127.0.0.1' : host === '::' ? '::1' : host;
-  return `http://${reached.includes(':') ? `[${reached}]` : reached}:${port}`;
+  return localUrl(host, port);
 }
 
 /** Asks a running gateway and prints its list, a line each. */
@@ -77,19 +101,27 @@ const program = new Command('session-gateway')
   .description('A WebSocket-first session gateway for voice-AI and robot backends on LiveKit')
   .version(version)
   .addHelpText('after', '\nEvery setting, as a flag and an environment variable: session-gateway serve --help');
-withSettings(program.command('serve', { isDefault: true }).description('Run the gateway (what it does without a command)')).action(
-  (given) => {
+withSettings(program.command('serve', { isDefault: true }).description('Run the gateway (default)'))
+  .allowExcessArguments()
+  .action((given, { args: [word] }: Command) => {
+    if (word !== undefined) throw new ConfigError(`there is no command ${word}${meant(word, commandNames())}`);
     process.stdout.off('error', exitUnread);
     return serve(configOf(given));
-  },
-);
+  });
 const config = program.command('config').description('Look at the configuration');
-withSettings(config.command('print').description('Print what holds, as TOML, secrets masked')).action((given) =>
+withSettings(config.command('print').description('Print the effective configuration as TOML, secrets masked')).action((given) =>
   say(printConfig(configOf(given)).trimEnd()),
 );
-withSettings(config.command('check').description('Say whether it can be used')).action(async (given) => {
-  await checkConfig(configOf(given));
-  say('the configuration is good');
+withSettings(config.command('check').description('Validate the configuration')).action(async (given) => {
+  const config = configOf(given);
+  let inUse = '';
+  await checkConfig(config).catch((error) => {
+    // most likely by the gateway that runs with it
+    if (!(error instanceof PortInUse)) throw error;
+    inUse = `; port ${config.server.port} is in use now`;
+  });
+  for (const warning of warnings(config)) process.stderr.write(`session-gateway: warning: ${warning}\n`);
+  say(`the configuration is good${inUse}`);
 });
 const url = ['--url <url>', 'Of the running gateway; default: where SERVER_HOST and SERVER_PORT say, http://127.0.0.1:8080'] as const;
 program
@@ -104,14 +136,14 @@ program
   .action((given) => list('sessions', ['session_id', 'status', 'user_identity', 'room_name', 'created_at', 'end_reason'], given));
 
 for (const command of [program, ...program.commands, ...config.commands]) {
-  command
-    .exitOverride()
-    .configureOutput({ outputError: (text, write) => write(text.replace(/^error: /, 'session-gateway: ').replace('\n(', ' (')) });
+  command.configureOutput({ outputError: () => {} }).exitOverride((error) => {
+    if (error.exitCode === 0) process.exit(0);
+    throw new ConfigError(error.code === 'commander.help' ? 'config: say print or check' : lineOf(error, command));
+  });
 }
 try {
   await program.parseAsync();
 } catch (error) {
-  if (error instanceof CommanderError) process.exit(error.exitCode === 0 ? 0 : exitConfig);
   if (!(error instanceof ConfigError)) throw error;
   process.stderr.write(`session-gateway: ${error.message}\n`);
   process.exit(exitConfig);

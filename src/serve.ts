@@ -1,6 +1,8 @@
 import { isatty } from 'node:tty';
-import { type Config, warnings } from './config.ts';
-import { type Gateway, startGateway } from './gateway.ts';
+import { localUrl } from './admission.ts';
+import type { Config } from './config.ts';
+import { warnings } from './config-load.ts';
+import { checkConfig, type Gateway, startGateway } from './gateway.ts';
 import { makeLog, Output } from './log.ts';
 import { type Found, findLiveKit } from './rooms/find.ts';
 import { afterRunning } from './sessions/time.ts';
@@ -48,13 +50,15 @@ export async function serve(config: Config): Promise<void> {
     else log.info({ signal }, 'SIGHUP ignored: output is not a terminal; SIGTERM stops the gateway');
   });
 
+  // before a LiveKit is looked for, which takes seconds
+  await checkConfig(config);
   const { server_url, api_key, api_secret, mode } = config.livekit;
   const livekit = await findLiveKit({
     serverUrl: server_url,
     apiKey: api_key,
     apiSecret: api_secret,
     mode,
-    ...(config.server.port > 0 && { webhookUrl: `http://127.0.0.1:${config.server.port}/livekit/webhook` }),
+    ...(config.server.port > 0 && { webhookUrl: `${localUrl(config.server.host, config.server.port)}/livekit/webhook` }),
   });
   started.livekit = livekit;
   const gateway = await startGateway({ config, livekit, log }).catch(async (error) => {

@@ -10,7 +10,7 @@ export type CheckWorkspace = (folder: string) => Promise<string>;
  * What lies outside is refused the same whether it exists or not, so that nobody can feel around the disk.
  */
 export async function workspaces(roots: readonly string[]): Promise<CheckWorkspace> {
-  const real = await Promise.all(roots.map((root) => realpath(resolve(root))));
+  const real = await Promise.all(roots.map(realFolder));
   const inside = (path: string) => real.some((root) => path === root || path.startsWith(root.endsWith(sep) ? root : root + sep));
   return async (folder) => {
     const resolved = await realpathOfExisting(resolve(folder));
@@ -19,6 +19,15 @@ export async function workspaces(roots: readonly string[]): Promise<CheckWorkspa
     if (!isFolder) throw new GatewayError('WORKSPACE_NOT_FOUND', 'workspace_dir does not exist or is no folder');
     return resolved.path;
   };
+}
+
+/** @throws Error it is no folder */
+async function realFolder(root: string): Promise<string> {
+  const path = await realpath(resolve(root)).catch((error: NodeJS.ErrnoException) => {
+    throw new Error(`${root} is not an existing folder (${error.code})`);
+  });
+  if (!(await stat(path)).isDirectory()) throw new Error(`${root} is not a folder`);
+  return path;
 }
 
 /** Resolves as much of a path as exists; a missing folder behind a link that leads outside is still outside. */

@@ -32,12 +32,28 @@ test('--version and --help answer and end with 0', () => {
 
 test.each([
   [['--nope'], {}, 'session-gateway: unknown option'],
+  [['--port', '9000'], {}, "session-gateway: unknown option '--port' (Did you mean --server-port?)"],
+  [['config', 'check', '--port=9000'], {}, "session-gateway: unknown option '--port' (Did you mean --server-port?)"],
+  [['sevices'], {}, 'session-gateway: there is no command sevices; did you mean services?'],
+  [['config', 'chek'], {}, "session-gateway: unknown command 'chek' (Did you mean check?)"],
   [['serve', '--server-port', 'x'], {}, 'session-gateway: --server-port (server.port): must be a number'],
   [[], { SERVER_PORT: '70000' }, 'session-gateway: SERVER_PORT (server.port): '],
   [['--config', '/nowhere.toml'], {}, 'session-gateway: --config /nowhere.toml: cannot be read (ENOENT)'],
-  [[], { WORKSPACE_ROOTS: '/nowhere', LIVEKIT_MODE: 'on_join' }, 'session-gateway: workspace.roots: '],
-  [[], { MICROSERVICES_ALLOWED_NETWORKS: '10.0.0.0/99', LIVEKIT_MODE: 'on_join' }, 'session-gateway: microservices.allowed_networks: '],
-  [['--storage-storage-type', 'floppy'], { LIVEKIT_MODE: 'on_join' }, 'session-gateway: storage: there is no storage named floppy'],
+  [
+    [],
+    { WORKSPACE_ROOTS: '/nowhere', LIVEKIT_MODE: 'on_join' },
+    'session-gateway: WORKSPACE_ROOTS (workspace.roots): /nowhere is not an existing folder',
+  ],
+  [
+    [],
+    { MICROSERVICES_ALLOWED_NETWORKS: '10.0.0.0/99', LIVEKIT_MODE: 'on_join' },
+    'session-gateway: MICROSERVICES_ALLOWED_NETWORKS (microservices.allowed_networks): ',
+  ],
+  [
+    ['--storage-storage-type', 'floppy'],
+    { LIVEKIT_MODE: 'on_join' },
+    'session-gateway: --storage-storage-type (storage.storage_type): there is no storage named floppy',
+  ],
   [['sessions', '--url', 'http://127.0.0.1:1'], {}, 'session-gateway: --url http://127.0.0.1:1: no gateway answers there'],
   [
     ['sessions', '--url', 'http://127.0.0.1:1'],
@@ -64,18 +80,64 @@ test('config print shows what holds, config check says whether it can', () => {
   expect(printed.stdout).toContain('host = "::1"');
   expect(printed.stdout).toContain('api_key = "k"');
   expect(printed.stdout).not.toContain('hidden-from-all');
-  expect(run(['config', 'check', '--config', path])).toMatchObject({ status: 0, stdout: 'the configuration is good\n' });
-  for (const [text, line] of [
-    ['[storage]\nurl = "mongodb://x"', 'there is no storage named mongodb'],
-    ['[storage]\nstorage_type = "redis"\nconnection_string = "postgres://x/db"', 'the address of a postgres storage'],
-    ['[workspace]\nroots = ["/nowhere"]', 'workspace.roots'],
-    ['[microservices]\nallowed_networks = ["10.0.0.0/99"]', 'microservices.allowed_networks'],
-  ] as const) {
-    expect(run(['config', 'check', '--config', configFile(text)])).toMatchObject({ status: 78, stderr: expect.stringContaining(line) });
-  }
-  expect(run(['config', 'check', '--config', configFile('[server]\nprot = 1')])).toMatchObject({
+  expect(run(['config', 'check', '--config', path])).toMatchObject({
+    status: 0,
+    stdout: expect.stringMatching(/^the configuration is good(; port 9000 is in use now)?\n$/),
+  });
+});
+
+const common = { LIVEKIT_MODE: 'on_join', SERVER_PORT: '0' };
+const encoded = 'write # as %23, / as %2F';
+test.each<[env: Record<string, string>, file: string, line: string]>([
+  [
+    {},
+    '[storage]\nstorage_type = "redis"\nconnection_string = "postgres://x/db"',
+    '(storage.storage_type): redis beside the address of a postgres storage',
+  ],
+  [
+    {},
+    '[storage]\nstorage_type = "redis"\nconnection_string = "redis://:s3cret#@h"',
+    `(storage.connection_string): is not a valid URL: in a user name or password ${encoded}`,
+  ],
+  [{}, '[storage]\nproviders = ["./nowhere.js"]', '(storage.providers): ./nowhere.js cannot be loaded'],
+  [{}, '[workspace]\nroots = ["package.json"]', '(workspace.roots): package.json is not a folder'],
+  [{}, '[microservices]\nallowed_networks = ["10.0.0.0/99"]', '(microservices.allowed_networks): 10.0.0.0/99 is not a network'],
+  [{}, '[server]\nhost = "192.0.2.1"', '(server.host): cannot listen on 192.0.2.1:0 (EADDRNOTAVAIL)'],
+  [{}, '[server]\nprot = 1', '(server.prot): there is no such setting; did you mean server.port?'],
+  [
+    { STORAGE_URL: 'redis://:s3#cret@127.0.0.1:6379' },
+    '',
+    `STORAGE_URL (storage.url): is not a valid URL: in a user name or password ${encoded}`,
+  ],
+  [{ REDIS_URL: 'redis://:s3cret@h/x' }, '', 'REDIS_URL (storage.url): must end in the number of a database'],
+])('config check and a start refuse %j %j with the same line', (env, text, line) => {
+  const args = text === '' ? [] : ['--config', configFile(text)];
+  const refused = run(['config', 'check', ...args], { ...common, ...env });
+  expect(refused.stderr).toContain(line);
+  expect(refused.stderr).not.toMatch(/s3.?cret/);
+  expect(refused.stderr.trim().split('\n')).toHaveLength(1);
+  expect(refused).toMatchObject({ status: 78, stdout: '' });
+  expect(run(args, { ...common, ...env })).toEqual(refused);
+});
+
+test('a file that is not UTF-8 is refused by a line that says so', () => {
+  const path = configFile('');
+  writeFileSync(path, Buffer.from('\ufeff[server]\nport = 1\n', 'utf16le'));
+  expect(run(['config', 'check', '--config', path])).toMatchObject({
     status: 78,
-    stderr: expect.stringContaining('did you mean server.port?'),
+    stderr: `session-gateway: --config ${path}: is not UTF-8 but UTF-16: save it as UTF-8\n`,
+  });
+  writeFileSync(path, '\ufeff[server]\r\nport = 0\r\n');
+  expect(run(['config', 'check', '--config', path])).toMatchObject({ status: 0 });
+});
+
+test('config check warns as a start does, and takes a port in use for a gateway that runs', async () => {
+  const { url } = await startGateway();
+  const { port } = new URL(url);
+  expect(run(['config', 'check'], { SERVER_PORT: port, SERVER_PROT: '1' })).toEqual({
+    status: 0,
+    stdout: `the configuration is good; port ${port} is in use now\n`,
+    stderr: 'session-gateway: warning: SERVER_PROT is not a setting; did you mean SERVER_PORT?\n',
   });
 });
 

@@ -1,6 +1,7 @@
 import { readFileSync } from 'node:fs';
 import { expect, test } from 'vitest';
-import { loadConfig, settings } from '../src/config.ts';
+import { settings } from '../src/config.ts';
+import { loadConfig } from '../src/config-load.ts';
 
 const markdown = readFileSync(new URL('../CONFIG.md', import.meta.url), 'utf8');
 const [everything = '', development = ''] = [...markdown.matchAll(/^```toml\n([\s\S]*?)^```$/gm)].map(([, toml]) => toml);

@@ -1,5 +1,6 @@
 import { expect, test } from 'vitest';
-import { ConfigError, loadConfig, printConfig, settings, warnings } from '../src/config.ts';
+import { ConfigError, settings } from '../src/config.ts';
+import { loadConfig, printConfig, warnings } from '../src/config-load.ts';
 
 test('defaults need nothing', () => {
   expect(loadConfig({})).toMatchObject({
@@ -123,8 +124,18 @@ test.each([
   ['[server]\nprot = 1', 'config/development.toml (server.prot): there is no such setting; did you mean server.port?'],
   ['[server]\nport = "many"', 'config/development.toml (server.port): must be a number'],
   ['server = 3', 'config/development.toml (server): must be a table'],
-  ['[server', 'config/development.toml: not TOML: '],
+  ['[server', 'config/development.toml:1:2: not TOML: '],
+  ['[server]\nport = 1\nhost = localhost', 'config/development.toml:3:8: not TOML: '],
   ['[storage]\ntimeout_s = 0', 'config/development.toml (storage.timeout_s): '],
+  ['port = 9000', 'config/development.toml (port): belongs below a line [server]'],
+  ['mode = "none"', 'config/development.toml (mode): belongs below a line [auth] or [livekit]'],
+  ['[server]\nlevel = "debug"', 'config/development.toml (server.level): there is no such setting; did you mean logging.level?'],
+  ['[server]\nport = true', 'config/development.toml (server.port): must be a number'],
+  ['[server]\nport = ""', 'config/development.toml (server.port): must be a number'],
+  [
+    '[server]\nallowed_origins = ["https://a.example/x"]',
+    'config/development.toml (server.allowed_origins): https://a.example/x is not an origin',
+  ],
 ])('the file %j is refused by one line', (text, message) => {
   expect(() => loadConfig({}, {}, [file(text)])).toThrow(message);
 });
@@ -151,4 +162,103 @@ test.each([
   const config = loadConfig(env, {}, text === undefined ? [] : [file(text)]);
   expect(config.storage).toMatchObject(storage);
   if (!('url' in storage)) expect(config.storage.url).toBeUndefined();
+});
+
+test.each([
+  ['https://app.example.com/', 'https://app.example.com'],
+  ['HTTPS://App.Example.com', 'https://app.example.com'],
+  ['https://app.example.com:443', 'https://app.example.com'],
+  ['http://app.example.com:80/', 'http://app.example.com'],
+  ['http://app.example.com:8080', 'http://app.example.com:8080'],
+  ['http://[::1]:3000', 'http://[::1]:3000'],
+  ['https://bücher.example', 'https://xn--bcher-kva.example'],
+  ['Capacitor://Localhost', 'capacitor://localhost'],
+  ['file://', 'file://'],
+  ['null', 'null'],
+])('the origin %s is what browsers send as %s', (given, origin) => {
+  expect(loadConfig({ SERVER_ALLOWED_ORIGINS: given }).server.allowed_origins).toEqual([origin]);
+});
+
+test.each([
+  ['SERVER_ALLOWED_ORIGINS', '*', '* allows no page'],
+  ['SERVER_ALLOWED_ORIGINS', 'https://*.example.com', 'https://*.example.com allows no page'],
+  ['SERVER_ALLOWED_ORIGINS', 'app.example.com', 'app.example.com is not an origin'],
+  ['SERVER_ALLOWED_ORIGINS', 'wss://app.example.com', 'wss://app.example.com is not an origin'],
+  ['SERVER_ALLOWED_ORIGINS', 'https://a.example/page', 'https://a.example/page is not an origin'],
+  ['SERVER_ALLOWED_ORIGINS', 'https://a.example;https://b.example', 'is not an origin'],
+  ['SERVER_ALLOWED_ORIGINS', 'https://a.example https://b.example', 'is not an origin'],
+  ['SERVER_ALLOWED_ORIGINS', '["https://a.example"]', 'is a JSON list'],
+  ['SERVER_HOST', 'http://0.0.0.0', 'must be an address or a host name'],
+  ['SERVER_PORT', 'tcp://10.3.104.46:80', 'must be a number (set by Kubernetes'],
+  ['LIVEKIT_SERVER_URL', 'ws://livekit:7880/rtc', 'must not contain a path'],
+  ['LIVEKIT_SERVER_URL', 'ws://key:hidden@livekit:7880', 'must not contain a user name or password'],
+  ['LIVEKIT_PUBLIC_URL', 'wss://livekit.example/?a=b', 'must not contain ? or #'],
+  ['LIVEKIT_API_SECRET', '"hidden"', 'has quotes around it'],
+  ['LIVEKIT_API_SECRET', "'hidden'", 'has quotes around it'],
+  ['LIVEKIT_API_SECRET', 'hid\r\nden', 'contains a line break'],
+  ['LIVEKIT_API_KEY', 'k\u0000', 'contains a line break or another control character'],
+])('%s=%s could have no effect and is refused', (name, value, why) => {
+  const { section, key } = settings.find(({ env }) => env === name) ?? {};
+  const error = (() => {
+    try {
+      return loadConfig({ [name]: value });
+    } catch (error) {
+      return error as Error;
+    }
+  })();
+  expect(error).toBeInstanceOf(ConfigError);
+  expect((error as Error).message).toMatch(new RegExp(`^${name} \\(${section}\\.${key}\\): `));
+  expect((error as Error).message).toContain(why);
+  expect((error as Error).message).not.toContain('hidden');
+});
+
+test('white space around a value, as the end of a file or of a line leaves it, does not count', () => {
+  const env = { SERVER_PORT: ' 9000\r', SERVER_HOST: '[::1]\r\n', LIVEKIT_API_SECRET: 'secret\n', LOG_LEVEL: 'debug\r', AUTH_MODE: '\r' };
+  expect(loadConfig(env)).toMatchObject({
+    server: { port: 9000, host: '::1' },
+    livekit: { api_secret: 'secret' },
+    logging: { level: 'debug' },
+    auth: {},
+  });
+});
+
+test('a URL that a connection string covers up is refused', () => {
+  const files = [file('[storage]\nstorage_type = "redis"\nconnection_string = "redis://a"')];
+  expect(() => loadConfig({ STORAGE_URL: 'redis://b' }, {}, files)).toThrow(
+    'STORAGE_URL (storage.url): only one of it and storage.connection_string (config/development.toml) can be used',
+  );
+  expect(loadConfig({ STORAGE_URL: 'redis://a' }, {}, files).storage.url).toBe('redis://a');
+});
+
+test.each([
+  [{ SERVER_PROT: '9' }, 'SERVER_PROT is not a setting; did you mean SERVER_PORT?'],
+  [{ SERVER_ALLOWED_ORIGIN: 'x' }, 'SERVER_ALLOWED_ORIGIN is not a setting; did you mean SERVER_ALLOWED_ORIGINS?'],
+  [{ LIVEKIT_SECRET: 'x' }, 'LIVEKIT_SECRET is not a setting; did you mean LIVEKIT_API_SECRET?'],
+  [{ server_port: '9' }, 'server_port is not a setting; did you mean SERVER_PORT?'],
+  // other programs' own
+  [
+    { SERVER_NAME: 'x', SERVER_SOFTWARE: 'x', SESSION_MANAGER: 'x', SESSION_KEY: 'x', LIVEKIT_SERVER_BIN: 'x', SERVER_SERVICE_HOST: 'x' },
+    '',
+  ],
+])('of the variables %j a warning says %j', (env, line) => {
+  expect(warnings(loadConfig(env))).toEqual(line === '' ? [] : [line]);
+});
+
+test.each([
+  ['3f1c0ffee001', {}, false],
+  ['3f1c0ffee001', { STORAGE_URL: 'redis://r' }, true],
+  ['3f1c0ffee001', { LIVEKIT_SERVER_URL: 'ws://livekit:7880' }, true],
+  ['session-gateway-7d9c5b6f4d-x2x7k', { STORAGE_URL: 'postgres://p/db' }, true],
+  ['session-gateway-7d9c5b6f4d-x2x7k', { STORAGE_URL: 'postgres://p/db', GATEWAY_NAME: 'us' }, false],
+  ['robots.example.com', { STORAGE_URL: 'redis://r' }, false],
+  ['gateway-0', { STORAGE_URL: 'redis://r' }, false],
+])("the host name %s with %j: a warning of a container's name: %j", (host, env, isWarned) => {
+  expect(warnings(loadConfig(env), host)).toEqual(isWarned ? [expect.stringContaining('set GATEWAY_NAME')] : []);
+});
+
+test('the lifetime that another overrides is said', () => {
+  expect(warnings(loadConfig({ SESSION_DEFAULT_EXPIRY: '60' }))).toEqual([]);
+  expect(warnings(loadConfig({ SESSION_DEFAULT_EXPIRY: '60', SESSION_TTL_HOURS: '2' }))).toEqual([
+    'session.ttl_hours has no effect: session.default_expiry overrides it',
+  ]);
 });

@@ -21,7 +21,9 @@ const mayImport: Record<string, readonly string[]> = {
 
   'src/admission.ts': [],
   'src/clock.ts': ['src/sessions'],
-  'src/config.ts': ['protocol', 'src/admission.ts'],
+  'src/config.ts': ['src/config-values.ts'],
+  'src/config-load.ts': ['protocol', 'src/admission.ts', 'src/config.ts', 'src/config-values.ts'],
+  'src/config-values.ts': [],
   'src/log.ts': ['src/sessions'],
   'src/version.ts': [],
   'src/workspace.ts': ['src/sessions'],

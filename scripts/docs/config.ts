@@ -62,7 +62,7 @@ const defaultOf = ({ schema }: Setting): unknown => schema.safeParse(undefined).
 function type({ key, schema }: Setting): string {
   const json = z.toJSONSchema(schema, { io: 'output', unrepresentable: 'any', override: plainer }) as JsonSchema & { format?: string };
   // as a list in a file, or as one text in which commas part its items
-  if (json.anyOf?.some((kind) => kind.type === 'array')) return 'list, or text with commas';
+  if (json.type === 'array') return 'list, or text with commas';
   if (json.format === 'uri') return 'URL';
   const unit = units.find(([end]) => end.test(key))?.[1];
   const { minLength: _, pattern: __, ...shown } = json;
@@ -120,8 +120,10 @@ Each layer wins over those before it, key by key:
 4. the flags: the section and the key with dashes, as in \`--server-port 9000\`
 
 A key or section that does not exist stops the gateway with exit code 78 and one line that names the file, the key and the nearest known one. A
-variable or flag with a wrong value does the same. \`session-gateway config print\` shows what holds, secrets masked;
-\`session-gateway config check\` says whether it can be used.
+variable or flag with a wrong value does the same. \`session-gateway config print\` shows the effective configuration, secrets masked;
+\`session-gateway config check\` refuses what a start would refuse, with the same line.
+
+White space around a value does not count. Quotes around it (which \`docker --env-file\` keeps) and control characters in it are refused.
 
 ## Settings
 

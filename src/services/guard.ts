@@ -15,8 +15,15 @@ export function guard(allowed: readonly string[]): Guard {
     const [address = '', bits] = entry.split(/\/(?=\d+$)/);
     const family = isIP(address) === 6 ? 'ipv6' : 'ipv4';
     if (isIP(address) === 0) {
-      if (!/^[a-z0-9._-]+$/i.test(entry)) throw new RangeError(`${entry} is neither a network nor a host name`);
+      // what ends in a number is an address in a URL, however it is written, and never a name
+      if (!/^[a-z0-9._-]+$/i.test(entry) || /(^|\.)(\d+|0x[0-9a-f]*)\.?$/i.test(entry) || /^[\d.]+-[\d.]+$/.test(entry)) {
+        throw new RangeError(`${entry} is neither a network, as in 10.0.0.0/8, nor a host name`);
+      }
       names.add(entry.toLowerCase());
+    } else if (/^::ffff:/i.test(address)) {
+      throw new RangeError(`${entry} never matches: write it as an IPv4 network`);
+    } else if (bits !== undefined && Number(bits) > (family === 'ipv6' ? 128 : 32)) {
+      throw new RangeError(`${entry} is not a network: the number after / is too large`);
     } else if (bits === undefined) networks.addAddress(address, family);
     else networks.addSubnet(address, Number(bits), family);
   }

@@ -1,6 +1,7 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { createClient, createCluster, createSentinel, type RedisClientOptions } from '@redis/client';
 import type { Logger } from 'pino';
+import { severalHostsOf } from './address.ts';
 import type { Script } from './redis-scripts.ts';
 
 /** A connected client of any kind: one server, Sentinel or Cluster. */
@@ -22,7 +23,6 @@ export interface LinkOptions {
   ready?: () => void;
 }
 
-const severalHosts = /^redis(s?)-(sentinel|cluster):\/\/(?:([^:@/]*):([^@/]*)@)?([^/@]+)(?:\/(.*))?$/;
 const address = (hostAndPort: string, usualPort: number) => {
   const { hostname, port } = new URL(`redis://${hostAndPort}`);
   return { host: hostname.replace(/^\[(.*)\]$/, '$1'), port: port ? Number(port) : usualPort };
@@ -30,7 +30,7 @@ const address = (hostAndPort: string, usualPort: number) => {
 
 /** redis://, rediss:// (TLS), redis-sentinel://host:port,host:port/name or redis-cluster://host:port,host:port; each may have user:password@. */
 function makeClient(url: string, timeoutMs: number): Client {
-  const several = severalHosts.exec(url);
+  const several = severalHostsOf(url);
   const common = {
     // refused at once while there is no connection: nothing piles up, and nothing is sent after its caller gave up
     disableOfflineQueue: true,
@@ -56,7 +56,7 @@ function makeClient(url: string, timeoutMs: number): Client {
       on: (event, run) => client.on(event, run),
     };
   }
-  const [, tls, kind, username, password, hosts = '', name = ''] = several;
+  const { tls, kind, username, password, hosts, name } = several;
   const node = {
     ...common,
     ...(username ? { username: decodeURIComponent(username) } : {}),
@@ -64,7 +64,7 @@ function makeClient(url: string, timeoutMs: number): Client {
     socket: tls ? { ...socket, tls: true as const } : socket,
   };
   if (kind === 'cluster') {
-    const rootNodes = hosts.split(',').map((host) => ({ ...node, socket: { ...node.socket, ...address(host, 6379) } }));
+    const rootNodes = hosts.map((host) => ({ ...node, socket: { ...node.socket, ...address(host, 6379) } }));
     const cluster = createCluster({ RESP: 2, rootNodes, defaults: node, commandOptions });
     return {
       connect: () => cluster.connect(),
@@ -77,7 +77,7 @@ function makeClient(url: string, timeoutMs: number): Client {
   const sentinel = createSentinel({
     RESP: 2,
     name,
-    sentinelRootNodes: hosts.split(',').map((host) => address(host, 26379)),
+    sentinelRootNodes: hosts.map((host) => address(host, 26379)),
     nodeClientOptions: node,
     sentinelClientOptions: { ...common, socket: node.socket },
     // without it concurrent commands each lease a connection, of which all but one are never given back (6.3.1)

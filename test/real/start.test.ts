@@ -1,6 +1,9 @@
 import { execFileSync } from 'node:child_process';
 import { once } from 'node:events';
+import { existsSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { createServer } from 'node:net';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { setTimeout as after } from 'node:timers/promises';
 import { beforeAll, describe, expect, onTestFinished, test } from 'vitest';
 import packageJson from '../../package.json' with { type: 'json' };
@@ -212,15 +215,28 @@ describe('the built gateway', () => {
     expect(gateway.errors[0]).toMatch(/^session-gateway: /);
   });
 
-  test('a port that is taken ends it with code 78 and one line', async () => {
+  test('a port that is taken ends it with code 78 and one line, before a LiveKit is started', async () => {
     const holder = createServer().listen(0, '127.0.0.1');
     await once(holder, 'listening');
     onTestFinished(() => void holder.close());
     const address = holder.address();
     const port = typeof address === 'object' ? address?.port : 0;
-    const gateway = main([], { SERVER_PORT: `${port}` });
+    const folder = mkdtempSync(join(tmpdir(), 'port-'));
+    onTestFinished(() => rmSync(folder, { recursive: true }));
+    const [livekit, asked] = [join(folder, 'livekit-server'), join(folder, 'asked')];
+    writeFileSync(livekit, `#!/bin/sh\ntouch ${asked}\n`, { mode: 0o755 });
+    const gateway = main([], { SERVER_PORT: `${port}`, LIVEKIT_SERVER_BIN: livekit, LIVEKIT_MODE: '' });
     expect(await gateway.exited).toEqual({ code: 78, signal: null });
-    expect(gateway.lines).toEqual([`session-gateway: server.port: cannot listen on 127.0.0.1:${port} (EADDRINUSE)`]);
+    expect(gateway.lines).toEqual([`session-gateway: SERVER_PORT (server.port): cannot listen on 127.0.0.1:${port} (EADDRINUSE)`]);
+    expect(existsSync(asked)).toBe(false);
+  });
+
+  test.each(['0.0.0.0', '::'])('prints an address that works where it listens on %s', async (host) => {
+    const gateway = await startBuiltGateway({ SERVER_HOST: host });
+    expect((await fetch(`${gateway.url}/health`)).status).toBe(200);
+    const [socket = ''] = /ws:\S+/.exec(await gateway.line(/^Try:/)) ?? [];
+    const client = await TestClient.connect(socket.replace(/^ws(.*)\/ws$/, 'http$1'));
+    expect(await client.ask({ type: 'Ping' })).toMatchObject({ type: 'Pong' });
   });
 
   test('--version and --help say what it is and end it with 0', async () => {

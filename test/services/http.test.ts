@@ -464,7 +464,23 @@ describe('the address guard', () => {
     }
   });
 
-  for (const entry of ['10.0.0.0/', '10.0.0.0/33', '10.0.0.0/8/8', '10.0.0.0/x', '10.0.0.0/-1', '::1/129', 'host/8', 'http://host', '']) {
+  for (const entry of [
+    '10.0.0.0/',
+    '10.0.0.0/33',
+    '10.0.0.0/8/8',
+    '10.0.0.0/x',
+    '10.0.0.0/-1',
+    '::1/129',
+    'host/8',
+    'http://host',
+    '',
+    '10.0.0',
+    '10.0.0.1-10.0.0.9',
+    '2130706433',
+    '0x7f.1',
+    '10.*',
+    '::ffff:10.0.0.0/104',
+  ]) {
     test(`the entry ${JSON.stringify(entry)} is neither a network nor a host name`, () => {
       expect(() => guard([entry])).toThrow(RangeError);
     });

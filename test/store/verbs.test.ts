@@ -6,7 +6,7 @@ import { makeLog } from '../../src/log.ts';
 import type { StoreOptions, StoreProvider } from '../../src/sessions/ports.ts';
 import type { Session } from '../../src/sessions/record.ts';
 import { memoryStore } from '../../src/store/memory.ts';
-import { openStore, registerStoreProvider, storageUrl } from '../../src/store/open.ts';
+import { openStore, registerStoreProvider, storageUrl, WishError } from '../../src/store/open.ts';
 import { withVerbs } from '../../src/store/verbs.ts';
 import { active, creating, deleting, Story, terminated, terminating } from '../sessions/build.ts';
 import { ManualClock } from '../support/clock.ts';
@@ -146,11 +146,11 @@ describe('the address of a storage', () => {
   });
 
   test.each([
-    [{ storage_type: 'redis', connection_string: 'postgres://db/app' }, 'storage_type redis and the address of a postgres storage'],
-    [{ storage_type: 'memory', url: 'redis://localhost' }, 'storage_type memory and the address of a redis storage'],
-    [{ storage_type: 'postgres', url: 'rediss://localhost' }, 'storage_type postgres and the address of a redis storage'],
+    [{ storage_type: 'redis', connection_string: 'postgres://db/app' }, 'redis beside the address of a postgres storage'],
+    [{ storage_type: 'memory', url: 'redis://localhost' }, 'memory beside the address of a redis storage'],
+    [{ storage_type: 'postgres', url: 'rediss://localhost' }, 'postgres beside the address of a redis storage'],
   ])('%j is refused', (wish, message) => {
-    expect(() => storageUrl(wish)).toThrow(new RangeError(message));
+    expect(() => storageUrl(wish)).toThrow(new WishError('storage_type', message));
   });
 });
 

@@ -1,5 +1,5 @@
 // The gateway under test, as `npm start` runs it: its log goes to standard output, which the bench points at a file.
-import { loadConfig } from '../../../src/config.ts';
+import { loadConfig } from '../../../src/config-load.ts';
 import { type Gateway, startGateway } from '../../../src/gateway.ts';
 import { makeLog } from '../../../src/log.ts';
 import { serve } from '../rpc.ts';

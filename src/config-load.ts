@@ -1,0 +1,196 @@
+import { hostname } from 'node:os';
+import { parse, stringify, TomlError } from 'smol-toml';
+import { changes, nearest } from '../protocol/nearest.ts';
+import { isLoopbackHost } from './admission.ts';
+import { type Config, ConfigError, configSchema, secrets, settings } from './config.ts';
+import { plainText } from './config-values.ts';
+
+/** A configuration file that was read. */
+export interface ConfigFile {
+  /** As it was named. */
+  name: string;
+  /** TOML. */
+  text: string;
+}
+
+/** Of a configuration that was put together here: who set what, by path, and variables that look like settings and are none. */
+const origins = new WeakMap<Config, { sources: ReadonlyMap<string, string>; strays: readonly string[] }>();
+
+/** The one line that says why a setting cannot be used, with what set it. `path`: as in server.port */
+export const refuse = (config: Config, path: string, why: string) => refusal(origins.get(config)?.sources.get(path), path, why);
+const refusal = (source: string | undefined, path: string, why: string) =>
+  new ConfigError(`${source ? `${source} (${path})` : path}: ${why}`);
+
+/**
+ * Builds the configuration: defaults, then files in their order, then environment, then flags.
+ * @param flags values by flag name without dashes in front, as in `server-port`
+ * @throws ConfigError
+ */
+export function loadConfig(env: NodeJS.ProcessEnv, flags: Record<string, string> = {}, files: readonly ConfigFile[] = []): Config {
+  const raw: Record<string, Record<string, unknown>> = Object.fromEntries(Object.keys(configSchema.shape).map((section) => [section, {}]));
+  const sources = new Map<string, string>();
+  const set = (section: string, key: string, value: unknown, from: string) => {
+    const path = `${section}.${key}`;
+    raw[section] = { ...raw[section], [key]: plain(value, (fault) => refusal(from, path, fault)) };
+    sources.set(path, from);
+  };
+  for (const file of files) for (const [section, key, value] of readToml(file)) set(section, key, value, file.name);
+  const isSet = (name: string) => env[name]?.trim();
+  for (const { section, key, env: name, aliases, flag } of settings) {
+    // the strongest last
+    const named = [...[...aliases].reverse(), name].findLast(isSet);
+    if (named !== undefined) set(section, key, env[named], named);
+    const flagged = flags[flag.slice(2)];
+    if (flagged !== undefined) set(section, key, flagged, flag);
+  }
+  // alone it picks Redis; beside another choice of storage it is somebody else's
+  const { url, storage_type, connection_string } = raw.storage ?? {};
+  if (isSet('REDIS_URL') && url === undefined && connection_string === undefined && (storage_type ?? 'redis') === 'redis') {
+    set('storage', 'url', env.REDIS_URL, 'REDIS_URL');
+  }
+  if (typeof raw.logging?.level === 'string') raw.logging.level = logLevel(raw.logging.level);
+  const parsed = configSchema.safeParse(raw);
+  if (!parsed.success) {
+    const [issue] = parsed.error.issues;
+    const path = issue?.path.slice(0, 2).join('.') ?? '';
+    const [section = '', key = ''] = path.split('.');
+    const ofKubernetes = /^(tcp|udp):\/\//.test(String(raw[section]?.[key]));
+    const why = `${issue?.message}${ofKubernetes ? ' (set by Kubernetes for a Service of that name: enableServiceLinks: false)' : ''}`;
+    throw refusal(sources.get(path), path, why);
+  }
+  const config = parsed.data;
+  origins.set(config, { sources, strays: straysOf(env) });
+  if (url !== undefined && connection_string !== undefined && url !== connection_string) {
+    throw refuse(
+      config,
+      'storage.url',
+      `only one of it and storage.connection_string (${sources.get('storage.connection_string')}) can be used`,
+    );
+  }
+  return config;
+}
+
+/** Text as it is meant, also inside a list. */
+function plain(value: unknown, failed: (fault: string) => ConfigError): unknown {
+  if (Array.isArray(value)) return value.map((item) => plain(item, failed));
+  if (typeof value !== 'string') return value;
+  const result = plainText(value);
+  if ('fault' in result) throw failed(result.fault);
+  return result.text;
+}
+
+function* readToml({ name, text }: ConfigFile): Generator<[section: string, key: string, value: unknown]> {
+  let tables: Record<string, unknown>;
+  try {
+    tables = parse(text);
+  } catch (error) {
+    if (!(error instanceof TomlError)) throw error;
+    const [why = ''] = error.message.replace('Invalid TOML document: ', '').split('\n');
+    throw new ConfigError(`${name}:${error.line}:${error.column}: not TOML: ${why}`);
+  }
+  for (const [section, table] of Object.entries(tables)) {
+    const isTable = typeof table === 'object' && table !== null && !Array.isArray(table);
+    if (!Object.hasOwn(configSchema.shape, section)) {
+      const homes = isTable ? [] : homesOf(section);
+      if (homes.length > 0)
+        throw new ConfigError(`${name} (${section}): belongs below a line ${homes.map((home) => `[${home}]`).join(' or ')}`);
+      throw unknown(name, section, nearest(section, [...Object.keys(configSchema.shape), ...settings.map(({ key }) => key)]));
+    }
+    if (!isTable) throw new ConfigError(`${name} (${section}): must be a table`);
+    const known = settings.filter((setting) => setting.section === section).map(({ key }) => key);
+    for (const [key, value] of Object.entries(table)) {
+      if (!known.includes(key)) {
+        const [home] = homesOf(key);
+        const paths = known.map((other) => `${section}.${other}`);
+        throw unknown(name, `${section}.${key}`, home ? `${home}.${key}` : nearest(`${section}.${key}`, paths));
+      }
+      yield [section, key, value];
+    }
+  }
+}
+
+/** The sections that have a setting of this name. */
+const homesOf = (key: string) => settings.filter((setting) => setting.key === key).map(({ section }) => section);
+
+const unknown = (file: string, path: string, meant: string | undefined) =>
+  new ConfigError(`${file} (${path}): there is no such setting${meant === undefined ? '' : `; did you mean ${meant}?`}`);
+
+/** Variables that begin as a section of ours does and look like a misspelt setting of it; other programs have variables there, too. */
+function straysOf(env: NodeJS.ProcessEnv): string[] {
+  const known = new Set(settings.flatMap(({ env, aliases }) => [env, ...aliases]));
+  return Object.keys(env).flatMap((name) => {
+    if (known.has(name)) return [];
+    const upper = name.toUpperCase();
+    const meant = settings.find(({ env }) => isLike(upper, env));
+    return meant ? [`${name} is not a setting; did you mean ${meant.env}?`] : [];
+  });
+}
+
+/** Whether a variable's name is another's with a slip of the hand, or lacks a word of it. */
+function isLike(name: string, setting: string): boolean {
+  const [section = '', ...words] = setting.split('_');
+  if (!name.startsWith(`${section}_`)) return false;
+  const key = name.slice(section.length + 1);
+  const right = words.join('_');
+  const swapped = [...key].sort().join('') === [...right].sort().join('');
+  const slips = changes(key, right);
+  return swapped || (slips <= 2 && slips * 3 < right.length) || key.split('_').every((word) => words.includes(word));
+}
+
+/** RUST_LOG may name modules (`info,my_crate=debug`): the first bare level counts. */
+const logLevel = (text: string) =>
+  text
+    .toLowerCase()
+    .split(',')
+    .find((part) => !part.includes('=')) ?? text;
+
+/** The configuration as TOML, its secrets masked. */
+export const printConfig = (config: Config): string =>
+  stringify(
+    Object.fromEntries(
+      Object.entries(config).map(([section, keys]) => [
+        section,
+        Object.fromEntries(
+          Object.entries(keys)
+            .filter(([, value]) => value !== undefined)
+            .map(([key, value]) => [key, secrets.has(`${section}.${key}`) ? '***' : value]),
+        ),
+      ]),
+    ),
+  );
+
+/** A container's id, or the end of a pod's name: gone with the container. */
+const containerName = /^[0-9a-f]{12}$|-[a-z0-9]{6,10}-[bcdfghjklmnpqrstvwxz2456789]{5}$/;
+
+/** What is set but does not have the effect it asks for, or is dangerous; one line each. `host`: this machine's name */
+export function warnings(config: Config, host: string = hostname()): string[] {
+  const { server, auth, vector, livekit, session, microservices, storage, gateway } = config;
+  const { sources, strays } = origins.get(config) ?? { sources: new Map<string, string>(), strays: [] };
+  const isShared = (storage.url ?? storage.connection_string ?? storage.storage_type ?? 'memory:').replace(/:.*/s, '') !== 'memory';
+  const outlivesUs = isShared || livekit.server_url !== undefined || livekit.api_key !== undefined;
+  return [
+    ...strays,
+    ...(server.workers > 1
+      ? [`server.workers=${server.workers} has no effect: a gateway is one process; start several that share a Redis or PostgreSQL`]
+      : []),
+    ...(vector.log_enabled ? ['VECTOR_LOG_ENABLED: the log is written to standard output only; let Vector read it there'] : []),
+    ...(session.default_expiry !== undefined && sources.has('session.ttl_hours')
+      ? ['session.ttl_hours has no effect: session.default_expiry overrides it']
+      : []),
+    ...(sources.has('microservices.registration_timeout') && microservices.registration_timeout > microservices.join_timeout
+      ? ['microservices.registration_timeout has no effect: it is longer than microservices.join_timeout']
+      : []),
+    ...(auth.mode === undefined && !isLoopbackHost(server.host)
+      ? ['protected mode: it listens on the network, but serves only this machine; set AUTH_MODE=none to open it to everybody']
+      : []),
+    ...(auth.mode === 'none' ? ['AUTH_MODE=none: whoever reaches this address may do everything'] : []),
+    ...(livekit.api_secret !== undefined && livekit.api_secret.length < 32
+      ? ['livekit.api_secret is shorter than 32 characters: good for development only']
+      : []),
+    ...(gateway.name === undefined && outlivesUs && containerName.test(host)
+      ? [
+          `gateway.name is derived from the host name ${host}, which looks like a container's: a new container has another one, and rooms this one leaves behind are never deleted; set GATEWAY_NAME`,
+        ]
+      : []),
+  ];
+}
