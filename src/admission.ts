@@ -50,3 +50,12 @@ export function admission({ host, allowedOrigins, authWrittenOut }: AdmissionCon
     return `pages of ${origin.slice(0, 200)} may not connect: add the origin to server.allowed_origins`;
   };
 }
+
+/** What the log says of a request that is refused: without the query, which may hold a secret. */
+export const askedFor = ({ method, url, headers: { origin, host }, socket }: IncomingMessage) => ({
+  method,
+  path: url?.split('?')[0]?.slice(0, 200),
+  origin: origin?.slice(0, 200),
+  host: host?.slice(0, 200),
+  remoteAddress: socket.remoteAddress,
+});

@@ -5,7 +5,7 @@ import { getRequestListener } from '@hono/node-server';
 import type { Logger } from 'pino';
 import { v7 as uuid } from 'uuid';
 import { Close } from '../protocol/close.ts';
-import { admission, localUrl } from './admission.ts';
+import { admission, askedFor, localUrl } from './admission.ts';
 import { systemClock } from './clock.ts';
 import { type Config, ConfigError, gatewayName } from './config.ts';
 import { refuse } from './config-load.ts';
@@ -13,6 +13,7 @@ import { restApp } from './http/app.ts';
 import { documents } from './http/documents.ts';
 import { endpoints } from './http/endpoints.ts';
 import { webhook } from './http/webhook.ts';
+import { LimitedLog } from './log.ts';
 import { Leftovers } from './rooms/leftovers.ts';
 import { type LiveKitConfig, LiveKitRooms } from './rooms/livekit.ts';
 import { Reconciler } from './rooms/reconcile.ts';
@@ -63,7 +64,9 @@ export interface Gateway {
  * Starts a gateway and listens.
  * @throws ConfigError what `checkConfig` refuses
  */
-export async function startGateway({ config, livekit, log, clock = systemClock, rooms: givenRooms }: GatewayParts): Promise<Gateway> {
+export async function startGateway({ config, livekit, log: full, clock = systemClock, rooms: givenRooms }: GatewayParts): Promise<Gateway> {
+  const limitedLog = new LimitedLog(full, clock);
+  const { log } = limitedLog;
   const nodeId = uuid();
   let draining = false;
   const checkWorkspace = await workspacesOf(config);
@@ -81,6 +84,7 @@ export async function startGateway({ config, livekit, log, clock = systemClock, 
   server.on('request', (request, response) => {
     const refusal = admit(request);
     if (refusal === undefined) return answer(request, response);
+    log.warn({ ...askedFor(request), code: 'FORBIDDEN', message: refusal }, 'request refused');
     response.writeHead(403, { 'content-type': 'application/json' });
     response.end(JSON.stringify(new GatewayError('FORBIDDEN', refusal).body(clock.now())));
   });
@@ -101,6 +105,7 @@ export async function startGateway({ config, livekit, log, clock = systemClock, 
     rooms,
     clock,
     log,
+    sessionLog: full,
     timeouts: { registrationMs: config.microservices.registration_timeout * 1_000, maxMessages: config.limits.messages_per_session },
   });
   const dispatcher = new Dispatcher({ sessions, rooms, clock, log, nodeId });
@@ -272,6 +277,7 @@ export async function startGateway({ config, livekit, log, clock = systemClock, 
       await outbound.close();
       await nodes?.close();
       await store.close();
+      limitedLog.close();
     },
   };
 }

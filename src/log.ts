@@ -1,5 +1,6 @@
 import { writeSync } from 'node:fs';
-import { type DestinationStream, type Logger, pino } from 'pino';
+import { type DestinationStream, type LogFn, type Logger, pino } from 'pino';
+import type { Clock } from './sessions/ports.ts';
 import { iso } from './sessions/time.ts';
 
 const secrets = new Set(['access_token', 'resume_token', 'token', 'apiSecret', 'api_secret', 'authorization']);
@@ -147,4 +148,49 @@ export function makeLog(level: string, to?: DestinationStream): Logger {
     },
     to ?? (standardOutput as Output),
   );
+}
+
+const limitMs = 1_000;
+const linesInThat = 10;
+const limited = ['info', 'warn', 'error'] as const;
+
+/**
+ * The logger for lines that somebody else can cause: of each kind ten a second are written, and then one that counts the rest. A kind is
+ * a line's text, which is a constant. Debug lines are all written: who asks for them asks for all. `close` writes the last counts.
+ */
+export class LimitedLog {
+  readonly log: Logger;
+  readonly #to: Logger;
+  /** Lines of this second. */
+  readonly #kinds = new Map<string, { level: (typeof limited)[number]; lines: number }>();
+  readonly #stop: () => void;
+
+  constructor(to: Logger, clock: Clock) {
+    this.#to = to;
+    this.#stop = clock.every(limitMs, () => this.#count());
+    this.log = Object.assign(Object.create(to), Object.fromEntries(limited.map((level) => [level, this.#limit(level)])));
+  }
+
+  close(): void {
+    this.#stop();
+    this.#count();
+  }
+
+  #limit(level: (typeof limited)[number]): LogFn {
+    return (...line: Parameters<LogFn>) => {
+      if (!this.#to.isLevelEnabled(level)) return;
+      const text = String(typeof line[0] === 'string' ? line[0] : line[1]);
+      const kind = this.#kinds.get(text) ?? { level, lines: 0 };
+      if (++kind.lines === 1) this.#kinds.set(text, kind);
+      if (kind.lines <= linesInThat) this.#to[level](...line);
+    };
+  }
+
+  #count(): void {
+    for (const [text, { level, lines }] of this.#kinds) {
+      const more = lines - linesInThat;
+      if (more > 0) this.#to[level]({ more }, `${text}: and ${more} more`);
+    }
+    this.#kinds.clear();
+  }
 }

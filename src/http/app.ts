@@ -70,6 +70,9 @@ export function restApp({ endpoints, clock, log, maxBodyBytes }: AppParts): Hono
 
   const fail = (c: Context, error: GatewayError) => {
     if (error.retryAfterMs !== undefined) c.header('retry-after', String(Math.ceil(error.retryAfterMs / 1_000)));
+    const { status, code, message } = error;
+    const origin = c.req.header('origin')?.slice(0, 200);
+    log.info({ method: c.req.method, path: c.req.path.slice(0, 200), origin, status, code, message }, 'request refused');
     // a browser may send a request again by itself on a connection that is reused after 408
     if (error.status === 408) c.header('connection', 'close');
     return c.json(error.body(clock.now()), error.status as 400);

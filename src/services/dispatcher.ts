@@ -299,7 +299,9 @@ export class Dispatcher implements Offers {
     // a newer registration has taken its place, and what it held with it
     if (!this.isCurrent(instance)) return;
     this.registry.disconnect(instance, this.#parts.clock.now());
-    this.#parts.log.warn({ service_id: instance.service_id, sessions: instance.slots.size }, 'service disconnected');
+    const sessions = instance.slots.size;
+    // one that served nobody harms nobody, as at a stop
+    this.#parts.log[sessions > 0 ? 'warn' : 'info']({ service_id: instance.service_id, sessions }, 'service disconnected');
     const { incarnation } = instance;
     this.#tellSessions(instance, (assignment_id) => ({ type: 'ServiceGone', assignment_id, incarnation }));
   }

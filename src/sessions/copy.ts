@@ -86,6 +86,7 @@ const copyAssignment = (a: Assignment): Assignment => ({
   joined: a.joined,
   offer_by: a.offer_by,
   ready_by: a.ready_by,
+  ready_ms: a.ready_ms,
   suspect: a.suspect,
 });
 

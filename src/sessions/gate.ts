@@ -59,6 +59,7 @@ export function offered(
     joined: false,
     offer_by: d.now + offerMs,
     ready_by: d.now + d.s.join_timeout_ms,
+    ready_ms: undefined,
     suspect: undefined,
   };
   tell(d, requirement, 'Joining');
@@ -75,6 +76,8 @@ export function ready(d: Draft, requirement: Requirement, assignment: Assignment
   if (assignment.status === 'Ready') return;
   assignment.status = 'Ready';
   assignment.offer_by = undefined;
+  // which was that long after the offer
+  if (assignment.ready_by !== undefined) assignment.ready_ms = d.now - (assignment.ready_by - d.s.join_timeout_ms);
   assignment.ready_by = undefined;
   if (Object.hasOwn(requirement.rests, assignment.service_id)) {
     const { [assignment.service_id]: _, ...others } = requirement.rests;

@@ -42,6 +42,8 @@ export interface SessionsParts {
   rooms: Rooms;
   clock: Clock;
   log: Logger;
+  /** Where it is said that each session begins, is ready and ends; default: `log`. */
+  sessionLog?: Logger;
   timeouts: Timeouts;
 }
 
@@ -272,7 +274,8 @@ export class Sessions {
       } finally {
         this.#writing.delete(session.commit_id);
       }
-      note(this.#parts.log, session, events);
+      const { log, sessionLog = log } = this.#parts;
+      note(log, sessionLog, session, events);
     }
     // one look for services is enough
     const last = effects.findLastIndex((effect) => effect.do === 'dispatch');

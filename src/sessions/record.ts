@@ -24,6 +24,8 @@ export interface Assignment {
   offer_by: number | undefined;
   /** Not Ready: when it must be. */
   ready_by: number | undefined;
+  /** Ready: how long after its offer it was. */
+  ready_ms: number | undefined;
   /** Its socket or its participant went without a word; lost at this time unless it comes back. */
   suspect: { cause: 'socket' | 'room'; until: number } | undefined;
 }

@@ -36,6 +36,9 @@ export interface SocketLimits extends OutboxLimits, RateLimits {
   pongTimeoutMs: number;
 }
 
+/** Refused frames that count towards `maxRefusedInARow`: what cannot go better the next time. */
+const strikes = new Set<string>(['VALIDATION_FAILED', 'FORBIDDEN', 'SERVICE_ID_EXISTS']);
+
 /** What all connections of a node share. */
 export interface ConnectionParts {
   handlers: Handlers;
@@ -148,11 +151,15 @@ export class Connection extends Outbox implements ServicePeer, FrameListener {
     return this.#id;
   }
 
-  override close(reason: CloseReason | { code: number; reason: string }): void {
+  override close(given: CloseReason | { code: number; reason: string }): void {
     if (this.closing || this.closed) return;
-    this.#brokeProtocol ||= isPeersFault(reason.code);
+    const { code, reason } = given;
+    if (isPeersFault(code)) {
+      this.#brokeProtocol = true;
+      this.#parts.log.info({ connection_id: this.id, session_id: this.sessionId, code, reason }, 'socket closed for what it sent');
+    }
     this.#waiting = undefined;
-    super.close(reason);
+    super.close(given);
   }
 
   /** Follows another session too; one it follows already is begun anew. @throws GatewayError ILLEGAL_STATE too many at once */
@@ -364,10 +371,14 @@ export class Connection extends Outbox implements ServicePeer, FrameListener {
   #refuse(error: unknown, id: string | undefined): void {
     const { log, limits } = this.#parts;
     if (error instanceof GatewayError) {
-      log.debug({ connection_id: this.id, session_id: this.sessionId, code: error.code }, 'frame refused');
+      const { code, message } = error;
+      log.info(
+        { connection_id: this.id, session_id: this.sessionId, service_id: this.service?.service_id, code, message },
+        'frame refused',
+      );
       this.sendError(error, id);
       if (error.code === 'RESUME_INVALID') this.#guesses += 1;
-      else if (error.code === 'VALIDATION_FAILED' || error.code === 'FORBIDDEN') this.#refused += 1;
+      else if (strikes.has(error.code)) this.#refused += 1;
       else {
         this.#accepted = true;
         this.#refused = 0;

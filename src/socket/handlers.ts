@@ -273,7 +273,6 @@ export function handlers(parts: HandlerParts): Handlers {
       // whether their clients are there may have changed while the service was away
       dispatcher.catchUp(instance, kept);
       // after the answer, so that no offer comes before it
-      parts.log.info({ service_id, connection_id: peer.id }, 'service registered on socket');
       void dispatcher.offerWaiting(instance);
       return later;
     },

@@ -6,7 +6,7 @@ import { type ServerOptions, WebSocketServer } from 'ws';
 import { Close } from '../../protocol/close.ts';
 import { maxDepth } from '../../protocol/parse.ts';
 import { PROTOCOL_VERSION, SUBPROTOCOL } from '../../protocol/version.ts';
-import type { Admission } from '../admission.ts';
+import { type Admission, askedFor } from '../admission.ts';
 import type { Dispatcher } from '../services/dispatcher.ts';
 import type { Sessions } from '../sessions/manager.ts';
 import type { Clock } from '../sessions/ports.ts';
@@ -142,13 +142,18 @@ export class SocketServer {
     const { admit, log } = this.#parts;
     socket.on('error', this.#onEarlyError);
     const refusal = admit(request);
-    if (request.url?.split('?')[0] !== path) return refuse(socket, 404, `sockets are served at ${path}`);
-    if (refusal !== undefined) return refuse(socket, 403, refusal);
-    if (this.#draining) return refuse(socket, 503, 'the gateway is shutting down');
+    const refused = (status: number, message: string) => {
+      // what the operator may want to allow is a warning
+      log[status === 403 ? 'warn' : 'info']({ ...askedFor(request), status, message }, 'socket refused');
+      refuse(socket, status, message);
+    };
+    if (request.url?.split('?')[0] !== path) return refused(404, `sockets are served at ${path}`);
+    if (refusal !== undefined) return refused(403, refusal);
+    if (this.#draining) return refused(503, 'the gateway is shutting down');
     const offered = request.headers['sec-websocket-protocol'];
     // ws would take the socket without one, and clients then fail
     if (offered !== undefined && !offered.split(',').some((name) => name.trim() === SUBPROTOCOL)) {
-      return refuse(socket, 400, `the only subprotocol is ${SUBPROTOCOL}`);
+      return refused(400, `the only subprotocol is ${SUBPROTOCOL}`);
     }
     this.#wss.handleUpgrade(request, socket, head, (ws) => {
       // the websocket has a listener of its own from here on

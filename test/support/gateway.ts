@@ -16,13 +16,13 @@ export function testConfig(overrides: Sections = {}) {
 }
 
 /** A gateway on a free port with rooms in memory and time that stands still. Closed with the test. */
-export async function startGateway(overrides: Sections = {}) {
+export async function startGateway(overrides: Sections = {}, log = makeLog(process.env.TEST_LOG ?? 'silent')) {
   const clock = new ManualClock();
   const rooms = new FakeRooms(() => clock.now());
   const gateway = await start({
     config: testConfig(overrides),
     livekit: { apiKey: 'test', apiSecret: 'a-secret-of-at-least-32-characters', mode: 'create', serverUrl: rooms.url },
-    log: makeLog(process.env.TEST_LOG ?? 'silent'),
+    log,
     clock,
     rooms,
   });
