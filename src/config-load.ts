@@ -1,4 +1,5 @@
 import { hostname } from 'node:os';
+import { parseEnv } from 'node:util';
 import { parse, stringify, TomlError } from 'smol-toml';
 import { changes, nearest } from '../protocol/nearest.ts';
 import { isLoopbackHost } from './admission.ts';
@@ -67,7 +68,20 @@ export function loadConfig(env: NodeJS.ProcessEnv, flags: Record<string, string>
       `only one of it and storage.connection_string (${sources.get('storage.connection_string')}) can be used`,
     );
   }
+  refuseOpenDevKey(config);
   return config;
+}
+
+/** LiveKit's dev key is known to everybody: it is good for one machine. @throws ConfigError it would be used on a network */
+function refuseOpenDevKey(config: Config): void {
+  const { server, auth, livekit } = config;
+  if (auth.mode !== 'none' || isLoopbackHost(server.host) || livekit.api_secret !== undefined) return;
+  for (const key of ['server_url', 'public_url'] as const) {
+    const url = livekit[key];
+    if (url === undefined || isLoopbackHost(new URL(url).hostname)) continue;
+    const why = `AUTH_MODE=none opens the gateway to the network, and livekit.${key} is not on this machine: set LIVEKIT_API_SECRET; the default is LiveKit's dev key, which everybody knows`;
+    throw refuse(config, 'livekit.api_secret', why);
+  }
 }
 
 /** Text as it is meant, also inside a list. */
@@ -184,6 +198,9 @@ export function warnings(config: Config, host: string = hostname()): string[] {
       ? ['protected mode: it listens on the network, but serves only this machine; set AUTH_MODE=none to open it to everybody']
       : []),
     ...(auth.mode === 'none' ? ['AUTH_MODE=none: whoever reaches this address may do everything'] : []),
+    ...(auth.mode === 'none' && !isLoopbackHost(server.host) && livekit.api_secret === undefined
+      ? ['no livekit.api_secret: LiveKit is used on this machine with its dev key, and only programs of this machine can join its rooms']
+      : []),
     ...(livekit.api_secret !== undefined && livekit.api_secret.length < 32
       ? ['livekit.api_secret is shorter than 32 characters: good for development only']
       : []),
@@ -193,4 +210,15 @@ export function warnings(config: Config, host: string = hostname()): string[] {
         ]
       : []),
   ];
+}
+
+/** One line where a file of environment variables lies in the folder: it is not read, and somebody may count on it. `text`: its content. */
+export function unreadEnvFile(text: string, env: NodeJS.ProcessEnv): string | undefined {
+  const known = new Set(settings.flatMap((setting) => [setting.env, ...setting.aliases]));
+  const names = Object.keys(parseEnv(text))
+    .filter((name) => known.has(name) && !env[name])
+    .sort();
+  return names.length === 0
+    ? undefined
+    : `.env is not read, so these have no effect: ${names.join(', ')}; export them first: set -a; . ./.env; set +a`;
 }

@@ -127,6 +127,8 @@ export interface Setting {
 }
 
 const aliases: Record<string, readonly string[]> = {
+  // as LiveKit's own programs call it
+  'livekit.server_url': ['LIVEKIT_URL'],
   'logging.level': ['LOG_LEVEL', 'RUST_LOG'],
   'storage.key_prefix': ['SESSION_KEY_PREFIX'],
 };

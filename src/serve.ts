@@ -1,7 +1,8 @@
+import { existsSync, readFileSync } from 'node:fs';
 import { isatty } from 'node:tty';
 import { localUrl } from './admission.ts';
 import type { Config } from './config.ts';
-import { warnings } from './config-load.ts';
+import { unreadEnvFile, warnings } from './config-load.ts';
 import { checkConfig, type Gateway, startGateway } from './gateway.ts';
 import { makeLog, Output } from './log.ts';
 import { type Found, findLiveKit } from './rooms/find.ts';
@@ -77,6 +78,8 @@ export async function serve(config: Config): Promise<void> {
   ];
   new Output(2).write(banner.map((line) => `${line}\n`).join(''));
   for (const warning of warnings(config)) log.warn(warning);
+  const unread = existsSync('.env') ? unreadEnvFile(readFileSync('.env', 'utf8'), process.env) : undefined;
+  if (unread) log.warn(unread);
 }
 
 /** Readable lines where a person looks on. The package is for development: without it the lines stay JSON. */

@@ -1,6 +1,6 @@
-import { expect, test } from 'vitest';
+import { describe, expect, test } from 'vitest';
 import { ConfigError, settings } from '../src/config.ts';
-import { loadConfig, printConfig, warnings } from '../src/config-load.ts';
+import { loadConfig, printConfig, unreadEnvFile, warnings } from '../src/config-load.ts';
 
 test('defaults need nothing', () => {
   expect(loadConfig({})).toMatchObject({
@@ -261,4 +261,42 @@ test('the lifetime that another overrides is said', () => {
   expect(warnings(loadConfig({ SESSION_DEFAULT_EXPIRY: '60', SESSION_TTL_HOURS: '2' }))).toEqual([
     'session.ttl_hours has no effect: session.default_expiry overrides it',
   ]);
+});
+
+test("LiveKit's own name for its address works, and ours is stronger", () => {
+  expect(loadConfig({ LIVEKIT_URL: 'wss://a.livekit.cloud' }).livekit.server_url).toBe('wss://a.livekit.cloud');
+  expect(loadConfig({ LIVEKIT_URL: 'wss://a.livekit.cloud', LIVEKIT_SERVER_URL: 'ws://b:7880' }).livekit.server_url).toBe('ws://b:7880');
+});
+
+describe("LiveKit's dev key stays on one machine", () => {
+  const open = { AUTH_MODE: 'none', SERVER_HOST: '0.0.0.0' };
+
+  test.each([
+    [{ LIVEKIT_SERVER_URL: 'ws://livekit:7880' }],
+    [{ LIVEKIT_URL: 'wss://10.0.0.7' }],
+    [{ LIVEKIT_SERVER_URL: 'ws://127.0.0.1:7880', LIVEKIT_PUBLIC_URL: 'wss://rtc.example.com' }],
+  ])('an open gateway does not start with it and %j', (env) => {
+    expect(() => loadConfig({ ...open, ...env })).toThrow(/^livekit\.api_secret: AUTH_MODE=none opens/);
+    expect(loadConfig({ ...open, ...env, LIVEKIT_API_SECRET: 'a-secret-of-at-least-32-characters' }).auth.mode).toBe('none');
+    // not open, or not on the network
+    expect(loadConfig({ ...env, SERVER_HOST: '0.0.0.0' }).auth.mode).toBeUndefined();
+    expect(loadConfig({ ...env, AUTH_MODE: 'none' }).server.host).toBe('127.0.0.1');
+  });
+
+  test.each([
+    [{}],
+    [{ LIVEKIT_SERVER_URL: 'ws://localhost:7880' }],
+    [{ LIVEKIT_SERVER_URL: 'http://[::1]:7880', LIVEKIT_PUBLIC_URL: 'ws://127.0.0.1:7880' }],
+  ])('on this machine it does, and says so: %j', (env) => {
+    expect(warnings(loadConfig({ ...open, ...env })).join()).toContain('with its dev key');
+  });
+});
+
+test('a .env that is not read is named with what it would set, and never with a value', () => {
+  const text = 'LIVEKIT_URL=ws://there:7880\nLIVEKIT_API_SECRET="hidden"\nOTHER=1\n# SERVER_PORT=1\nLOG_LEVEL=debug\n';
+  const line = unreadEnvFile(text, { LOG_LEVEL: 'debug' });
+  expect(line).toMatch(/no effect: LIVEKIT_API_SECRET, LIVEKIT_URL;/);
+  expect(line).not.toContain('hidden');
+  expect(unreadEnvFile(text, { LIVEKIT_URL: 'x', LIVEKIT_API_SECRET: 'y', LOG_LEVEL: 'info' })).toBeUndefined();
+  expect(unreadEnvFile('OTHER=1', {})).toBeUndefined();
 });
