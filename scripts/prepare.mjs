@@ -1,14 +1,21 @@
 // Run before start, test, dev and demo: installs and builds what is missing or older than its source, and is silent otherwise.
-import { spawnSync } from 'node:child_process';
-import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync, statSync, utimesSync, writeFileSync } from 'node:fs';
+// With the argument `start` it installs what runs and builds the gateway, a fifth of everything; what is installed already stays.
+import { spawn } from 'node:child_process';
+import { cpSync, existsSync, mkdirSync, readdirSync, readFileSync, renameSync, rmSync, statSync, utimesSync, writeFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 
 const root = join(dirname(fileURLToPath(import.meta.url)), '..');
+const isForStart = process.argv[2] === 'start';
+/** What of the development packages a start needs: to build, and for readable log lines on a terminal. */
+const forStart = ['typescript', '@types/node', '@types/pg', '@types/ws', 'pino-pretty'];
 const lock = join(root, '.tools/prepare.lock');
+/** Where the packages for a start are installed, before they are moved into their place as a whole. Git ignores it. */
+const stage = join(root, 'dist/.install');
 /** Its time is when the last good build began. The compiler's own files keep their times when their content stays. */
 const stamp = join(root, 'dist/.built');
 const compiler = join(root, 'node_modules/typescript/bin/tsc');
+const progressMs = 5_000;
 
 /** @returns 0 for what is not there */
 const changedAt = (path) => statSync(path, { throwIfNoEntry: false })?.mtimeMs ?? 0;
@@ -20,8 +27,54 @@ const newest = (path) => {
   return Math.max(own, ...readdirSync(path).map((name) => newest(join(path, name))));
 };
 
-const mustInstall = () =>
-  changedAt(join(root, 'node_modules/.package-lock.json')) < Math.max(changedAt(join(root, 'package-lock.json')), 1);
+const readJson = (path) => {
+  try {
+    return JSON.parse(readFileSync(path, 'utf8'));
+  } catch {
+    return undefined;
+  }
+};
+
+const lockFile = () => readJson(join(root, 'package-lock.json'));
+/** What npm says it installed, by folder; it writes that at the end of an installation. */
+const installed = () => readJson(join(root, 'node_modules/.package-lock.json'))?.packages ?? {};
+
+/** The same lock file for less: the root's own dependencies, and what of its development packages a start needs. */
+const reducedForStart = ({ packages, ...rest }) => {
+  const own = packages[''];
+  const devDependencies = Object.fromEntries(Object.entries(own.devDependencies).filter(([name]) => forStart.includes(name)));
+  const kept = { '': { ...own, devDependencies } };
+  const keep = (folder) => {
+    const { dependencies, devDependencies, optionalDependencies, peerDependencies, peerDependenciesMeta } = kept[folder];
+    const peers = Object.keys(peerDependencies ?? {}).filter((name) => !peerDependenciesMeta?.[name]?.optional);
+    for (const name of [...Object.keys({ ...dependencies, ...devDependencies, ...optionalDependencies }), ...peers]) {
+      // where Node would find it: in the folder's own node_modules, or in one above it
+      for (let from = folder; ; from = from.slice(0, Math.max(from.lastIndexOf('node_modules/') - 1, 0))) {
+        const found = `${from === '' ? '' : `${from}/`}node_modules/${name}`;
+        if (packages[found] && !kept[found]) {
+          kept[found] = packages[found];
+          keep(found);
+        }
+        if (packages[found] || from === '') break;
+      }
+    }
+  };
+  keep('');
+  return { ...rest, packages: kept };
+};
+
+/** The files decide, not their times: a lock file that was only touched asks for nothing, and a good installation needs no network. */
+const mustInstall = () => {
+  const there = installed();
+  const locked = lockFile();
+  return Object.entries((isForStart ? reducedForStart(locked) : locked).packages).some(
+    // optional packages are mostly those of other platforms
+    ([folder, { version, optional, devOptional }]) =>
+      folder !== '' &&
+      !(optional || devOptional) &&
+      (there[folder]?.version !== version || !existsSync(join(root, folder, 'package.json'))),
+  );
+};
 
 const mustBuild = () => {
   if (!existsSync(join(root, 'dist/src/main.js'))) return true;
@@ -34,7 +87,13 @@ const fail = (text) => {
   process.exit(1);
 };
 
-const run = (command, args, options = {}) => spawnSync(command, args, { cwd: root, stdio: 'inherit', ...options }).status === 0;
+/** @returns whether it ended with 0 */
+const run = (command, args, options = {}) =>
+  new Promise((done) => {
+    const child = spawn(command, args, { cwd: root, stdio: 'inherit', ...options });
+    child.once('error', () => done(false));
+    child.once('exit', (code) => done(code === 0));
+  });
 
 const isAlive = (pid) => {
   try {
@@ -64,20 +123,52 @@ const takeTurn = () => {
   }
 };
 
-const install = () => {
-  console.log('installing packages (npm ci) ...');
-  const flags = ['--include=dev', '--no-audit', '--no-fund', '--loglevel=error'];
+/** Runs npm in a folder and says every few seconds that it goes on. */
+const npm = async (cwd, ...args) => {
+  const began = Date.now();
+  const timer = setInterval(() => console.log(`  ${Math.round((Date.now() - began) / 1_000)} s ...`), progressMs);
   // on Windows npm is a script, which only a shell starts
-  if (!run('npm', ['ci', ...flags], { shell: process.platform === 'win32' })) fail('npm ci failed, see above');
+  const isDone = await run('npm', [...args, '--no-audit', '--no-fund', '--loglevel=error'], { cwd, shell: process.platform === 'win32' });
+  clearInterval(timer);
+  return isDone;
 };
 
-const build = () => {
+/** Only what a start needs, by a package.json and a lock file that ask for no more, and from there into its place as a whole. */
+const installForStart = async () => {
+  console.log('installing what the start needs (npm ci); npm test gets the rest ...');
+  rmSync(stage, { recursive: true, force: true });
+  mkdirSync(stage, { recursive: true });
+  const reduced = reducedForStart(lockFile());
+  const { devDependencies } = reduced.packages[''];
+  writeFileSync(join(stage, 'package.json'), JSON.stringify({ ...readJson(join(root, 'package.json')), devDependencies }));
+  writeFileSync(join(stage, 'package-lock.json'), JSON.stringify(reduced));
+  cpSync(join(root, '.npmrc'), join(stage, '.npmrc'));
+  if (!(await npm(stage, 'ci', '--include=dev'))) return false;
+  rmSync(join(root, 'node_modules'), { recursive: true, force: true });
+  renameSync(join(stage, 'node_modules'), join(root, 'node_modules'));
+  rmSync(stage, { recursive: true });
+  return !mustInstall();
+};
+
+const install = async () => {
+  const locked = lockFile();
+  const there = Object.keys(installed());
+  // more than a start brings: somebody wants them all
+  const hasMore = there.length > Object.keys(reducedForStart(locked).packages).length;
+  if (isForStart && !hasMore && (await installForStart())) return;
+  console.log('installing packages (npm) ...');
+  // what is there stays there: a gateway may be running on it
+  if (there.length > 0 && (await npm(root, 'install', '--no-save', '--include=dev')) && !mustInstall()) return;
+  if (!(await npm(root, 'ci', '--include=dev'))) fail('npm ci failed, see above');
+};
+
+const build = async () => {
   if (!existsSync(compiler)) fail('there is no build in dist/ and no compiler to make one: npm ci --include=dev');
   console.log('building (tsc) ...');
   const began = new Date();
   // an incremental build writes only what changed: it would not bring back a file that is missing
   if (!existsSync(join(root, 'dist/src/main.js'))) rmSync(join(root, 'dist/.tsbuildinfo'), { force: true });
-  if (!run(process.execPath, [compiler])) {
+  if (!(await run(process.execPath, [compiler]))) {
     rmSync(stamp, { force: true });
     fail('the build failed, see above');
   }
@@ -88,6 +179,6 @@ const build = () => {
 
 if (mustInstall() || mustBuild()) {
   takeTurn();
-  if (mustInstall()) install();
-  if (mustBuild()) build();
+  if (mustInstall()) await install();
+  if (mustBuild()) await build();
 }
