@@ -52,6 +52,10 @@ export const snapshot = z.object({
   workspace_dir: z.string().optional().describe('The folder, with links and .. resolved'),
   metadata: z.record(z.string(), z.union([z.string(), z.array(z.string())])).describe('As it was asked for, values as strings'),
   context: z.record(z.string(), z.unknown()).describe('What its users keep with it'),
+  context_omitted: z
+    .literal(true)
+    .optional()
+    .describe('In a list whose page has no room for the context, which is then empty: read the session'),
   visibility: z.enum(visibilities).describe('Who besides the owner may read it'),
   shares: z
     .record(z.string(), z.enum(shareRoles))

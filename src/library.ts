@@ -123,7 +123,7 @@ export function createSessionManager(options: SessionManagerOptions = {}): Sessi
     });
     const store = withVerbs(provider, clock);
     const sessions = new Sessions({ store, rooms: noRooms, clock, log, timeouts: { registrationMs: 0 } });
-    const operations = new Operations({ sessions, store, rooms: noRooms, clock });
+    const operations = new Operations({ sessions, store, rooms: noRooms, clock, maxPageBytes: Number.POSITIVE_INFINITY });
     const openings = new Openings({
       sessions,
       store,

@@ -12,6 +12,8 @@ import { version } from './version.ts';
 /** EX_CONFIG of sysexits.h. */
 const exitConfig = 78;
 const listMs = 10_000;
+/** Sessions that are listed, where there are so many. */
+const listed = 10;
 
 const camel = (flag: string) => flag.slice(2).replace(/-(\w)/g, (_, letter: string) => letter.toUpperCase());
 const collect = (value: string, before: string[]) => [...before, value];
@@ -75,18 +77,15 @@ function configuredUrl(): string {
 /** Asks a running gateway and prints its list, a line each. */
 async function list(what: 'microservices' | 'sessions', columns: readonly string[], given: { url?: string }): Promise<void> {
   const url = given.url ?? configuredUrl();
-  // a dropped connection is waited for by timers that do not keep the process alive
-  const awake = setTimeout(() => {}, 2 * listMs);
-  const response = await fetch(`${url}/api/v1/${what}`, { signal: AbortSignal.timeout(listMs) }).catch((error: Error) => {
-    throw new ConfigError(`--url ${url}: no gateway answers there (${(error.cause as { code?: string })?.code ?? error.message})`);
-  });
-  const body = (await response.json().catch(() => ({ message: 'what answers there is no gateway' }))) as {
-    items?: Record<string, unknown>[];
-    message?: string;
-  };
-  clearTimeout(awake);
-  if (!body.items) throw new ConfigError(`--url ${url}: ${body.message}`);
-  const rows = [columns, ...body.items.map((item) => columns.map((column) => String(item[column] ?? '-')))];
+  const items: Record<string, unknown>[] = [];
+  // a page may end before it holds as many as it could
+  for (let cursor: string | undefined; ; ) {
+    const page = await fetchPage(url, `${what}${cursor === undefined ? '' : `?cursor=${cursor}`}`);
+    items.push(...page.items);
+    cursor = page.next_cursor;
+    if (cursor === undefined || items.length >= listed) break;
+  }
+  const rows = [columns, ...items.map((item) => columns.map((column) => String(item[column] ?? '-')))];
   const widths = columns.map((_, i) => Math.max(...rows.map((row) => (row[i] ?? '').length)));
   for (const row of rows)
     say(
@@ -95,6 +94,22 @@ async function list(what: 'microservices' | 'sessions', columns: readonly string
         .join('  ')
         .trimEnd(),
     );
+}
+
+async function fetchPage(url: string, path: string): Promise<{ items: Record<string, unknown>[]; next_cursor?: string }> {
+  // a dropped connection is waited for by timers that do not keep the process alive
+  const awake = setTimeout(() => {}, 2 * listMs);
+  const response = await fetch(`${url}/api/v1/${path}`, { signal: AbortSignal.timeout(listMs) }).catch((error: Error) => {
+    throw new ConfigError(`--url ${url}: no gateway answers there (${(error.cause as { code?: string })?.code ?? error.message})`);
+  });
+  const body = (await response.json().catch(() => ({ message: 'what answers there is no gateway' }))) as {
+    items?: Record<string, unknown>[];
+    next_cursor?: string;
+    message?: string;
+  };
+  clearTimeout(awake);
+  if (!body.items) throw new ConfigError(`--url ${url}: ${body.message}`);
+  return { ...body, items: body.items };
 }
 
 const program = new Command('session-gateway')

@@ -159,4 +159,13 @@ test('services and sessions list what a running gateway has', async () => {
   expect(await list('services', [], { SERVER_PORT: new URL(url).port })).toMatch(/^service_id/);
   expect(await list('services')).toMatch(/^service_id {2}status.*\nasr +Registered +available/);
   expect(await list('sessions')).toMatch(/^session_id .*\n[0-9a-f-]{36} +Ready +ada/);
+  // so much metadata that each is a page of its own
+  const metadata = Object.fromEntries(Array.from({ length: 40 }, (_, i) => [`k${i}`, 'v'.repeat(1_000)]));
+  for (const user_identity of ['bea', 'cid'])
+    await fetch(`${url}/api/v1/sessions`, {
+      method: 'POST',
+      headers: { 'content-type': 'application/json' },
+      body: JSON.stringify({ user_identity, room: false, metadata }),
+    });
+  for (const user of ['ada', 'bea', 'cid']) expect(await list('sessions')).toContain(user);
 });

@@ -6,19 +6,22 @@ import { hashOf, type Outcome, outcomeOf, remembered } from './commands.ts';
 import { GatewayError } from './errors.ts';
 import type { HoldingInput } from './holding.ts';
 import type { Sessions } from './manager.ts';
+import { maxPageBytes, readPage, sizeOf, sizeOfMessage, sizeOfSession } from './pages.ts';
 import { type Clock, type Message, type Rooms, type SessionStore, tokenLifeMs } from './ports.ts';
 import { isEnded, livekitName, type Session } from './record.ts';
 import { pendingServices, readyServices, snapshot } from './snapshot.ts';
 import { iso } from './time.ts';
 
-/** What the messages of one page hold together, beyond the first. */
-const maxPageBytes = 131_072;
+/** Bytes of an empty context: nothing is left out with it. */
+const noContext = 2;
 
 export interface OperationsParts {
   sessions: Sessions;
   store: SessionStore;
   rooms: Rooms;
   clock: Clock;
+  /** What a page holds beyond its first item. Default: what one frame should. */
+  maxPageBytes?: number;
 }
 
 /** What can be done to sessions, the same for the socket and for REST. Input is checked; access is decided here. */
@@ -41,17 +44,31 @@ export class Operations {
     return shownTo(await this.find(id, caller), caller);
   }
 
-  /** One page of the caller's own sessions, or for the operator of everybody's. */
+  /** One page of the caller's own sessions, or for the operator of everybody's. Contexts stand in it as far as there is room. */
   async list(caller: Caller, { status, tags, limit, offset, cursor }: ListWish) {
     // somebody without a name owns nothing
     if (!caller.operator && caller.user === undefined) return { items: [] };
     const before = cursor === undefined ? undefined : placeOf(cursor);
     const owner_id = caller.operator ? undefined : caller.user;
-    // one more than asked for says whether there is more
-    const found = await this.#parts.store.listSessions({ owner_id, status, tags, limit: limit + 1, offset, before });
-    const last = found[limit - 1];
-    const items = found.slice(0, limit).map((session) => shownTo(session, caller));
-    return { items, ...(found.length > limit && last && { next_cursor: cursorOf(last) }) };
+    const { store, maxPageBytes: maxBytes = maxPageBytes } = this.#parts;
+    const { items, bytes, more } = await readPage<Session>({
+      limit,
+      maxBytes,
+      sizeOf: sizeOfSession,
+      read: (last, count) =>
+        last
+          ? store.listSessions({ owner_id, status, tags, limit: count, offset: 0, before: last })
+          : store.listSessions({ owner_id, status, tags, limit: count, offset, before }),
+    });
+    let room = maxBytes - bytes;
+    const shown = items.map((session): Snapshot => {
+      const size = sizeOf(session.context);
+      if (size > Math.max(room, noContext)) return { ...shownTo(session, caller), context: {}, context_omitted: true };
+      room -= size;
+      return shownTo(session, caller);
+    });
+    const last = items.at(-1);
+    return { items: shown, ...(more && last && { next_cursor: cursorOf(last) }) };
   }
 
   /**
@@ -123,17 +140,15 @@ export class Operations {
   /** @throws GatewayError SESSION_NOT_FOUND */
   async messages(id: string, caller: Caller, { limit, after }: { limit: number; after: number }) {
     await this.find(id, caller);
-    const found = await this.#parts.store.messagesAfter(id, after, limit + 1);
-    const items = found.slice(0, limit).map(shownMessage);
-    // a page is one frame: long messages make it shorter
-    let bytes = 0;
-    const fitting = items.findIndex(({ content }, i) => {
-      bytes += Buffer.byteLength(content);
-      return i > 0 && bytes > maxPageBytes;
+    const { store, maxPageBytes: maxBytes = maxPageBytes } = this.#parts;
+    const { items, more } = await readPage<Message>({
+      limit,
+      maxBytes,
+      sizeOf: sizeOfMessage,
+      read: (last, count) => store.messagesAfter(id, last?.seq ?? after, count),
     });
-    const page = fitting < 0 ? items : items.slice(0, fitting);
-    const last = page.at(-1);
-    return { session_id: id, items: page, ...(found.length > page.length && last && { next_after: last.seq }) };
+    const last = items.at(-1);
+    return { session_id: id, items: items.map(shownMessage), ...(more && last && { next_after: last.seq }) };
   }
 
   /** @throws GatewayError SESSION_NOT_FOUND, FORBIDDEN, ILLEGAL_STATE, VALIDATION_FAILED */
