@@ -17,7 +17,8 @@ const about: Record<keyof typeof configSchema.shape, string> = {
   session: 'What holds for a session that asks for nothing else.',
   limits: 'What a peer may do before the gateway refuses or closes. What happens at each stands in `protocol/PROTOCOL.md`.',
   heartbeat: 'When the gateway looks whether a peer is still there.',
-  logging: 'The log, on standard output.',
+  logging:
+    'The log, one line each, on standard output. The gateway never waits for its reader: what is not read is kept up to 8 MB, after which lines are lost, and counted. A line that others can cause is written ten times a second at most.',
   vector: 'Asked for by older configurations; all it does is one line of warning.',
 };
 

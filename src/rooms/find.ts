@@ -2,6 +2,7 @@ import { type ChildProcess, spawn } from 'node:child_process';
 import { accessSync, constants, statSync } from 'node:fs';
 import { createServer } from 'node:net';
 import { delimiter, join, resolve } from 'node:path';
+import { afterRunning } from '../sessions/time.ts';
 import { RoomApi } from './api.ts';
 import type { Key } from './tokens.ts';
 
@@ -149,9 +150,9 @@ async function stopChild(child: ChildProcess, ended: Promise<void>): Promise<voi
   if (child.exitCode !== null || child.pid === undefined) return;
   child.kill('SIGTERM');
   // one that comes while it starts can be lost
-  const timer = setTimeout(() => child.kill('SIGKILL'), stopMs);
+  const cancel = afterRunning(stopMs, () => child.kill('SIGKILL'));
   await ended;
-  clearTimeout(timer);
+  cancel();
 }
 
 /** A port of loopback that nobody holds now: this one, or for 0 any. */

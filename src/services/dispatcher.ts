@@ -294,14 +294,14 @@ export class Dispatcher implements Offers {
     this.#tellSessions(instance, (assignment_id) => ({ type: 'ServiceFailed', assignment_id, error: reason }));
   }
 
-  /** The service is out of reach: each session it served is told. */
-  disconnected(instance: Instance): void {
+  /** The service is out of reach: each session it served is told. `atStop`: it was this gateway that closed its socket. */
+  disconnected(instance: Instance, atStop = false): void {
     // a newer registration has taken its place, and what it held with it
     if (!this.isCurrent(instance)) return;
     this.registry.disconnect(instance, this.#parts.clock.now());
     const sessions = instance.slots.size;
-    // one that served nobody harms nobody, as at a stop
-    this.#parts.log[sessions > 0 ? 'warn' : 'info']({ service_id: instance.service_id, sessions }, 'service disconnected');
+    // one that served nobody harms nobody
+    this.#parts.log[sessions > 0 && !atStop ? 'warn' : 'info']({ service_id: instance.service_id, sessions }, 'service disconnected');
     const { incarnation } = instance;
     this.#tellSessions(instance, (assignment_id) => ({ type: 'ServiceGone', assignment_id, incarnation }));
   }

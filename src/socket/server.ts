@@ -220,7 +220,7 @@ export class SocketServer {
       this.#telling.add(told);
       void told.then(() => this.#telling.delete(told));
     }
-    if (connection.service) dispatcher.disconnected(connection.service);
+    if (connection.service) dispatcher.disconnected(connection.service, this.#draining);
     this.#onGone.get(connection)?.();
     this.#onGone.delete(connection);
   }

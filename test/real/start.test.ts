@@ -126,14 +126,19 @@ describe('the built gateway', () => {
 
   test('writes nothing but log lines to standard output, and what a person looks for to standard error', async () => {
     const gateway = await startBuiltGateway();
+    const service = await connectService(gateway.url, 'asr');
     gateway.kill('SIGTERM');
+    expect(await service.closed).toEqual({ code: 4452, reason: 'draining' });
     await gateway.exited;
     const words = gateway.errors.map((line) => line.split(':')[0]);
     expect(words).toEqual(['LiveKit', 'Socket', 'REST', 'Try']);
     const lines = gateway.lines.filter((line) => !gateway.errors.includes(line)).map((line) => JSON.parse(line));
-    expect(lines.at(-1)).toMatchObject({ level: 'info', msg: 'stopped' });
-    // that no LiveKit is where it is set, it may say as well
-    expect(lines.filter(({ level, msg }) => level !== 'info' && msg !== 'LiveKit is out of reach')).toEqual([]);
+    const stop = lines.slice(lines.findIndex(({ signal }) => signal === 'SIGTERM'));
+    expect(stop.map(({ level, msg }) => `${level}: ${msg}`)).toEqual([
+      expect.stringMatching(/^info: shutting down/),
+      'info: service disconnected',
+      'info: stopped',
+    ]);
   });
 
   test('goes on after SIGHUP where its output is no terminal: that is what nohup is for', async () => {
@@ -141,6 +146,44 @@ describe('the built gateway', () => {
     gateway.kill('SIGHUP');
     expect(await gateway.json('SIGHUP')).toMatchObject({ level: 'info', signal: 'SIGHUP' });
     expect((await fetch(`${gateway.url}/health`)).status).toBe(200);
+  });
+
+  describeWith(parts.python)('on a terminal', () => {
+    /** Runs a program on a terminal that shows nothing until a line comes, and then says how the program ended. */
+    const terminal = `import os, pty, subprocess, sys
+screen, line = pty.openpty()
+program = subprocess.Popen(sys.argv[1:], stdin=subprocess.DEVNULL, stdout=line, stderr=line, start_new_session=True)
+print(program.pid, flush=True)
+print("ended", program.wait(), flush=True)`;
+
+    test('goes on while it stands still, as after Ctrl-S, and SIGHUP stops it', async () => {
+      const port = await freePort();
+      const env = cleanEnv({ ...(await nowhere()), SERVER_PORT: `${port}`, LOGGING_LEVEL: 'debug' });
+      const shell = new Child(parts.python.path ?? '', ['-c', terminal, process.execPath, 'dist/src/main.js'], { env });
+      const pid = Number(await shell.line(/^\d+$/));
+      onTestFinished(async () => {
+        if (!shell.lines.some((line) => line.startsWith('ended'))) process.kill(pid, 'SIGKILL');
+      });
+      const url = `http://127.0.0.1:${port}`;
+      await expect
+        .poll(
+          () =>
+            fetch(`${url}/health`).then(
+              ({ ok }) => ok,
+              () => false,
+            ),
+          { timeout: 15_000 },
+        )
+        .toBe(true);
+      // more lines than a terminal takes unseen
+      const headers = { 'content-type': 'application/json' };
+      for (let i = 0; i < 200; i++) {
+        const body = JSON.stringify({ user_identity: `user-${i}`, required_services: [] });
+        expect((await fetch(`${url}/api/v1/sessions`, { method: 'POST', headers, body })).status).toBe(201);
+      }
+      process.kill(pid, 'SIGHUP');
+      expect(await shell.line('ended')).toBe('ended 0');
+    });
   });
 
   test('goes on where nobody reads its standard output and standard error any more', async () => {

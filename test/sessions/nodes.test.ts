@@ -8,6 +8,7 @@ import { connectService, TestClient } from '../support/client.ts';
 import { ManualClock, settled } from '../support/clock.ts';
 import { testConfig } from '../support/gateway.ts';
 import { rest } from '../support/http-service.ts';
+import { keptLog } from '../support/log.ts';
 import { comeBack, eventsAt } from '../support/resume.ts';
 import { FakeRooms } from '../support/rooms.ts';
 
@@ -57,7 +58,7 @@ function deployment() {
   });
   const clocks: ManualClock[] = [];
   const rooms = new FakeRooms(() => Math.max(...clocks.map((clock) => clock.now())));
-  const node = async () => {
+  const node = async (log = makeLog('silent')) => {
     const clock = new ManualClock();
     clocks.push(clock);
     const life: Life = { dead: false, hold: undefined, stuck: undefined };
@@ -65,7 +66,7 @@ function deployment() {
     const gateway = await start({
       config: testConfig({ storage: { url: 'shared:' }, server: { port: 0, drain_s: 0 } }),
       livekit: { apiKey: 'test', apiSecret: 'a-secret-of-at-least-32-characters', mode: 'create', serverUrl: rooms.url },
-      log: makeLog('silent'),
+      log,
       clock,
       rooms,
     });
@@ -511,4 +512,18 @@ test('a node that sees its own commit before it hears that it is written asks ea
   await client.next('SessionEnded');
   await asr.caughtUp();
   expect(asr.types().filter((type) => type === 'LeaveRoomRequest')).toHaveLength(1);
+});
+
+test('a node that stops while a session lives on with its service warns of nothing', async () => {
+  const { node } = deployment();
+  const { log, lines } = keptLog();
+  const { url, close } = await node(log);
+  const service = await connectService(url, 'asr');
+  const client = await TestClient.connect(url);
+  await client.ask({ type: 'NewSessionRequest', user_identity: 'ada', required_services: ['asr'], resume_window_s: 60 });
+  await client.next('SessionReady');
+  await close();
+  expect((await service.closed).code).toBe(4452);
+  expect(lines).toContainEqual(expect.objectContaining({ msg: 'service disconnected', sessions: 1 }));
+  expect(lines.filter(({ level }) => level !== 'info')).toEqual([]);
 });
