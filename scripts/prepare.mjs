@@ -1,12 +1,14 @@
 // Run before start, test, dev and demo: installs and builds what is missing or older than its source, and is silent otherwise.
 // With the argument `start` it installs what runs and builds the gateway, a fifth of everything; what is installed already stays.
+// With `pack` as well, and it builds anew: what is left of removed sources is not shipped.
 import { spawn } from 'node:child_process';
 import { cpSync, existsSync, mkdirSync, readdirSync, readFileSync, renameSync, rmSync, statSync, utimesSync, writeFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 
 const root = join(dirname(fileURLToPath(import.meta.url)), '..');
-const isForStart = process.argv[2] === 'start';
+const isForPack = process.argv[2] === 'pack';
+const isForStart = isForPack || process.argv[2] === 'start';
 /** What of the development packages a start needs: to build, and for readable log lines on a terminal. */
 const forStart = ['typescript', '@types/node', '@types/pg', '@types/ws', 'pino-pretty'];
 const lock = join(root, '.tools/prepare.lock');
@@ -177,8 +179,9 @@ const build = async () => {
   utimesSync(stamp, began, began);
 };
 
-if (mustInstall() || mustBuild()) {
+if (isForPack || mustInstall() || mustBuild()) {
   takeTurn();
   if (mustInstall()) await install();
+  if (isForPack) for (const made of ['src', 'protocol', '.tsbuildinfo']) rmSync(join(root, 'dist', made), { recursive: true, force: true });
   if (mustBuild()) await build();
 }
