@@ -125,7 +125,7 @@ interface Written {
 
 /** The document with each body under a name of its own, as code is generated from it. */
 function withNames(document: ReturnType<typeof createDocument>) {
-  const named: Named = { prefix: '#/components/schemas/', schemas: {} };
+  const named: Named = { prefix: '#/components/schemas/', schemas: {}, plain: true };
   const name = ({ content = {} }: Content, as: string) => {
     for (const media of Object.values(content)) if (media.schema) media.schema = published(media.schema, as, named);
   };

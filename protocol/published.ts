@@ -5,8 +5,11 @@ import { availabilities, serviceStatuses, shareRoles, statuses, visibilities } f
 export interface Named {
   prefix: string;
   schemas: Record<string, JsonSchema>;
-  /** Whether lists of words have names too. The words of all named lists become constants of one name space in some generated clients. */
-  lists?: true;
+  /**
+   * For generators of clients: of a choice between a text and an object only its description is left, which most of them cannot
+   * compile, and lists of words have no names, whose words would be constants of one name space.
+   */
+  plain?: true;
 }
 
 /** Lists of words that many messages use, by their words. */
@@ -37,11 +40,12 @@ export function published(schema: JsonSchema, name: string, named?: Named): Json
     out.properties = Object.fromEntries(known.map(([key, part]) => [key, inner(part, pascal(key))]));
   }
   if (items) out.items = published(items, title.endsWith('s') ? title.slice(0, -1) : `${title}Item`, named);
-  if (anyOf) out.anyOf = anyOf.map((part) => inner(part, part.title ?? pascal(String(part.type))));
+  // no two of them take the same value
+  if (anyOf && !named?.plain) out.oneOf = anyOf.map((part) => inner(part, part.title ?? pascal(String(part.type))));
   if (typeof additionalProperties === 'object') out.additionalProperties = inner(additionalProperties, 'Value');
   // to many programs what is said of the fields without a name holds for those with one as well
   if (properties && out.additionalProperties) out.additionalProperties = {};
-  const hasName = out.properties || (named?.lists && out.enum && out.enum.length > 1) || (out.anyOf && schema.title);
+  const hasName = out.properties || (!named?.plain && out.enum && out.enum.length > 1) || (out.oneOf && schema.title);
   if (!named || !hasName) return out;
   const there = named.schemas[title];
   const { description, ...said } = out;
@@ -54,7 +58,7 @@ export function published(schema: JsonSchema, name: string, named?: Named): Json
 
 /** Every frame under the name of its message, and what several of them hold. */
 export function frameSchemas(prefix: string): Record<string, JsonSchema> {
-  const named: Named = { prefix, schemas: {}, lists: true };
+  const named: Named = { prefix, schemas: {} };
   for (const message of allMessages) published(frameSchema(message), message.name, named);
   return named.schemas;
 }

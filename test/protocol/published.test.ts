@@ -12,10 +12,11 @@ const documents: [string, Record<string, JsonSchema>][] = [
   ['asyncapi.json', read('asyncapi.json').components.schemas],
 ];
 
-const inner = ({ properties = {}, items, anyOf = [], additionalProperties }: JsonSchema): JsonSchema[] => [
+const inner = ({ properties = {}, items, anyOf = [], oneOf = [], additionalProperties }: JsonSchema): JsonSchema[] => [
   ...Object.values(properties),
   ...(items ? [items] : []),
   ...anyOf,
+  ...oneOf,
   ...(typeof additionalProperties === 'object' ? [additionalProperties] : []),
 ];
 const all = (schema: JsonSchema): JsonSchema[] => [schema, ...inner(schema).flatMap(all)];
@@ -38,8 +39,9 @@ describe.each(documents)('in %s', (_, schemas) => {
     expect(Object.keys(schemas).filter((name) => `New${name}` in schemas)).toEqual([]);
   });
 
-  test('no alternative is null or a list', () => {
-    const types = everywhere.flatMap(({ anyOf = [] }) => anyOf.map(({ type }) => type));
+  test('alternatives exclude each other, and none is null or a list', () => {
+    expect(everywhere.filter(({ anyOf }) => anyOf)).toEqual([]);
+    const types = everywhere.flatMap(({ oneOf = [] }) => oneOf.map(({ type }) => type));
     expect(types.filter((type) => type === 'null' || type === 'array')).toEqual([]);
   });
 

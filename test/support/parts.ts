@@ -94,6 +94,21 @@ export const parts = {
     },
     install: 'apt-get install python3-websockets',
   },
+  generators: {
+    name: 'the code generators',
+    path: find(undefined, [join(root, '.tools/generators/python/bin/openapi-generator-cli')]),
+    install: 'npm run generators',
+  },
+  go: {
+    name: 'go',
+    path: find(undefined, onPath('go')),
+    install: 'apt-get install golang-go',
+  },
+  javac: {
+    name: 'javac',
+    path: find(undefined, onPath('javac')),
+    install: 'apt-get install default-jdk-headless',
+  },
 } satisfies Record<string, Part>;
 
 /** What a skipped suite's title says of a part; the reporter looks for it there. */
