@@ -9,7 +9,7 @@ export interface ErrorKind {
 export const errors = {
   /** The frame or body is not JSON, or is nested deeper than 16. On a socket the gateway then closes. */
   INVALID_JSON: { status: 400, error: 'InvalidRequest', retryable: false },
-  /** JSON, but not an object with a string `type`. On a socket the gateway then closes. */
+  /** JSON, but not an object with a string `type`: on a socket the gateway then closes. Over HTTP: not a valid request. */
   INVALID_REQUEST: { status: 400, error: 'InvalidRequest', retryable: false },
   /** No message of this type exists. On a socket the gateway then closes. */
   UNKNOWN_TYPE: { status: 400, error: 'InvalidRequest', retryable: false },
@@ -23,7 +23,7 @@ export const errors = {
   SERVICE_ID_EXISTS: { status: 400, error: 'InvalidRequest', retryable: false },
   /** The body is larger than the limit. */
   PAYLOAD_TOO_LARGE: { status: 413, error: 'InvalidRequest', retryable: false },
-  /** The body is not application/json. */
+  /** The body is not application/json, or is compressed. */
   UNSUPPORTED_MEDIA_TYPE: { status: 415, error: 'InvalidRequest', retryable: false },
   /** A signature is missing or wrong. */
   UNAUTHENTICATED: { status: 401, error: 'Unauthorized', retryable: false },
@@ -37,6 +37,10 @@ export const errors = {
   ASSIGNMENT_NOT_FOUND: { status: 404, error: 'NotFound', retryable: false },
   /** There is nothing at this address. */
   NOT_FOUND: { status: 404, error: 'NotFound', retryable: false },
+  /** This address takes other methods, which `Allow` lists (HTTP only). */
+  METHOD_NOT_ALLOWED: { status: 405, error: 'MethodNotAllowed', retryable: false },
+  /** The request did not arrive in time (HTTP only). */
+  REQUEST_TIMEOUT: { status: 408, error: 'Timeout', retryable: true },
   /** The services were not all ready in time; `details.missing` lists those that were not. */
   MICROSERVICE_JOIN_TIMEOUT: { status: 408, error: 'Timeout', retryable: true },
   /** A required service was never registered; `details.missing` lists those. */
@@ -55,12 +59,22 @@ export const errors = {
   RESUME_INVALID: { status: 410, error: 'Gone', retryable: false },
   /** The session waited for its client until its resume window was over, and ended. */
   RESUME_EXPIRED: { status: 410, error: 'Gone', retryable: false },
+  /** The session has another version than `If-Match` names (HTTP only). */
+  PRECONDITION_FAILED: { status: 412, error: 'PreconditionFailed', retryable: false },
+  /** `Expect` asks for something other than 100-continue (HTTP only). */
+  EXPECTATION_FAILED: { status: 417, error: 'ExpectationFailed', retryable: false },
+  /** /ws was asked for without a WebSocket upgrade (HTTP only). */
+  UPGRADE_REQUIRED: { status: 426, error: 'UpgradeRequired', retryable: false },
+  /** The request's header is larger than 16 KiB (HTTP only). */
+  HEADERS_TOO_LARGE: { status: 431, error: 'HeadersTooLarge', retryable: false },
   /** Frames came faster than the limit. */
   RATE_LIMITED: { status: 429, error: 'TooManyRequests', retryable: true },
   /** LiveKit is out of reach, or did not take the request: then the error itself says `retryable: false`. */
   LIVEKIT_ERROR: { status: 502, error: 'LiveKitError', retryable: true },
   /** The storage does not answer, or not in time. Whether a change took effect is then not known: send it again with the same id. */
   STORAGE_ERROR: { status: 503, error: 'StorageError', retryable: true },
+  /** The gateway is starting (HTTP only). */
+  UNAVAILABLE: { status: 503, error: 'Unavailable', retryable: true },
   /** The gateway is shutting down. */
   DRAINING: { status: 503, error: 'Unavailable', retryable: true },
   /** A fault of the gateway; `details.error_id` names its line in the log. */

@@ -18,6 +18,10 @@ export interface RouteRow {
   /** True where a missing body is an empty one. */
   bodyOptional?: true;
   headers?: z.ZodObject;
+  /** True where `user_identity` is a field of the body itself. */
+  bodyHasUser?: true;
+  /** True where the answer has a `version`, which is its ETag. */
+  hasVersion?: true;
   status: 200 | 201;
   /** Where the answer itself decides the status. */
   statusOf?: (reply: { ready?: boolean }) => 200 | 503;
@@ -26,7 +30,15 @@ export interface RouteRow {
 }
 
 const sessionParams = z.object({ id: sessionId });
-const caller = z.object({ user_identity: identity.optional().describe('Ask as this user; absent: as the operator') });
+const caller = z.object({
+  user_identity: identity.optional().describe('Ask as this user; absent: as the operator. It counts in the body as well'),
+});
+const creator = z.object({ user_identity: identity.optional().describe('As in the body') });
+
+/** A number in decimal digits only: what JavaScript takes besides, as 0x5, 1e1 or blanks, was not meant. */
+const decimal = (schema: z.ZodDefault<z.ZodNumber>) =>
+  z.preprocess((value) => (typeof value === 'string' && /^\d{1,15}$/.test(value) ? Number(value) : value), schema);
+const count = z.number({ error: 'must be a number in decimal digits' }).int();
 const idempotencyKey = z.object({
   'idempotency-key': text(128, 1).optional().describe('The same key and body again give the same session while it lives'),
 });
@@ -104,7 +116,7 @@ export const routes = {
   ready: {
     method: 'get',
     path: '/ready',
-    about: 'Whether it can serve sessions now, and how its parts stand; 503 where it cannot.',
+    about: 'Whether it can serve sessions now; 503 where it cannot. Who may call the API also learns how its parts stand.',
     status: 200,
     statusOf: ({ ready }) => (ready ? 200 : 503),
     reply: z.object({
@@ -117,15 +129,17 @@ export const routes = {
           reachable: z.boolean().describe('It answered just now'),
           webhooks: z.string().describe('When the last one came, or "none seen yet"'),
         })
+        .optional()
         .describe('How LiveKit stands'),
       storage: z
         .object({
           type: z.string().describe('storage.storage_type'),
           reachable: z.boolean().describe('It answers'),
         })
+        .optional()
         .describe('How the storage stands'),
-      sockets: z.number().int().describe('WebSockets open on this node'),
-      live_sessions: z.number().int().describe('Sessions held by sockets of this node'),
+      sockets: z.number().int().optional().describe('WebSockets open on this node'),
+      live_sessions: z.number().int().optional().describe('Sessions held by sockets of this node'),
     }),
     errors: [],
   },
@@ -173,9 +187,10 @@ export const routes = {
     method: 'post',
     path: '/api/v1/sessions',
     about: 'Opens a session and answers when it is ready, with its token.',
-    query: z.object({ wait: z.enum(['ready', 'none']).default('ready').describe('none: answer once the room is there') }),
+    query: creator.extend({ wait: z.enum(['ready', 'none']).default('ready').describe('none: answer once the room is there') }),
     headers: idempotencyKey,
     body: createSessionBody,
+    bodyHasUser: true,
     status: 201,
     reply: created,
     errors: createErrors,
@@ -184,9 +199,10 @@ export const routes = {
     method: 'post',
     path: '/api/v1/create-session',
     about: 'Opens a session and answers once the room is there, with the token.',
-    query: z.object({ wait: z.enum(['ready', 'none']).default('none').describe('ready: answer when every service is') }),
+    query: creator.extend({ wait: z.enum(['ready', 'none']).default('none').describe('ready: answer when every service is') }),
     headers: idempotencyKey,
     body: createSessionBody,
+    bodyHasUser: true,
     status: 201,
     reply: created,
     errors: createErrors,
@@ -198,8 +214,8 @@ export const routes = {
     query: caller.extend({
       status: z.enum(statuses).optional().describe('Only sessions in this status'),
       tags: text(2_048).optional().describe('Only sessions that have all of these tags; by commas'),
-      limit: z.coerce.number().int().min(1).max(100).default(10).describe('Sessions on a page'),
-      offset: z.coerce.number().int().min(0).max(1_000_000).default(0).describe('Sessions left out first'),
+      limit: decimal(count.min(1).max(100).default(10)).describe('Sessions on a page'),
+      offset: decimal(count.min(0).max(1_000_000).default(0)).describe('Sessions left out first'),
       cursor: text(256, 1).optional().describe("A list's next_cursor: goes on where it ended"),
     }),
     status: 200,
@@ -215,6 +231,7 @@ export const routes = {
     about: 'What a session is now, or how it ended.',
     params: sessionParams,
     query: caller,
+    hasVersion: true,
     status: 200,
     reply: snapshot,
     errors: ['SESSION_NOT_FOUND'],
@@ -228,14 +245,16 @@ export const routes = {
     headers: z.object({
       'if-match': z
         .string()
-        .regex(/^"?[1-9][0-9]{0,14}"?$/, 'must be a version')
+        .max(1_024)
+        .regex(/^(\*|(W\/)?"?[A-Za-z0-9_.:-]*"?( *, *(W\/)?"?[A-Za-z0-9_.:-]*"?)*)$/, 'must be entity tags')
         .optional()
-        .describe('Refused where the session has another version by now'),
+        .describe('The ETag it was read with: refused where the session has another version by now. *: any'),
     }),
+    hasVersion: true,
     body: updateFields,
     status: 200,
     reply: answers.UpdateSessionResponse.body,
-    errors: ['SESSION_NOT_FOUND', 'ILLEGAL_STATE'],
+    errors: ['SESSION_NOT_FOUND', 'ILLEGAL_STATE', 'PRECONDITION_FAILED'],
   },
   extendSession: {
     method: 'post',
@@ -286,8 +305,8 @@ export const routes = {
     about: 'What was said in a session, from its beginning.',
     params: sessionParams,
     query: caller.extend({
-      limit: z.coerce.number().int().min(1).max(200).default(50).describe('Messages on a page'),
-      after: z.coerce.number().int().min(0).default(0).describe('The seq of the last one already known'),
+      limit: decimal(count.min(1).max(200).default(50)).describe('Messages on a page'),
+      after: decimal(count.min(0).default(0)).describe('The seq of the last one already known'),
     }),
     status: 200,
     reply: answers.GetMessagesResponse.body,
@@ -374,6 +393,7 @@ export type Operation = keyof typeof routes;
 /** What any endpoint may answer. */
 export const commonErrors = [
   'INVALID_JSON',
+  'INVALID_REQUEST',
   'VALIDATION_FAILED',
   'FORBIDDEN',
   'NOT_FOUND',

@@ -1,5 +1,6 @@
 import type { IncomingMessage } from 'node:http';
-import { BlockList } from 'node:net';
+import { BlockList, isIP } from 'node:net';
+import { hostname } from 'node:os';
 
 const loopback = new BlockList();
 loopback.addSubnet('127.0.0.0', 8, 'ipv4');
@@ -20,34 +21,89 @@ export function localUrl(host: string, port: number): string {
 
 export interface AdmissionConfig {
   host: string;
-  /** Origins of pages that may connect, besides loopback pages on a gateway bound to loopback. */
+  /** Origins of pages that may connect, besides loopback pages on a gateway bound to loopback, and its own. */
   allowedOrigins: readonly string[];
-  /** Whether the operator has said how peers authenticate; if not, a gateway open to the network serves only this machine. */
-  authWrittenOut: boolean;
+  /** Further names under which the gateway may be asked for. */
+  allowedHosts: readonly string[];
+  /** Whether the operator has set explicitly how peers authenticate; if not, only this machine is served. */
+  authIsSet: boolean;
+}
+
+/** Why somebody may not talk to the gateway. */
+export interface NotAdmitted {
+  message: string;
+  /** Nothing was refused with these words before, as far as is remembered. */
+  isNew: boolean;
 }
 
 /** Decides who may talk to the gateway at all, before anything of theirs is read. @returns why not; undefined: they may */
-export type Admission = (request: Pick<IncomingMessage, 'headers' | 'socket'>) => string | undefined;
+export type Admission = (request: Pick<IncomingMessage, 'headers' | 'socket'>) => NotAdmitted | undefined;
 
-const loopbackName = /^(localhost|127\.0\.0\.1|\[::1\])(:\d+)?$/;
 const loopbackOrigin = /^https?:\/\/(localhost|127\.0\.0\.1|\[::1\])(:\d+)?$/;
+/** What reaches this machine in the address of a URL. 0.0.0.0 and [::] are how a server that listens everywhere is often asked for. */
+const loopbackNames = ['localhost', '127.0.0.1', '::1', '0.0.0.0', '::'];
+/** Nobody can point a public name under one of these at this machine (RFC 6761, 6762, 8375; Kubernetes). */
+const privateName = /\.(local|localhost|internal|lan|svc|cluster\.local|home\.arpa)$/;
+/** Refusals that are remembered: a warning each, once. */
+const maxSeen = 100;
 
-export function admission({ host, allowedOrigins, authWrittenOut }: AdmissionConfig): Admission {
+/** The host of a Host header or of an origin as it is compared: no port, no brackets, no final dot, lower case. */
+function nameOf(host: string): string {
+  const name = host.replace(/^(\[.*\]|[^:]*):\d*$/, '$1').replace(/^\[|\]$/g, '');
+  return name.replace(/\.$/, '').toLowerCase();
+}
+
+/** Host and port of an http or https origin, without the port that its scheme implies. */
+function hostOf(origin: string): string | undefined {
+  const [, scheme = '', host] = /^(https?):\/\/([^/]+)$/i.exec(origin) ?? [];
+  return host?.toLowerCase().replace(scheme.toLowerCase() === 'https' ? /:443$/ : /:80$/, '');
+}
+
+/** A header that says that somebody passed the request on. */
+const forwardedBy = (headers: IncomingMessage['headers']) =>
+  Object.keys(headers).find((name) => name === 'forwarded' || name === 'via' || name === 'x-real-ip' || name.startsWith('x-forwarded-'));
+
+export function admission({ host, allowedOrigins, allowedHosts, authIsSet }: AdmissionConfig): Admission {
   const boundToLoopback = isLoopbackHost(host);
-  const protectedMode = !boundToLoopback && !authWrittenOut;
-  const allowedHosts = new Set(allowedOrigins.map((origin) => origin.replace(/^https?:\/\//, '')));
+  const protectedMode = !boundToLoopback && !authIsSet;
+  const names = new Set(
+    [host, ...loopbackNames, ...allowedHosts, ...allowedOrigins.map((origin) => hostOf(origin) ?? ''), ...(authIsSet ? [hostname()] : [])]
+      .map(nameOf)
+      .filter(Boolean),
+  );
+  // where nothing authenticates, a name that somebody else may have pointed here would make his pages those of the gateway (DNS rebinding)
+  const isOurs = (name: string) => names.has(name) || (authIsSet && (isIP(name) > 0 || !name.includes('.') || privateName.test(name)));
+
+  const seen = new Set<string>();
+  const refuse = (message: string): NotAdmitted => {
+    const isNew = seen.size < maxSeen && !seen.has(message);
+    if (isNew) seen.add(message);
+    return { message, isNew };
+  };
+
   return ({ headers, socket }) => {
     if (protectedMode && !isLoopback(socket.remoteAddress ?? '')) {
-      return 'protected mode: the gateway listens on the network without authentication. Set AUTH_MODE (none to leave it open on purpose), or SERVER_HOST=127.0.0.1';
+      return refuse(
+        'protected mode: the gateway listens on the network without authentication. Set AUTH_MODE (none to leave it open on purpose), or SERVER_HOST=127.0.0.1',
+      );
     }
-    // a name of somebody else's that leads here: its pages would be of the same origin as the gateway, and send no Origin
-    const named = headers.host ?? '';
-    if ((boundToLoopback || protectedMode) && !loopbackName.test(named) && !allowedHosts.has(named)) {
-      return `the gateway may not be asked for as ${named.slice(0, 200)}: add its origin to server.allowed_origins`;
+    const forwarded = authIsSet ? undefined : forwardedBy(headers);
+    if (forwarded !== undefined) {
+      return refuse(
+        `a forwarded request (${forwarded}) is refused while AUTH_MODE is not set: the proxy would open the gateway to everybody. Set AUTH_MODE explicitly (none to leave it open on purpose)`,
+      );
+    }
+    // browsers always send one; without it nobody was misled by a name
+    const asked = (headers.host ?? '').toLowerCase();
+    if (asked !== '' && !isOurs(nameOf(asked))) {
+      return refuse(`Host ${asked.slice(0, 200)} is not allowed; add it to server.allowed_hosts`);
     }
     const { origin } = headers;
     if (origin === undefined || allowedOrigins.includes(origin) || (boundToLoopback && loopbackOrigin.test(origin))) return undefined;
-    return `pages of ${origin.slice(0, 200)} may not connect: add the origin to server.allowed_origins`;
+    // the gateway's own pages, and clients that make an Origin of the address they connect to
+    const own = hostOf(origin);
+    if (own !== undefined && own === hostOf(`${origin.slice(0, origin.indexOf(':'))}://${asked}`)) return undefined;
+    return refuse(`origin ${origin.slice(0, 200)} is not allowed; add it to server.allowed_origins`);
   };
 }
 

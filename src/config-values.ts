@@ -49,6 +49,14 @@ const origin = z
   .overwrite((text) => originOf(text) ?? text);
 export const origins = listOf(origin);
 
+/** Names as they stand in a Host header, without a port. */
+export const hostNames = listOf(
+  z
+    .string()
+    .regex(/^[\w-]+(\.[\w-]+)*\.?$/, 'must be host names, without scheme, port, path and *; separate several with commas')
+    .overwrite((text) => text.toLowerCase()),
+);
+
 const parsed = (text: string) => (URL.canParse(text) ? new URL(text) : undefined);
 /** Where a client reaches LiveKit; it may be below a path. */
 export const liveKitUrl = z

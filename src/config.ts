@@ -1,6 +1,6 @@
 import { hostname } from 'node:os';
 import { z } from 'zod';
-import { count, host, list, liveKitServerUrl, liveKitUrl, number, origins, path, port, seconds, yes } from './config-values.ts';
+import { count, host, hostNames, list, liveKitServerUrl, liveKitUrl, number, origins, path, port, seconds, yes } from './config-values.ts';
 
 const level = z.enum(['fatal', 'error', 'warn', 'info', 'debug', 'trace', 'silent']);
 
@@ -12,6 +12,17 @@ export const configSchema = z.object({
     allowed_origins: origins
       .default([])
       .describe('Origins of pages that may connect, besides loopback pages on a loopback gateway; by commas'),
+    allowed_hosts: hostNames
+      .default([])
+      .describe(
+        'Public names under which the gateway may be asked for, comma-separated; while nothing authenticates, others are refused (DNS rebinding)',
+      ),
+    keep_alive_s: seconds(1, 3_600)
+      .default(75)
+      .describe('Seconds an idle HTTP connection is kept; must be longer than that of a proxy in front'),
+    max_wait_s: seconds(1, 3_600)
+      .default(55)
+      .describe('Seconds a REST call waits for a session to be ready; must be shorter than the timeout of a proxy in front'),
     drain_s: seconds(0, 600).default(10).describe('Seconds a stop may take to end the sessions'),
     workers: count(1).default(1).describe('Has no effect: a gateway is one process; start several that share a Redis or PostgreSQL'),
     max_connections: count(1).default(50_000).describe('Sockets held at once'),
@@ -93,6 +104,7 @@ export const configSchema = z.object({
     bytes_per_second: count(1_024).default(4_000_000).describe('Bytes of frames a socket may send each second'),
     fragments: count(1).default(64).describe('Fragments a message may come in'),
     messages_per_session: count(1).default(10_000).describe('Messages a session may hold'),
+    upgrades_per_second: count(1).default(2_000).describe('New sockets a second, and at once; others get HTTP 503 with Retry-After'),
     refused_in_a_row: count(1).default(20).describe('Refused frames in a row before the socket is closed'),
   }),
   heartbeat: z.object({

@@ -1,17 +1,16 @@
 import { once } from 'node:events';
-import { createServer, type RequestListener } from 'node:http';
-import type { AddressInfo } from 'node:net';
-import { getRequestListener } from '@hono/node-server';
+import { createServer } from 'node:net';
 import type { Logger } from 'pino';
 import { v7 as uuid } from 'uuid';
 import { Close } from '../protocol/close.ts';
-import { admission, askedFor, localUrl } from './admission.ts';
+import { admission, localUrl } from './admission.ts';
 import { systemClock } from './clock.ts';
 import { type Config, ConfigError, gatewayName } from './config.ts';
 import { refuse } from './config-load.ts';
-import { restApp } from './http/app.ts';
+import { requestListener, restApp } from './http/app.ts';
 import { documents } from './http/documents.ts';
 import { endpoints } from './http/endpoints.ts';
+import { listen } from './http/listen.ts';
 import { webhook } from './http/webhook.ts';
 import { LimitedLog } from './log.ts';
 import { Leftovers } from './rooms/leftovers.ts';
@@ -21,7 +20,6 @@ import { Dispatcher } from './services/dispatcher.ts';
 import { guard } from './services/guard.ts';
 import { Outbound } from './services/outbound.ts';
 import { Probes } from './services/probes.ts';
-import { GatewayError } from './sessions/errors.ts';
 import type { Input } from './sessions/machine.ts';
 import { Sessions } from './sessions/manager.ts';
 import { Foreign, Nodes } from './sessions/nodes.ts';
@@ -73,28 +71,20 @@ export async function startGateway({ config, livekit, log: full, clock = systemC
 
   const outbound = outboundOf(config);
   const store = await storeOf(config, clock, log);
-  const server = createServer({ headersTimeout: 5_000, requestTimeout: 30_000, connectionsCheckingInterval: 1_000 });
+  const { server } = config;
+  const listener = await listen({ host: server.host, port: server.port, keepAliveMs: server.keep_alive_s * 1_000, clock, log }).catch(
+    async (error: NodeJS.ErrnoException) => {
+      await store.close();
+      throw cannotListen(config, error);
+    },
+  );
+  const { port } = listener;
   const admit = admission({
-    host: config.server.host,
-    allowedOrigins: config.server.allowed_origins,
-    authWrittenOut: config.auth.mode !== undefined,
+    host: server.host,
+    allowedOrigins: server.allowed_origins,
+    allowedHosts: server.allowed_hosts,
+    authIsSet: config.auth.mode !== undefined,
   });
-  // until everything is in its place nobody is served, but nobody waits in vain either
-  let answer: RequestListener = (_, response) => response.writeHead(503, { 'retry-after': '1', connection: 'close' }).end();
-  server.on('request', (request, response) => {
-    const refusal = admit(request);
-    if (refusal === undefined) return answer(request, response);
-    log.warn({ ...askedFor(request), code: 'FORBIDDEN', message: refusal }, 'request refused');
-    response.writeHead(403, { 'content-type': 'application/json' });
-    response.end(JSON.stringify(new GatewayError('FORBIDDEN', refusal).body(clock.now())));
-  });
-  // after a restart all clients come back at once, and those for whom there is no place wait a second or more
-  server.listen(config.server.port, config.server.host, backlog);
-  await once(server, 'listening').catch(async (error: NodeJS.ErrnoException) => {
-    await store.close();
-    throw cannotListen(config, error);
-  });
-  const { port } = server.address() as AddressInfo;
 
   const name = gatewayName(config, port);
   const rooms = givenRooms ?? new LiveKitRooms({ ...livekit, publicUrl: config.livekit.public_url, gatewayName: name }, clock, log);
@@ -143,7 +133,6 @@ export async function startGateway({ config, livekit, log: full, clock = systemC
   });
   const { limits, heartbeat } = config;
   const sockets = new SocketServer({
-    server,
     sessions,
     dispatcher,
     live,
@@ -163,7 +152,8 @@ export async function startGateway({ config, livekit, log: full, clock = systemC
       bytesPerSecond: limits.bytes_per_second,
       maxFragments: limits.fragments,
       maxRefusedInARow: limits.refused_in_a_row,
-      maxConnections: config.server.max_connections,
+      maxConnections: server.max_connections,
+      upgradesPerSecond: limits.upgrades_per_second,
       clientPingMs: heartbeat.client_s * 1_000,
       servicePingMs: heartbeat.service_s * 1_000,
       pongTimeoutMs: heartbeat.timeout_s * 1_000,
@@ -213,6 +203,7 @@ export async function startGateway({ config, livekit, log: full, clock = systemC
   await nodes?.round();
   let lastWebhook: string | undefined;
   const app = restApp({
+    admit,
     clock,
     log,
     maxBodyBytes: limits.body_bytes,
@@ -226,6 +217,7 @@ export async function startGateway({ config, livekit, log: full, clock = systemC
       paths,
       clock,
       version,
+      maxWaitMs: server.max_wait_s * 1_000,
       holds: () => ({ sockets: sockets.size, live_sessions: live.size }),
       readiness: async () => {
         const [reachable, stored] = await Promise.all([
@@ -254,15 +246,14 @@ export async function startGateway({ config, livekit, log: full, clock = systemC
     },
   });
   documents(app, version);
-  const listener = getRequestListener(app.fetch, { overrideGlobalObjects: false });
-  answer = (request, response) => void listener(request, response);
+  listener.open({ request: requestListener(app, clock), upgrade: (request, socket, head) => sockets.upgrade(request, socket, head) });
   return {
-    url: localUrl(config.server.host, port),
+    url: localUrl(server.host, port),
     live,
     holds: () => ({ sockets: sockets.size, live_sessions: live.size, watched_rooms: reconciler.size, waiting: dispatcher.waiting }),
     async close() {
       draining = true;
-      const drainMs = config.server.drain_s * 1_000;
+      const drainMs = server.drain_s * 1_000;
       await sockets.drain(drainMs);
       await endAll(sessions, running, drainMs);
       await sockets.close(drainMs / 2);
@@ -272,8 +263,7 @@ export async function startGateway({ config, livekit, log: full, clock = systemC
       probes.close();
       dispatcher.close();
       sessions.close();
-      server.closeAllConnections();
-      await new Promise((closed) => server.close(closed));
+      await listener.close();
       await outbound.close();
       await nodes?.close();
       await store.close();
@@ -342,9 +332,6 @@ function outboundOf(config: Config): Outbound {
     throw refuse(config, 'microservices.allowed_networks', error instanceof Error ? error.message : String(error));
   }
 }
-
-/** Connections that wait to be accepted; the system may set a lower limit. */
-const backlog = 4_096;
 
 /** What the deletion of the last rooms may take beyond the drain time. */
 const hurryMs = 2_000;

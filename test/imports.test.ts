@@ -14,8 +14,8 @@ const mayImport: Record<string, readonly string[]> = {
   'src/rooms': ['protocol', 'src/sessions'],
   'src/services': ['protocol', 'src/sessions'],
 
-  'src/socket': ['protocol', 'src/sessions', 'src/services', 'src/admission.ts', 'src/workspace.ts'],
-  'src/http': ['protocol', 'src/sessions', 'src/services'],
+  'src/socket': ['protocol', 'src/sessions', 'src/services', 'src/http', 'src/admission.ts', 'src/workspace.ts'],
+  'src/http': ['protocol', 'src/sessions', 'src/services', 'src/admission.ts'],
 
   'src/client': ['protocol'],
 

@@ -1,11 +1,19 @@
+import type { RequestListener } from 'node:http';
+import { getRequestListener, type HttpBindings } from '@hono/node-server';
 import { type Context, Hono } from 'hono';
 import type { Logger } from 'pino';
 import { v7 as uuid } from 'uuid';
 import type { z } from 'zod';
 import { issuesOf, maxDepth, tooDeep } from '../../protocol/parse.ts';
 import { type Operation, type RouteRow, routes } from '../../protocol/rest.ts';
+import { type Admission, askedFor } from '../admission.ts';
 import { GatewayError, storageFailed } from '../sessions/errors.ts';
 import { type Clock, StorageError } from '../sessions/ports.ts';
+import { safeHeaders } from './raw.ts';
+import { hasBody } from './target.ts';
+
+type Env = { Bindings: HttpBindings; Variables: { admitted: boolean; isNew: boolean } };
+export type App = Hono<Env>;
 
 type Part<T extends Operation, P extends 'params' | 'query' | 'body' | 'headers'> = (typeof routes)[T] extends {
   [K in P]: infer S extends z.ZodType;
@@ -20,6 +28,8 @@ export interface Call<T extends Operation> {
   body: Part<T, 'body'>;
   headers: Part<T, 'headers'>;
   gone: AbortSignal;
+  /** False for a stranger, who may only ask whether the gateway is there. */
+  admitted: boolean;
 }
 
 /** One entry per endpoint; a missing or extra one, and a wrong answer, do not compile. */
@@ -28,56 +38,118 @@ export type Endpoints = {
 };
 
 export interface AppParts {
+  admit: Admission;
   endpoints: Endpoints;
   clock: Clock;
   log: Logger;
   maxBodyBytes: number;
 }
 
-/** The REST edge: checks each request by its row, hands it to its endpoint, and gives every error the one shape. */
-export function restApp({ endpoints, clock, log, maxBodyBytes }: AppParts): Hono {
-  const app = new Hono();
+/** What answers anybody: who looks after the gateway asks by its address, over HTTP/1.0, or through a proxy. */
+const probes = new Set([routes.health.path, routes.ready.path]);
+const methods = ['GET', 'POST', 'PATCH', 'DELETE'] as const;
+const socketPaths = ['/ws', '/ws/'];
 
-  // who may call at all is decided before; a page that may is told so
+/** The REST edge: checks each request by its row, hands it to its endpoint, and gives every error the one shape. */
+export function restApp({ admit, endpoints, clock, log, maxBodyBytes }: AppParts): App {
+  const app: App = new Hono();
+  /** The methods that a path takes; none where nothing is there. */
+  const allowed = (path: string): string[] => {
+    // a method that nothing has is matched by what stands before all routes alone
+    const found = (method: string) => app.router.match(method, path)[0].length;
+    const taken = methods.filter((method) => found(method) > found('NONE'));
+    return taken.length > 0 ? [...taken, ...(taken.includes('GET') ? ['HEAD'] : []), 'OPTIONS'] : [];
+  };
+
   app.use(async (c, next) => {
+    c.header('x-request-id', requestId(c));
+    for (const [name, value] of Object.entries(safeHeaders)) c.header(name, value);
+    const refusal = admit(c.env.incoming);
+    c.set('admitted', refusal === undefined);
+    if (refusal !== undefined && !probes.has(c.req.path)) {
+      c.set('isNew', refusal.isNew);
+      throw new GatewayError('FORBIDDEN', refusal.message);
+    }
     const origin = c.req.header('origin');
-    if (origin !== undefined) {
+    if (origin !== undefined && refusal === undefined) {
       c.header('access-control-allow-origin', origin);
       c.header('vary', 'Origin');
-      c.header('access-control-expose-headers', 'x-request-id, retry-after');
+      c.header('access-control-expose-headers', 'x-request-id, retry-after, etag, allow');
     }
-    c.header('x-request-id', requestId(c));
+    if (isReadOnly(c.req.method) && hasBody(c.env.incoming)) {
+      // nobody reads it, and it could name a user
+      throw new GatewayError('INVALID_REQUEST', `a ${c.req.method} request takes no body`);
+    }
     if (c.req.method !== 'OPTIONS') return next();
-    c.header('access-control-allow-methods', 'GET, POST, PATCH, DELETE');
-    c.header('access-control-allow-headers', 'content-type, idempotency-key, if-match, x-request-id, traceparent');
-    c.header('access-control-max-age', '600');
+    const taken = allowed(c.req.path);
+    c.header('allow', taken.length > 0 ? taken.join(', ') : [...methods, 'HEAD', 'OPTIONS'].join(', '));
+    if (origin !== undefined && refusal === undefined) preflight(c);
     return c.body(null, 204);
   });
 
   for (const [operation, row] of Object.entries(routes) as [Operation, RouteRow][]) {
+    const forUser = row.query !== undefined && 'user_identity' in row.query.shape;
     app.on(row.method.toUpperCase(), row.path.replaceAll(/\{(\w+)\}/g, ':$1'), async (c) => {
+      const query = row.query && queryOf(c);
+      // what is not read could name a user
+      const body = row.body || forUser ? await readJson(c, maxBodyBytes, !row.body || row.bodyOptional === true) : undefined;
+      if (forUser && query) nameOnce(query, body, row);
       const call = {
         params: row.params && check(row.params, c.req.param(), 'path'),
-        query: row.query && check(row.query, c.req.query(), 'query'),
-        headers: row.headers && check(row.headers, c.req.header(), 'header'),
-        body: row.body && check(row.body, await readJson(c, maxBodyBytes, row.bodyOptional === true), 'body'),
+        query: row.query && check(row.query, query, 'query'),
+        headers: row.headers && check(row.headers, headersOf(c, row.headers), 'header'),
+        body: row.body && check(row.body, body, 'body'),
         gone: c.req.raw.signal,
+        admitted: c.get('admitted'),
       };
-      const answer = await (endpoints[operation] as (call: unknown) => unknown)(call);
+      const answer = (await (endpoints[operation] as (call: unknown) => unknown)(call)) as { version?: number };
+      if (row.hasVersion) {
+        const etag = `"${answer.version}"`;
+        c.header('etag', etag);
+        if (
+          row.method === 'get' &&
+          c.req
+            .header('if-none-match')
+            ?.split(',')
+            .some((given) => given.trim().replace('W/', '') === etag)
+        )
+          return c.body(null, 304);
+      }
       return c.json(answer as object, row.statusOf?.(answer as object) ?? row.status);
     });
   }
 
-  const fail = (c: Context, error: GatewayError) => {
+  for (const path of socketPaths) {
+    app.get(path, (c) => {
+      c.header('upgrade', 'websocket');
+      c.header('connection', 'upgrade, close');
+      const error = new GatewayError(
+        'UPGRADE_REQUIRED',
+        'this is where WebSockets are opened, and the request asks for none. A proxy in front must speak HTTP/1.1 and pass on the headers Upgrade and Connection',
+      );
+      return fail(c, error);
+    });
+  }
+
+  const fail = (c: Context<Env>, error: GatewayError) => {
     if (error.retryAfterMs !== undefined) c.header('retry-after', String(Math.ceil(error.retryAfterMs / 1_000)));
     const { status, code, message } = error;
-    const origin = c.req.header('origin')?.slice(0, 200);
-    log.info({ method: c.req.method, path: c.req.path.slice(0, 200), origin, status, code, message }, 'request refused');
+    // what the operator may want to allow is a warning, once
+    const level = c.get('isNew') ? 'warn' : 'info';
+    log[level]({ ...askedFor(c.env.incoming), status, code, message }, 'request refused');
     // a browser may send a request again by itself on a connection that is reused after 408
     if (error.status === 408) c.header('connection', 'close');
+    // none but this is read (RFC 9110, 15.5.16)
+    if (error.status === 415) c.header('accept-encoding', 'identity');
     return c.json(error.body(clock.now()), error.status as 400);
   };
-  app.notFound((c) => fail(c, new GatewayError('NOT_FOUND', `there is nothing at ${c.req.method} ${c.req.path.slice(0, 200)}`)));
+  app.notFound((c) => {
+    const asked = `${c.req.method} ${c.req.path.slice(0, 200)}`;
+    const taken = allowed(c.req.path);
+    if (taken.length === 0) return fail(c, new GatewayError('NOT_FOUND', `no route for ${asked}`));
+    c.header('allow', taken.join(', '));
+    return fail(c, new GatewayError('METHOD_NOT_ALLOWED', `no route for ${asked}; the methods of this path are ${taken.join(', ')}`));
+  });
   app.onError((err, c) => {
     if (err instanceof GatewayError) return fail(c, err);
     if (err instanceof StorageError) {
@@ -91,10 +163,78 @@ export function restApp({ endpoints, clock, log, maxBodyBytes }: AppParts): Hono
   return app;
 }
 
+/** As Node takes it; what Hono cannot read is refused in the one shape. */
+export function requestListener(app: App, clock: Clock): RequestListener {
+  const malformed = () => {
+    const error = new GatewayError('INVALID_REQUEST', 'not a valid request target or Host header');
+    return Response.json(error.body(clock.now()), { status: error.status, headers: safeHeaders });
+  };
+  const listener = getRequestListener(app.fetch as Parameters<typeof getRequestListener>[0], {
+    overrideGlobalObjects: false,
+    // a request of HTTP/1.0 may have no Host
+    hostname: 'localhost',
+    errorHandler: malformed,
+  });
+  return (request, response) => void listener(request, response);
+}
+
+const isReadOnly = (method: string) => method === 'GET' || method === 'HEAD';
+
+/** A page that may call may ask for whatever headers it sends. */
+function preflight(c: Context): void {
+  c.header('access-control-allow-methods', methods.join(', '));
+  const asked = c.req.header('access-control-request-headers');
+  if (asked !== undefined && /^[\w!#$%&'*+.^`|~, -]{1,4096}$/.test(asked)) c.header('access-control-allow-headers', asked);
+  if (c.req.header('access-control-request-private-network') === 'true') c.header('access-control-allow-private-network', 'true');
+  c.header('vary', 'Origin, Access-Control-Request-Headers, Access-Control-Request-Private-Network');
+  c.header('access-control-max-age', '600');
+}
+
 const requestId = (c: Context) => {
   const given = c.req.header('x-request-id');
   return given && /^[\w.:-]{1,128}$/.test(given) ? given : uuid();
 };
+
+/** The query's parameters. @throws GatewayError VALIDATION_FAILED one is given twice, differently */
+function queryOf(c: Context): Record<string, string> {
+  const query: Record<string, string> = Object.create(null);
+  for (const [name, [first = '', ...more]] of Object.entries(c.req.queries())) {
+    if (more.some((value) => value !== first)) throw invalid('query', name.slice(0, 64), 'must be given once');
+    query[name] = first;
+  }
+  return query;
+}
+
+/** The headers that a row reads. Node hands on their bytes as Latin-1, while they are UTF-8 as everything else. */
+function headersOf(c: Context, { shape }: z.ZodObject): Record<string, string> {
+  const given: Record<string, string> = {};
+  for (const name of Object.keys(shape)) {
+    const value = c.req.header(name);
+    if (value === undefined) continue;
+    const text = utf8(Buffer.from(value, 'latin1'));
+    if (text === undefined) throw invalid('header', name, 'must be UTF-8');
+    given[name] = text;
+  }
+  return given;
+}
+
+/** Whom a call speaks for counts wherever it stands: afterwards in the query, and in the body of a call that keeps it there. @throws GatewayError VALIDATION_FAILED the two differ */
+function nameOnce(query: Record<string, unknown>, body: unknown, row: RouteRow): void {
+  if (typeof body !== 'object' || body === null || Array.isArray(body)) return;
+  const fields = body as Record<string, unknown>;
+  const inQuery = query.user_identity;
+  const inBody = Object.hasOwn(fields, 'user_identity') ? fields.user_identity : undefined;
+  if (inQuery !== undefined && inBody !== undefined && inQuery !== inBody) {
+    throw invalid('query', 'user_identity', 'the body names another user');
+  }
+  const name = inQuery ?? inBody;
+  if (name === undefined) return;
+  query.user_identity = name;
+  if (row.body && row.bodyHasUser) fields.user_identity = name;
+}
+
+const invalid = (where: string, path: string, message: string) =>
+  new GatewayError('VALIDATION_FAILED', `${where}: ${path}: ${message}`, { details: { issues: [{ path, message }] } });
 
 function check<S extends z.ZodType>(schema: S, value: unknown, where: string): z.output<S> {
   const result = schema.safeParse(value);
@@ -107,6 +247,8 @@ function check<S extends z.ZodType>(schema: S, value: unknown, where: string): z
 }
 
 async function readJson(c: Context, maxBytes: number, optional: boolean): Promise<unknown> {
+  const { 'content-encoding': encoding = 'identity' } = c.req.header();
+  if (encoding.toLowerCase() !== 'identity') throw new GatewayError('UNSUPPORTED_MEDIA_TYPE', 'the body must not be compressed');
   const text = await readText(c.req.raw, maxBytes);
   const type = c.req.header('content-type')?.split(';')[0]?.trim().toLowerCase();
   if (optional && text === '') return {};
@@ -119,7 +261,18 @@ async function readJson(c: Context, maxBytes: number, optional: boolean): Promis
   }
 }
 
-/** Reads a body up to a limit. @throws GatewayError PAYLOAD_TOO_LARGE */
+const decoder = new TextDecoder('utf-8', { fatal: true });
+
+/** Text from UTF-8, without its byte order mark; undefined: it is not UTF-8. */
+function utf8(bytes: Uint8Array): string | undefined {
+  try {
+    return decoder.decode(bytes);
+  } catch {
+    return undefined;
+  }
+}
+
+/** Reads a body up to a limit. @throws GatewayError PAYLOAD_TOO_LARGE; INVALID_JSON it is not UTF-8 */
 export async function readText(request: Request, maxBytes: number): Promise<string> {
   const tooLarge = () => new GatewayError('PAYLOAD_TOO_LARGE', `the body is larger than ${maxBytes} bytes`);
   if (Number(request.headers.get('content-length') ?? 0) > maxBytes) throw tooLarge();
@@ -130,5 +283,8 @@ export async function readText(request: Request, maxBytes: number): Promise<stri
     if (size > maxBytes) throw tooLarge();
     chunks.push(chunk);
   }
-  return Buffer.concat(chunks).toString();
+  const text = utf8(Buffer.concat(chunks));
+  // with substitutes, two names could become one
+  if (text === undefined) throw new GatewayError('INVALID_JSON', 'the body is not UTF-8');
+  return text;
 }

@@ -11,6 +11,7 @@ import { type NewSession, type Openings, sessionInRoom } from '../sessions/openi
 import { type Operations, whyNotCreated } from '../sessions/operations.ts';
 import type { Clock, SessionStore } from '../sessions/ports.ts';
 import { allServe, isEnded, type Session } from '../sessions/record.ts';
+import { pendingServices } from '../sessions/snapshot.ts';
 import { iso } from '../sessions/time.ts';
 import type { Call, Endpoints } from './app.ts';
 
@@ -24,7 +25,9 @@ export interface EndpointsParts {
   paths: EndpointPaths;
   clock: Clock;
   version: string;
-  readiness: Endpoints['ready'];
+  readiness(): Promise<Awaited<ReturnType<Endpoints['ready']>>>;
+  /** How long a call may wait for a session to be ready. */
+  maxWaitMs: number;
   /** What this node holds now. */
   holds(): { sockets: number; live_sessions: number };
 }
@@ -47,6 +50,14 @@ const shown = (instance: Instance) => ({
   registered_at: iso(instance.registeredAt),
 });
 
+/** The call is over, the session waits on. */
+const notReadyInTime = (session: Session) =>
+  new GatewayError('MICROSERVICE_JOIN_TIMEOUT', 'Timeout waiting for microservices to join', {
+    details: { session_id: session.session_id, missing: pendingServices(session) },
+  });
+
+const changedSince = () => new GatewayError('PRECONDITION_FAILED', 'the session has another version than If-Match names');
+
 const ending = (session: Session) => ({
   session_id: session.session_id,
   status: session.status,
@@ -57,7 +68,10 @@ const ending = (session: Session) => ({
 export function endpoints(parts: EndpointsParts): Endpoints {
   const { openings, operations, sessions, store, dispatcher, clock } = parts;
 
-  /** Opens a session and waits until it is `far` enough. A caller that goes away without an idempotency key takes its session along. */
+  /**
+   * Opens a session and waits until it is `far` enough, at most as long as a call may wait: the session it opened then ends.
+   * A caller that goes away without an idempotency key takes its session along.
+   */
   const create = async (
     body: NewSession,
     far: (session: Session) => boolean,
@@ -65,24 +79,39 @@ export function endpoints(parts: EndpointsParts): Endpoints {
     gone: AbortSignal,
     user?: Spec['user'],
   ) => {
-    const { session, replayed } = await openings.open(body, { token_policy, user });
+    const maxJoinMs = far === isReady ? parts.maxWaitMs : undefined;
+    const timeIsOver = new AbortController();
+    const stop = clock.every(parts.maxWaitMs, () => timeIsOver.abort());
+    let opened: { session: Session; replayed: boolean } | undefined;
     try {
-      const settled = await sessions.until(session.session_id, far, gone);
+      opened = await openings.open(body, { token_policy, user, maxJoinMs });
+      const { session_id } = opened.session;
+      const settled = await sessions.until(session_id, far, AbortSignal.any([gone, timeIsOver.signal])).catch(async (error) => {
+        if (gone.aborted || !timeIsOver.signal.aborted) throw error;
+        // one that was there before belongs to another call
+        return opened?.replayed ? sessions.get(session_id) : sessions.apply(session_id, { type: 'JoinTimeout' });
+      });
       const refusal = whyNotCreated(settled);
       if (refusal) throw refusal;
-      return { settled, answer: await operations.created(settled, { replayed, seq: settled.seq }) };
+      if (!far(settled)) throw notReadyInTime(settled);
+      return { settled, answer: await operations.created(settled, { replayed: opened.replayed, seq: settled.seq }) };
     } catch (error) {
-      if (gone.aborted && body.idempotency_key === undefined) {
-        await sessions.tell(session.session_id, { type: 'End', reason: 'client_gone', by: 'client' });
+      if (opened && gone.aborted && body.idempotency_key === undefined) {
+        await sessions.tell(opened.session.session_id, { type: 'End', reason: 'client_gone', by: 'client' });
       }
       throw error;
+    } finally {
+      stop();
     }
   };
+  let looking: ReturnType<EndpointsParts['readiness']> | undefined;
   const roomIsThere = ({ status }: Session) => status !== 'Creating';
   const isReady = (session: Session) => session.status === 'Ready' || session.status === 'Active' || isEnded(session);
 
   const createSession = async ({ body, query, headers, gone }: Call<'createSession' | 'createSessionAtOnce'>) => {
     const key = headers['idempotency-key'];
+    if (key !== undefined && body.idempotency_key !== undefined && key !== body.idempotency_key)
+      throw new GatewayError('VALIDATION_FAILED', 'header: idempotency-key: the body has another idempotency_key');
     const wish = { ...body, ...(key !== undefined && { idempotency_key: key }) };
     const { answer } =
       query.wait === 'ready' ? await create(wish, isReady, 'on_ready', gone) : await create(wish, roomIsThere, 'immediate', gone);
@@ -92,7 +121,14 @@ export function endpoints(parts: EndpointsParts): Endpoints {
   return {
     health: () => ({ status: 'healthy', timestamp: iso(clock.now()), version: parts.version }),
 
-    ready: parts.readiness,
+    async ready({ admitted }) {
+      // one look for all that ask at once: anybody may
+      looking ??= parts.readiness().finally(() => {
+        looking = undefined;
+      });
+      const found = await looking;
+      return admitted ? found : { ready: found.ready, draining: found.draining };
+    },
 
     async registerService({ body }) {
       openings.refuseWhileDraining();
@@ -136,9 +172,18 @@ export function endpoints(parts: EndpointsParts): Endpoints {
 
     terminateSession: async ({ params, query }) => ending(await operations.end(params.id, callerOf(query))),
 
-    updateSession: ({ params, query, body, headers }) => {
-      const version = headers['if-match']?.replaceAll('"', '');
-      return operations.update(params.id, callerOf(query), { ...body, ...(version !== undefined && { if_version: Number(version) }) });
+    async updateSession({ params, query, body, headers }) {
+      const caller = callerOf(query);
+      const match = headers['if-match'];
+      if (match === undefined || match === '*') return operations.update(params.id, caller, body);
+      const { version } = await operations.get(params.id, caller);
+      try {
+        // a tag that is weak, or none of ours, fits no version
+        if (!match.split(',').some((tag) => tag.trim().replace(/^"(.*)"$/, '$1') === String(version))) throw changedSince();
+        return await operations.update(params.id, caller, { ...body, if_version: version });
+      } catch (error) {
+        throw error instanceof GatewayError && error.code === 'VERSION_CONFLICT' ? changedSince() : error;
+      }
     },
 
     extendSession: ({ params, query, body }) => operations.extend(params.id, callerOf(query), body.ttl_hours),

@@ -1,7 +1,6 @@
-import type { Hono } from 'hono';
 import { WebhookReceiver } from 'livekit-server-sdk';
 import { GatewayError } from '../sessions/errors.ts';
-import { readText } from './app.ts';
+import { type App, readText } from './app.ts';
 
 /** Far above what LiveKit sends: a room with its participants' tracks. */
 const maxBytes = 1_048_576;
@@ -14,7 +13,7 @@ export interface WebhookParts {
 }
 
 /** Takes LiveKit's webhooks: signed by the LiveKit secret over the raw body, answered at once. What they say is not believed, only that something happened. */
-export function webhook(app: Hono, { apiKey, apiSecret, ring }: WebhookParts): void {
+export function webhook(app: App, { apiKey, apiSecret, ring }: WebhookParts): void {
   const receiver = new WebhookReceiver(apiKey, apiSecret);
   app.post('/livekit/webhook', async (c) => {
     const body = await readText(c.req.raw, maxBytes);

@@ -58,6 +58,8 @@ export type Input =
   /** Somebody changes what it holds. `command`: the hash of the request, where its outcome is to be remembered. */
   | (HoldingInput & { command?: string | undefined })
   | { type: 'End'; reason: EndReason; by: 'client' | 'gateway' }
+  /** Whoever waits for it to be ready can wait no longer. */
+  | { type: 'JoinTimeout' }
   /** An end under way waits for no service any longer. */
   | { type: 'Hurry' }
   /** Some deadline may have passed. */
@@ -280,6 +282,11 @@ const rules: { [T in Input['type']]: Rule<T> } = {
   Message: hold,
   Share: hold,
   Unshare: hold,
+
+  JoinTimeout(d) {
+    if (d.s.status !== 'Creating' && d.s.status !== 'WaitingForServices') return nothing;
+    gate.joinTimeIsOver(d);
+  },
 
   End(d, { reason, by }) {
     if (isEnded(d.s)) return nothing;

@@ -22,6 +22,8 @@ interface Opening {
   holder?: { connection_id: string; token_hash: string };
   token_policy: Session['token_policy'];
   user?: Spec['user'];
+  /** The longest its services may take, whatever is asked for. */
+  maxJoinMs?: number | undefined;
 }
 
 export interface OpeningsParts {
@@ -58,7 +60,7 @@ export class Openings {
    */
   async open(
     body: NewSession,
-    { holder, token_policy, user }: Opening,
+    { holder, token_policy, user, maxJoinMs = Number.POSITIVE_INFINITY }: Opening,
     starting: (id: string) => void = () => {},
   ): Promise<{ session: Session; replayed: boolean }> {
     this.refuseWhileDraining();
@@ -100,7 +102,7 @@ export class Openings {
               ? undefined
               : { window_ms: body.resume_window_s * 1_000, ...(holder && { token_hash: holder.token_hash }) },
           token_policy: body.token_policy ?? token_policy,
-          join_timeout_ms: body.join_timeout_s === undefined ? defaults.joinTimeoutMs : body.join_timeout_s * 1_000,
+          join_timeout_ms: Math.min(maxJoinMs, body.join_timeout_s === undefined ? defaults.joinTimeoutMs : body.join_timeout_s * 1_000),
           client_join_timeout_s: body.client_join_timeout_s,
           ttl_ms: body.ttl_hours === undefined ? defaults.ttlMs : body.ttl_hours * 3_600_000,
           livekit_url: rooms.url,

@@ -1,4 +1,4 @@
-import type { IncomingMessage, Server } from 'node:http';
+import type { IncomingMessage } from 'node:http';
 import type { Socket } from 'node:net';
 import type { Duplex } from 'node:stream';
 import type { Logger } from 'pino';
@@ -7,10 +7,12 @@ import { Close } from '../../protocol/close.ts';
 import { maxDepth } from '../../protocol/parse.ts';
 import { PROTOCOL_VERSION, SUBPROTOCOL } from '../../protocol/version.ts';
 import { type Admission, askedFor } from '../admission.ts';
+import { respondRaw } from '../http/raw.ts';
+import { hasBody } from '../http/target.ts';
 import type { Dispatcher } from '../services/dispatcher.ts';
 import type { Sessions } from '../sessions/manager.ts';
 import type { Clock } from '../sessions/ports.ts';
-import { afterRunning, inTurns } from '../sessions/time.ts';
+import { afterRunning, inTurns, spreadMs } from '../sessions/time.ts';
 import { ConnectedSocket, Connection, type ConnectionParts, type SocketLimits } from './connection.ts';
 import { textFrame } from './frames.ts';
 import type { Handlers } from './handlers.ts';
@@ -19,7 +21,8 @@ import { frameRate } from './rates.ts';
 import { Turn } from './turn.ts';
 import { endOnce, listenToFrames } from './ws-internals.ts';
 
-const path = '/ws';
+/** With a slash as well: some programs add one. */
+const paths = ['/ws', '/ws/'];
 const checkMs = 1_000;
 /** A peer that does not answer our close frame is cut after this. */
 const closeTimeoutMs = 2_000;
@@ -28,22 +31,23 @@ const closeStepMs = 100;
 const closedAtOnce = 100;
 /** The largest limit that ws takes. */
 const maxInt = 0x7fffffff;
+/** Above the limit this many sockets are taken at once to be told so by their close code, which a page sees; an HTTP status it does not. */
+const maxTurnedAway = 256;
 
 export interface SocketServerParts {
-  server: Server;
   sessions: Sessions;
   dispatcher: Dispatcher;
   live: LiveSessions;
   handlers: Handlers;
   admit: Admission;
-  limits: SocketLimits & { maxConnections: number };
+  limits: SocketLimits & { maxConnections: number; upgradesPerSecond: number };
   clock: Clock;
   log: Logger;
   version: string;
   nodeId: string;
 }
 
-/** Takes WebSocket upgrades at /ws and keeps the connections. */
+/** Takes WebSocket upgrades at /ws, with `upgrade`, and keeps the connections. */
 export class SocketServer {
   readonly #parts: SocketServerParts;
   readonly #connections = new Set<Connection>();
@@ -51,6 +55,10 @@ export class SocketServer {
   readonly #shared: ConnectionParts;
   readonly #stop: () => void;
   #draining = false;
+  /** Sockets above the limit that are being closed. */
+  #turnedAway = 0;
+  /** The theoretical arrival time of the next upgrade (GCRA), epoch ms. */
+  #upgradesUntil = 0;
 
   constructor(parts: SocketServerParts) {
     this.#parts = parts;
@@ -78,7 +86,7 @@ export class SocketServer {
       ...({ closeTimeout: closeTimeoutMs, maxFragments: maxInt, maxBufferedChunks: maxInt } as ServerOptions),
     });
     this.#wss.on('error', (err) => parts.log.error({ err }, 'websocket server failed'));
-    parts.server.on('upgrade', (request, socket, head) => this.#upgrade(request, socket, head));
+    this.#wss.on('wsClientError', (error, socket) => refuse(socket, 400, error.message));
     this.#stop = parts.clock.every(checkMs, () => {
       const now = parts.clock.now();
       watchedMs += checkMs;
@@ -138,23 +146,34 @@ export class SocketServer {
 
   readonly #onEarlyError = (err: Error) => this.#parts.log.debug({ err }, 'socket failed before it was a websocket');
 
-  #upgrade(request: IncomingMessage, socket: Duplex, head: Buffer): void {
+  /** Answers a GET that asks for a WebSocket: with one, or with why not. */
+  upgrade(request: IncomingMessage, socket: Duplex, head: Buffer): void {
     const { admit, log } = this.#parts;
     socket.on('error', this.#onEarlyError);
+    const { headers } = request;
     const refusal = admit(request);
-    const refused = (status: number, message: string) => {
-      // what the operator may want to allow is a warning
-      log[status === 403 ? 'warn' : 'info']({ ...askedFor(request), status, message }, 'socket refused');
-      refuse(socket, status, message);
+    const refused = (status: number, message: string, more?: Record<string, string>) => {
+      // what the operator may want to allow is a warning, once
+      const level = status === 403 && refusal?.isNew ? 'warn' : 'info';
+      log[level]({ ...askedFor(request), status, message }, 'socket refused');
+      refuse(socket, status, message, more);
     };
-    if (request.url?.split('?')[0] !== path) return refused(404, `sockets are served at ${path}`);
-    if (refusal !== undefined) return refused(403, refusal);
-    if (this.#draining) return refused(503, 'the gateway is shutting down');
-    const offered = request.headers['sec-websocket-protocol'];
+    if (!paths.includes(request.url?.split('?')[0] ?? '')) return refused(404, `sockets are served at ${paths[0]}`);
+    if (refusal !== undefined) return refused(403, refusal.message);
+    if (this.#draining) return refused(503, 'the gateway is shutting down', retryLater());
+    // its bytes would be taken for frames
+    if (hasBody(request)) return refused(400, 'an upgrade must not have a body');
+    if (headers['sec-websocket-version'] !== '13') {
+      return refused(426, 'the only version is 13', { upgrade: 'websocket', connection: 'upgrade, close', 'sec-websocket-version': '13' });
+    }
+    const offered = headers['sec-websocket-protocol'];
     // ws would take the socket without one, and clients then fail
     if (offered !== undefined && !offered.split(',').some((name) => name.trim() === SUBPROTOCOL)) {
       return refused(400, `the only subprotocol is ${SUBPROTOCOL}`);
     }
+    if (!this.#mayCome()) return refused(503, 'too many new sockets at once', retryLater());
+    // a list of offers is allowed, and ws takes none
+    headers.upgrade = 'websocket';
     this.#wss.handleUpgrade(request, socket, head, (ws) => {
       // the websocket has a listener of its own from here on
       socket.off('error', this.#onEarlyError);
@@ -167,11 +186,26 @@ export class SocketServer {
     });
   }
 
+  /** Whether there is time and place for one more socket, if only to tell it that there is none. */
+  #mayCome(): boolean {
+    const { limits, clock } = this.#parts;
+    if (this.#turnedAway >= maxTurnedAway) return false;
+    const now = clock.now();
+    const until = Math.max(this.#upgradesUntil, now) + 1_000 / limits.upgradesPerSecond;
+    // half a one beyond the second: sums of fractions are not exact
+    if (until - now > 1_000 + 500 / limits.upgradesPerSecond) return false;
+    this.#upgradesUntil = until;
+    return true;
+  }
+
   /** Keeps a new websocket, unless there are too many. A function of its own: nothing that lives as long as the socket may hold on to its request. */
   #take(ws: ConnectedSocket, socket: Socket): Connection | undefined {
-    const { limits } = this.#parts;
+    const { limits, log } = this.#parts;
     if (this.#connections.size >= limits.maxConnections) {
+      this.#turnedAway++;
+      log.warn({ max_connections: limits.maxConnections }, 'socket closed: server.max_connections are held');
       ws.on('error', () => ws.terminate());
+      ws.on('close', () => this.#turnedAway--);
       ws.close(Close.Overloaded.code, Close.Overloaded.reason);
       return undefined;
     }
@@ -226,10 +260,9 @@ export class SocketServer {
   }
 }
 
-function refuse(socket: Duplex, status: number, message: string): void {
-  const body = `${message}\n`;
-  const reasons: Record<number, string> = { 400: 'Bad Request', 403: 'Forbidden', 404: 'Not Found', 503: 'Service Unavailable' };
-  socket.end(
-    `HTTP/1.1 ${status} ${reasons[status]}\r\nConnection: close\r\nContent-Type: text/plain; charset=utf-8\r\nContent-Length: ${Buffer.byteLength(body)}\r\n\r\n${body}`,
-  );
-}
+/** In plain text: who reads it is a person with a tool in hand. */
+const refuse = (socket: Duplex, status: number, message: string, headers: Record<string, string> = {}): void =>
+  respondRaw(socket, status, { 'content-type': 'text/plain; charset=utf-8', ...headers }, `${message}\n`);
+
+/** Seconds to wait, not the same for all that were refused together. */
+const retryLater = () => ({ 'retry-after': String(Math.ceil(spreadMs(1_000) / 1_000)) });

@@ -145,7 +145,6 @@ test.each([
 test('what is unknown is 404 in the one shape', async () => {
   const { url } = await startGateway();
   expect(await call(url, 'GET', '/api/v1/nothing')).toMatchObject({ status: 404, body: { error: 'NotFound', code: 'NOT_FOUND' } });
-  expect(await call(url, 'PUT', '/api/v1/sessions')).toMatchObject({ status: 404, body: { code: 'NOT_FOUND' } });
   for (const [method, path, body] of [
     ['GET', '/api/v1/sessions/nobody'],
     ['DELETE', '/api/v1/sessions/nobody'],
@@ -251,12 +250,12 @@ test('a page of an allowed origin may call, and its preflight is answered', asyn
   expect(Object.fromEntries(preflight.headers)).toMatchObject({
     'access-control-allow-origin': origin,
     'access-control-allow-headers': expect.stringContaining('content-type'),
-    vary: 'Origin',
+    vary: expect.stringContaining('Origin'),
   });
   const answer = await call(url, 'POST', '/api/v1/create-session', {}, { origin });
   expect(answer.status).toBe(400);
   expect(answer.headers.get('access-control-allow-origin')).toBe(origin);
-  expect((await call(url, 'GET', '/health', undefined, { origin: 'https://example.org' })).status).toBe(403);
+  expect((await call(url, 'GET', '/api/v1/stats', undefined, { origin: 'https://example.org' })).status).toBe(403);
 });
 
 test("LiveKit's TokenSource starts a session with the agents it names, and renews the token of a live one", async () => {

@@ -75,6 +75,7 @@ const inputs: fc.Arbitrary<Happening['input']> = fc.oneof(
   told({ type: 'RoomGone' }),
   told({ type: 'LiveKitLost' }),
   told({ type: 'End', reason: 'client_ended', by: 'client' }),
+  told({ type: 'JoinTimeout' }),
   {
     weight: 2,
     arbitrary: fc.constantFrom(...sockets).chain((connection_id) => told({ type: 'Attached', node_id: 'node-1', connection_id })),

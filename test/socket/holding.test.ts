@@ -86,8 +86,8 @@ describe('an update', () => {
         retryable: true,
       });
     expect(await rest(path, 'PATCH', { context_updates: { turn: 9 } }, { headers: { 'if-match': `"${version - 1}"` } })).toMatchObject({
-      status: 409,
-      body: { code: 'VERSION_CONFLICT' },
+      status: 412,
+      body: { code: 'PRECONDITION_FAILED' },
     });
     expect((await rest(path)).body).toMatchObject({ version, context: { turn: 1 } });
     expect(await ask(ada, 'UpdateSessionRequest', { context_updates: { turn: 2 }, if_version: version })).toMatchObject({

@@ -55,7 +55,7 @@ test.each(['https://example.org', 'http://localhost.example.org', 'http://127.0.
   async (origin) => {
     const { url } = await startGateway();
     expect(await refusal(url, { origin })).toMatchObject({ status: 403, body: expect.stringContaining('server.allowed_origins') });
-    const response = await fetch(`${url}/health`, { headers: { origin } });
+    const response = await fetch(`${url}/api/v1/stats`, { headers: { origin } });
     expect(response.status).toBe(403);
     expect(await response.json()).toMatchObject({ error: 'Forbidden', code: 'FORBIDDEN' });
   },
@@ -75,7 +75,7 @@ test.runIf(ownAddress !== undefined)('a gateway on every address without AUTH_MO
   const { port } = new URL(url);
   await (await TestClient.connect(`http://127.0.0.1:${port}`)).caughtUp();
   expect(await refusal(`http://${ownAddress}:${port}`)).toMatchObject({ status: 403, body: expect.stringContaining('AUTH_MODE') });
-  const response = await fetch(`http://${ownAddress}:${port}/health`);
+  const response = await fetch(`http://${ownAddress}:${port}/api/v1/stats`);
   expect(response.status).toBe(403);
 });
 
@@ -92,7 +92,7 @@ test('a gateway on loopback is not asked for by a name that somebody else may ha
   });
   const status = (host: string) =>
     new Promise((done, fail) =>
-      request(`${url}/health`, { headers: { host } }, (response) => done(response.resume().statusCode))
+      request(`${url}/api/v1/stats`, { headers: { host } }, (response) => done(response.resume().statusCode))
         .on('error', fail)
         .end(),
     );

@@ -15,7 +15,7 @@ export function testConfig(overrides: Sections = {}) {
   );
 }
 
-/** A gateway on a free port with rooms in memory and time that stands still. Closed with the test. */
+/** A gateway on a free port with rooms in memory and time that stands still. Closed with the test. `log` defaults to silence. */
 export async function startGateway(overrides: Sections = {}, log = makeLog(process.env.TEST_LOG ?? 'silent')) {
   const clock = new ManualClock();
   const rooms = new FakeRooms(() => clock.now());

@@ -1,0 +1,156 @@
+import { once } from 'node:events';
+import { createServer, type IncomingMessage, type RequestListener, type ServerResponse } from 'node:http';
+import type { AddressInfo } from 'node:net';
+import type { Duplex } from 'node:stream';
+import type { Logger } from 'pino';
+import { GatewayError } from '../sessions/errors.ts';
+import type { Clock } from '../sessions/ports.ts';
+import { respondRaw, safeHeaders } from './raw.ts';
+import { normalize } from './target.ts';
+
+/** Connections that wait to be accepted; the system may set a lower limit. After a restart all clients come back at once. */
+const backlog = 4_096;
+const json = { 'content-type': 'application/json' };
+
+export interface ListenParts {
+  host: string;
+  port: number;
+  /** How long an idle connection is kept for further requests. */
+  keepAliveMs: number;
+  clock: Clock;
+  log: Logger;
+}
+
+/** Who takes what comes in. */
+export interface Takers {
+  request: RequestListener;
+  /** A GET that asks for a WebSocket. */
+  upgrade(request: IncomingMessage, socket: Duplex, head: Buffer): void;
+}
+
+export interface Listener {
+  port: number;
+  /** Serves from now on; before, everything gets 503. */
+  open(takers: Takers): void;
+  /** Cuts every connection and stops listening. */
+  close(): Promise<void>;
+}
+
+/** Listens for HTTP/1.1. @throws the system's error where it cannot */
+export async function listen({ host, port, keepAliveMs, clock, log }: ListenParts): Promise<Listener> {
+  const server = createServer({
+    headersTimeout: 5_000,
+    requestTimeout: 30_000,
+    connectionsCheckingInterval: 1_000,
+    keepAliveTimeout: keepAliveMs,
+    // `normalize` does it, with a body that says so
+    requireHostHeader: false,
+  });
+  let takers: Takers | undefined;
+  const bodyOf = (error: GatewayError) => {
+    const { status, code, message } = error;
+    log.info({ status, code, message }, 'request refused');
+    return JSON.stringify(error.body(clock.now()));
+  };
+  const starting = () => new GatewayError('UNAVAILABLE', 'The gateway is starting', { retryAfterMs: 1_000 });
+  const answer = (response: ServerResponse, error: GatewayError, headers: Record<string, string> = {}) => {
+    const body = bodyOf(error);
+    const all = { ...json, 'content-length': Buffer.byteLength(body), ...safeHeaders, connection: 'close', ...headers };
+    response.writeHead(error.status, all).end(body);
+  };
+  const refuse = (socket: Duplex, error: GatewayError, headers: Record<string, string> = {}) =>
+    respondRaw(socket, error.status, { ...json, ...headers }, bodyOf(error));
+
+  /** The newest request's answer on each connection that has had one. */
+  const newest = new WeakMap<Duplex, ServerResponse>();
+
+  server.on('request', (request, response) => {
+    newest.set(request.socket, response);
+    const fault = normalize(request);
+    if (fault !== undefined) return answer(response, new GatewayError('INVALID_REQUEST', fault));
+    if (!takers) return answer(response, starting(), { 'retry-after': '1' });
+    takers.request(request, response);
+  });
+
+  server.on('checkExpectation', (_, response) =>
+    answer(response, new GatewayError('EXPECTATION_FAILED', 'the only Expect is 100-continue')),
+  );
+
+  server.on('upgrade', (request, socket, head) => {
+    const onError = () => socket.destroy();
+    socket.on('error', onError);
+    // requests that came before on this connection are answered first
+    afterAnswer(newest.get(socket), () => {
+      newest.delete(socket);
+      if (!socket.readable || !socket.writable) return void socket.destroy();
+      const forWebSocket = asksForWebSocket(request);
+      const fault = forWebSocket ? normalize(request) : undefined;
+      if (fault !== undefined) return refuse(socket, new GatewayError('INVALID_REQUEST', fault));
+      if (forWebSocket && !takers) return refuse(socket, starting(), { 'retry-after': '1' });
+      socket.off('error', onError);
+      if (forWebSocket) return takers?.upgrade(request, socket, head);
+      // as a connection that has just been accepted: its first request is this one, without the offer to upgrade
+      socket.unshift(Buffer.concat([headOf(request), head]));
+      server.emit('connection', socket);
+    });
+  });
+
+  server.on('connect', (_, socket) => {
+    socket.on('error', () => socket.destroy());
+    refuse(socket, new GatewayError('METHOD_NOT_ALLOWED', 'this is no proxy'), { allow: 'GET, HEAD, POST, PATCH, DELETE, OPTIONS' });
+  });
+
+  const refused = new WeakSet<Duplex>();
+  server.on('clientError', (error: NodeJS.ErrnoException, socket) => {
+    if (refused.has(socket)) return;
+    refused.add(socket);
+    if (error.code === 'ECONNRESET' || !socket.writable) return void socket.destroy();
+    const response = newest.get(socket);
+    const say = () => (socket.writable ? refuse(socket, faultOf(error)) : void socket.destroy());
+    // a fault in a request's own body takes the place of its answer; one in what follows waits for the answers before
+    if (response?.req.complete !== false) afterAnswer(response, say);
+    else if (response.socket === socket && !response.headersSent) say();
+    else socket.destroy();
+  });
+
+  server.listen(port, host, backlog);
+  await once(server, 'listening');
+  return {
+    port: (server.address() as AddressInfo).port,
+    open: (given) => {
+      takers = given;
+    },
+    async close() {
+      server.closeAllConnections();
+      await new Promise((closed) => server.close(closed));
+    },
+  };
+}
+
+function afterAnswer(response: ServerResponse | undefined, run: () => void): void {
+  if (!response || response.closed) run();
+  else response.once('close', run);
+}
+
+/** Any other upgrade, as that to h2c which some HTTP clients offer with each request, is ignored (RFC 9110, 7.8), and so is one of HTTP/1.0. */
+function asksForWebSocket({ method, httpVersion, headers }: IncomingMessage): boolean {
+  const offered = headers.upgrade?.split(',').some((name) => name.trim().toLowerCase() === 'websocket');
+  return method === 'GET' && httpVersion === '1.1' && offered === true;
+}
+
+/** A request's head as it came, without its Upgrade. */
+function headOf({ method, url, httpVersion, rawHeaders }: IncomingMessage): Buffer {
+  const lines = [`${method} ${url} HTTP/${httpVersion}`];
+  for (let i = 0; i < rawHeaders.length; i += 2) {
+    if (rawHeaders[i]?.toLowerCase() !== 'upgrade') lines.push(`${rawHeaders[i]}: ${rawHeaders[i + 1]}`);
+  }
+  return Buffer.from(`${lines.join('\r\n')}\r\n\r\n`, 'latin1');
+}
+
+/** What was wrong with what Node could not read as a request. */
+function faultOf({ code }: NodeJS.ErrnoException): GatewayError {
+  if (code === 'HPE_HEADER_OVERFLOW') return new GatewayError('HEADERS_TOO_LARGE', 'the header is larger than 16384 bytes');
+  if (code === 'HPE_CHUNK_EXTENSIONS_OVERFLOW') return new GatewayError('PAYLOAD_TOO_LARGE', 'the chunk extensions are too large');
+  if (code === 'ERR_HTTP_REQUEST_TIMEOUT') return new GatewayError('REQUEST_TIMEOUT', 'the request did not arrive in time');
+  return new GatewayError('INVALID_REQUEST', 'not an HTTP request');
+}

@@ -1,0 +1,25 @@
+import { STATUS_CODES } from 'node:http';
+import type { Duplex } from 'node:stream';
+
+/** On every answer: it is what its type says, and nobody keeps a copy. */
+export const safeHeaders = { 'x-content-type-options': 'nosniff', 'cache-control': 'no-store' } as const;
+
+/** A peer that does not close its side after a refusal is cut after this. */
+const lingerMs = 1_000;
+
+/** Answers on a bare connection, where there is no ServerResponse, and ends it. */
+export function respondRaw(socket: Duplex, status: number, headers: Record<string, string>, body: string): void {
+  const all = {
+    connection: 'close',
+    date: new Date().toUTCString(),
+    'content-length': String(Buffer.byteLength(body)),
+    ...safeHeaders,
+    ...headers,
+  };
+  const lines = Object.entries(all).map(([name, value]) => `${name}: ${value}\r\n`);
+  socket.end(`HTTP/1.1 ${status} ${STATUS_CODES[status]}\r\n${lines.join('')}\r\n${body}`);
+  // the rest of what the peer is sending is read and dropped: a reset could destroy the answer before it is read
+  socket.resume();
+  const timer = setTimeout(() => socket.destroy(), lingerMs);
+  socket.once('close', () => clearTimeout(timer));
+}
