@@ -135,6 +135,8 @@ export const routes = {
         .object({
           type: z.string().describe('storage.storage_type'),
           reachable: z.boolean().describe('It answers'),
+          writable: z.boolean().describe('It took the last heartbeat of this node; where it refuses writes the gateway is not ready'),
+          warnings: z.array(z.string()).describe('What should be changed about it'),
         })
         .optional()
         .describe('How the storage stands'),

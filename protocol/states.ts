@@ -34,6 +34,7 @@ export const endReasons = [
   'room_deleted',
   'livekit_error',
   'node_lost',
+  'storage_lost',
   'shutdown',
 ] as const;
 export type EndReason = (typeof endReasons)[number];

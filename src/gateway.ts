@@ -27,6 +27,7 @@ import { Openings } from './sessions/openings.ts';
 import { Operations } from './sessions/operations.ts';
 import { type Clock, type Rooms, type SessionStore, StorageError } from './sessions/ports.ts';
 import type { Session } from './sessions/record.ts';
+import { StorageHealth } from './sessions/storage-health.ts';
 import { afterRunning, inTurns, iso } from './sessions/time.ts';
 import { Feeds } from './socket/feed.ts';
 import { handlers } from './socket/handlers.ts';
@@ -70,7 +71,10 @@ export async function startGateway({ config, livekit, log: full, clock = systemC
   const checkWorkspace = await workspacesOf(config);
 
   const outbound = outboundOf(config);
-  const store = await storeOf(config, clock, log);
+  const storageType = config.storage.storage_type ?? nameOf(storageUrl(config.storage));
+  const shared = storageType !== 'memory';
+  const storageHealth = new StorageHealth(log, clock);
+  const store = await storeOf(config, clock, log, shared ? storageHealth : undefined);
   const { server } = config;
   const listener = await listen({ host: server.host, port: server.port, keepAliveMs: server.keep_alive_s * 1_000, clock, log }).catch(
     async (error: NodeJS.ErrnoException) => {
@@ -88,8 +92,6 @@ export async function startGateway({ config, livekit, log: full, clock = systemC
 
   const name = gatewayName(config, port);
   const rooms = givenRooms ?? new LiveKitRooms({ ...livekit, publicUrl: config.livekit.public_url, gatewayName: name }, clock, log);
-  const storageType = config.storage.storage_type ?? nameOf(storageUrl(config.storage));
-  const shared = storageType !== 'memory';
   const sessions = new Sessions({
     store,
     rooms,
@@ -173,7 +175,7 @@ export async function startGateway({ config, livekit, log: full, clock = systemC
       onBug: (err, peer) => {
         // a storage that is down for a while costs no session
         if (err instanceof StorageError) {
-          log.warn({ err, connection_id: peer.id, session_id: peer.sessionId }, 'events could not be read; they are read later');
+          log.debug({ err, connection_id: peer.id, session_id: peer.sessionId }, 'events could not be read; they are read later');
           return peer.stall();
         }
         log.error({ err, connection_id: peer.id, session_id: peer.sessionId }, 'session could not be followed');
@@ -198,7 +200,7 @@ export async function startGateway({ config, livekit, log: full, clock = systemC
   };
   const foreign = shared ? new Foreign({ store, sessions, log, onForeign: followForeign }) : undefined;
   if (foreign) sessions.beginWith((id) => foreign.last(id));
-  const nodes = foreign && new Nodes({ nodeId, store, sessions, foreign, clock, log });
+  const nodes = foreign && new Nodes({ nodeId, store, sessions, foreign, health: storageHealth, clock, log });
   // on shared storage there may be sessions already
   await nodes?.round();
   let lastWebhook: string | undefined;
@@ -228,10 +230,10 @@ export async function startGateway({ config, livekit, log: full, clock = systemC
           ),
         ]);
         return {
-          ready: !draining && stored && (reachable || livekit.mode === 'on_join'),
+          ready: !draining && stored && storageHealth.writable && (reachable || livekit.mode === 'on_join'),
           draining,
           livekit: { mode: livekit.mode, url: rooms.url, reachable, webhooks: lastWebhook ?? 'none seen yet' },
-          storage: { type: storageType, reachable: stored },
+          storage: { type: storageType, reachable: stored, writable: stored && storageHealth.writable, warnings: [...store.warnings()] },
           sockets: sockets.size,
           live_sessions: live.size,
         };
@@ -305,11 +307,11 @@ const workspacesOf = (config: Config) =>
     throw refuse(config, 'workspace.roots', error.message);
   });
 
-async function storeOf(config: Config, clock: Clock, log: Logger): Promise<SessionStore> {
+async function storeOf(config: Config, clock: Clock, log: Logger, health: StorageHealth | undefined): Promise<SessionStore> {
   const { storage } = config;
   try {
     const provider = await openStore(storage, { keyPrefix: storage.key_prefix, timeoutMs: storage.timeout_s * 1_000, clock, log });
-    return withVerbs(provider, clock);
+    return withVerbs(provider, clock, health && ((call, error) => health.failed(call, error)));
   } catch (error) {
     throw storageRefused(config, error);
   }

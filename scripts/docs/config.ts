@@ -160,7 +160,8 @@ share a storage each need one of their own.
   another storage stops the gateway. Of a connection string and a URL the string counts where there is a type, else the URL.
 - \`SESSION_KEY_PREFIX\` is \`key_prefix\`; \`STORAGE_KEY_PREFIX\` wins over it.
 - \`SESSION_DEFAULT_EXPIRY\` is how long a session lasts that asks for no time of its own, in seconds. Where it is set \`ttl_hours\` says nothing, whatever layer it comes from.
-- A storage that is down does not stop the gateway: requests get \`STORAGE_ERROR\` until it is back, and \`/ready\` says so. An unknown type or a module that cannot be
+- A storage that is down, or refuses writes, does not stop the gateway: requests get \`STORAGE_ERROR\` and \`/ready\` answers 503 until it works; the
+  log has one line with the reason at the start and one at the end. An unknown type or a module that cannot be
   loaded does, with exit code 78.
 - URLs and connection strings are masked where the configuration is printed.
 
@@ -180,8 +181,13 @@ What the gateway acknowledged is as durable as the storage makes it:
 | Redis, \`appendfsync always\` | a power cut as well |
 | PostgreSQL, as installed (\`synchronous_commit = on\`) | a crash and a power cut |
 
-Replicas of Redis follow later: a failover may lose what was acknowledged just before. Redis must run with \`maxmemory-policy noeviction\`. On
-PostgreSQL a failover loses nothing only with \`synchronous_standby_names\` set. LISTEN does not pass PgBouncer's transaction pooling.
+Replicas of Redis follow later: a failover may lose what was acknowledged just before. Redis must run with \`maxmemory-policy noeviction\`:
+a session whose record is dropped ends as \`storage_lost\`, and an evicting policy is a warning in the log and in \`/ready\`. On PostgreSQL a failover
+loses nothing only with \`synchronous_standby_names\` set.
+
+Nodes signal commits to each other: over LISTEN on PostgreSQL, over the channel \`{key_prefix}wake\` on Redis. PgBouncer works as installed; in
+transaction pooling LISTEN does not pass it, and a Redis user without the right to the channel (ACL: \`&*\`) hears nothing. Each node finds that out by
+a signal of its own that does not come back, warns in the log and in \`/ready\`, and compares versions every 5 s instead.
 \`redis-sentinel://host:port,host:port/name\` and \`redis-cluster://host:port,host:port\` name Redis behind Sentinel and a Cluster; \`pool_max\` in a
 PostgreSQL URL is the size of the pool, 10 where it is absent.
 `;

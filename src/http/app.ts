@@ -153,8 +153,8 @@ export function restApp({ admit, endpoints, clock, log, maxBodyBytes }: AppParts
   app.onError((err, c) => {
     if (err instanceof GatewayError) return fail(c, err);
     if (err instanceof StorageError) {
-      log.warn({ err, path: c.req.path }, 'storage failed');
-      return fail(c, storageFailed());
+      log.debug({ err, path: c.req.path }, 'storage failed');
+      return fail(c, storageFailed(err));
     }
     const error_id = uuid();
     log.error({ err, error_id, path: c.req.path }, 'http request failed');

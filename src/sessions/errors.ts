@@ -1,11 +1,14 @@
 import { type ErrorCode, errors } from '../../protocol/errors.ts';
+import type { StorageError } from './ports.ts';
 import { iso, spreadMs } from './time.ts';
 
-/** What a caller is told of a storage that failed. */
-export const storageFailed = () =>
-  new GatewayError('STORAGE_ERROR', 'The storage does not answer; whether a change took effect is not known', {
-    retryAfterMs: spreadMs(1_000),
-  });
+/** What a caller is told of a storage that failed; the reason is in the operator's log. */
+export const storageFailed = ({ refused }: StorageError) =>
+  new GatewayError(
+    'STORAGE_ERROR',
+    refused ? 'The storage refuses requests at the moment' : 'The storage does not answer; whether a change took effect is not known',
+    { retryAfterMs: spreadMs(1_000) },
+  );
 
 /** The one way to refuse: everything else that is thrown becomes INTERNAL at the edge. */
 export class GatewayError extends Error {

@@ -1,6 +1,7 @@
 import { randomBytes } from 'node:crypto';
 import type { Logger } from 'pino';
 import type { LogEvent } from '../../protocol/events.ts';
+import { copySession } from './copy.ts';
 import { create, type Spec } from './create.ts';
 import type { Effect } from './draft.ts';
 import { Effects } from './effects.ts';
@@ -58,7 +59,6 @@ export class Sessions {
   #effects: Effects | undefined;
   #stopSweep: (() => void) | undefined;
   #sweeping = false;
-  #isDown = false;
   /** What the ids of this process's commits begin with. Short, so that an id is one string and not a pair that is joined when it is read. */
   readonly #ownCommits = randomBytes(5).toString('base64url');
   #commits = 0;
@@ -216,6 +216,34 @@ export class Sessions {
   }
 
   /**
+   * Ends a session whose record the storage has lost: what was seen last is written again, with its end, so that its client and services are
+   * told and its room is deleted as at every end. One that was ending goes on with that.
+   * @returns false: there is a record
+   * @throws StorageError
+   */
+  async lost(last: Session): Promise<boolean> {
+    const { clock, timeouts } = this.#parts;
+    const decision = next(last, { type: 'End', reason: 'storage_lost', by: 'gateway' }, clock.now(), timeouts);
+    const change: Change =
+      decision.ok && decision.changed
+        ? { ...decision, expected: 0 }
+        : { expected: 0, session: { ...copySession(last), version: last.version + 1 }, events: [], effects: [] };
+    try {
+      await this.#commit(change).catch((error) => {
+        if (!(error instanceof ClaimTaken)) throw error;
+        // a name that another session has by now is that one's, and so is the room
+        change.session.claims = [];
+        change.session.room = undefined;
+        return this.#commit(change);
+      });
+    } catch (error) {
+      if (error instanceof VersionConflict) return false;
+      throw error;
+    }
+    return true;
+  }
+
+  /**
    * Waits until a session is as wanted.
    * @throws GatewayError SESSION_NOT_FOUND
    * @throws what `signal` was aborted with
@@ -251,6 +279,8 @@ export class Sessions {
         this.#unsaid.set(`${id} ${input.type} ${'assignment_id' in input ? input.assignment_id : ''}`, { id, input });
       }
       if (err instanceof GatewayError) this.#parts.log.debug({ session_id: id, input: input.type, code: err.code }, 'input refused');
+      // that the storage fails is said once, by whoever watches it
+      else if (err instanceof StorageError) this.#parts.log.debug({ err, session_id: id, input: input.type }, 'input failed');
       else this.#parts.log.error({ err, session_id: id, input: input.type }, 'input failed');
     }
   }
@@ -328,9 +358,10 @@ export class Sessions {
     try {
       await store.saveSession(session, expected, events);
     } catch (err) {
-      if (!(err instanceof StorageError)) throw err;
-      log.warn({ err, session_id: session.session_id }, 'commit without an answer; it is repeated once');
-      await store.saveSession(session, expected, events);
+      if (!(err instanceof StorageError) || err.refused) throw err;
+      log.debug({ err, session_id: session.session_id }, 'storage write was not answered; retrying once');
+      // whatever is said of the second, what came of the first is not known
+      await store.saveSession(session, expected, events).catch((again) => Promise.reject(again instanceof StorageError ? err : again));
     }
   }
 
@@ -351,14 +382,8 @@ export class Sessions {
       await this.#sayAgain();
       const due = await this.#parts.store.due(this.#parts.clock.now(), sweepBatch);
       await Promise.all(due.map((id) => this.tell(id, { type: 'Tick' })));
-      if (this.#isDown) this.#parts.log.info('the storage answers again');
-      this.#isDown = false;
     } catch (err) {
-      // once, not at every sweep
       if (!(err instanceof StorageError)) this.#parts.log.error({ err }, 'deadline sweep failed');
-      else if (!this.#isDown)
-        this.#parts.log.error({ reason: err.message }, 'the storage does not answer: deadlines and requests wait for it');
-      this.#isDown = err instanceof StorageError;
     } finally {
       this.#sweeping = false;
     }

@@ -1,9 +1,12 @@
 import type { Logger } from 'pino';
 import type { Sessions } from './manager.ts';
-import type { Clock, SessionStore } from './ports.ts';
+import { type Clock, type SessionStore, StorageError } from './ports.ts';
 import { assignments, type Session } from './record.ts';
+import type { StorageHealth } from './storage-health.ts';
 
 const beatMs = 10_000;
+/** How often a heartbeat is tried while the storage fails: as soon as it works it is known to. */
+const retryMs = 1_000;
 const livesMs = 30_000;
 const page = 100;
 /** Sessions of a dead node that are told at once. */
@@ -14,6 +17,7 @@ interface NodesParts {
   store: SessionStore;
   sessions: Sessions;
   foreign: Foreign;
+  health: StorageHealth;
   clock: Clock;
   log: Logger;
 }
@@ -28,22 +32,27 @@ export class Nodes {
   #beatAt: number;
   /** Before this time nobody is held for dead. */
   #judgeFrom = 0;
+  #beating = false;
   #looking = false;
 
   constructor(parts: NodesParts) {
     this.#parts = parts;
     this.#beatAt = parts.clock.now();
-    this.#stops = [parts.clock.every(beatMs, () => void this.#beat()), parts.clock.every(beatMs, () => void this.#look())];
+    this.#stops = [
+      parts.clock.every(beatMs, () => void this.#beat()),
+      parts.clock.every(retryMs, () => parts.health.isDown && void this.#beat()),
+      parts.clock.every(beatMs, () => void this.#look()),
+    ];
   }
 
-  /** Says as well that this node lives no longer, where the storage answers. */
+  /** Deregisters this node as well, where the storage answers. */
   async close(): Promise<void> {
     for (const stop of this.#stops) stop();
     const { store, nodeId, log } = this.#parts;
-    await store.beat(nodeId, 0).catch((err) => log.warn({ err }, 'the last sign of life failed'));
+    await store.beat(nodeId, 0).catch((err) => log.warn({ reason: err.message }, 'could not deregister this node'));
   }
 
-  /** One sign of life and one look at the others. Cannot reject. */
+  /** One heartbeat and one look at the others. Cannot reject. */
   async round(): Promise<void> {
     await this.#beat();
     await this.#look();
@@ -51,12 +60,18 @@ export class Nodes {
 
   /** Apart from the looks: one that takes long must not cost this node its life. */
   async #beat(): Promise<void> {
-    const { store, nodeId, clock, log } = this.#parts;
+    const { store, nodeId, clock, log, health } = this.#parts;
+    if (this.#beating) return;
+    this.#beating = true;
     try {
       await store.beat(nodeId, clock.now() + livesMs);
     } catch (err) {
-      return log.warn({ err }, 'sign of life failed: the storage does not answer');
+      health.beat(false);
+      return log.debug({ err }, 'node heartbeat failed');
+    } finally {
+      this.#beating = false;
     }
+    health.beat(true);
     // who could not beat for a while saw nobody beat: the others get time to show themselves
     if (clock.now() - this.#beatAt > beatMs * 1.5) this.#judgeFrom = clock.now() + livesMs;
     this.#beatAt = clock.now();
@@ -77,7 +92,8 @@ export class Nodes {
       }
       await Promise.all(tells);
     } catch (err) {
-      log.warn({ err }, 'the other nodes could not be looked at: the storage does not answer');
+      if (err instanceof StorageError) log.debug({ err }, 'could not look at the other nodes');
+      else log.error({ err }, 'could not look at the other nodes');
     } finally {
       this.#looking = false;
     }
@@ -188,25 +204,18 @@ export class Foreign {
       do {
         known.again = false;
         const session = await this.#parts.store.loadSession(id);
-        this.see(session ?? forgotten(known.session));
+        if (session) this.see(session);
+        // another node may have written it again
+        else known.again ||= !(await this.#parts.sessions.lost(known.session));
       } while (known.again);
     } catch (err) {
       this.#missed.add(id);
-      this.#parts.log.warn({ err, session_id: id }, 'a session could not be looked at; the next round does');
+      this.#parts.log.debug({ err, session_id: id }, 'session check failed; retrying in the next round');
     } finally {
       known.looking = false;
     }
   }
 }
-
-/** What is left of a record that is gone: an end that nobody here saw. */
-const forgotten = (session: Session): Session => ({
-  ...session,
-  version: session.version + 1,
-  status: 'Terminated',
-  leaving: [],
-  requirements: session.requirements.map((requirement) => ({ ...requirement, assignment: undefined })),
-});
 
 /** Every session that has not ended, status by status, the newest first. @throws StorageError */
 async function* unended(store: Pick<SessionStore, 'listSessions'>): AsyncGenerator<Session> {

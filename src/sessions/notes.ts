@@ -9,6 +9,7 @@ const hints: Partial<Record<EndReason, string>> = {
   join_timeout: 'the services were not all ready in time: check the log lines of those missing, or raise microservices.join_timeout',
   client_never_joined: 'the user never joined: check that the client reaches livekit_url (LIVEKIT_PUBLIC_URL) and uses its token',
   service_lost: 'a service was lost and nobody took its place: run a second instance, or set on_service_loss',
+  storage_lost: 'the storage dropped a running session: Redis needs maxmemory-policy noeviction, and nobody may flush it',
 };
 
 const short = (session_id: string) => session_id.slice(0, 8);

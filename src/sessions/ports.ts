@@ -24,8 +24,15 @@ export class ClaimTaken extends Error {
   }
 }
 
-/** The storage did not answer in time, refused, or is out of reach. Whether a write took effect is then not known. */
-export class StorageError extends Error {}
+/** The storage did not answer in time, is out of reach, or refused. */
+export class StorageError extends Error {
+  /** It answered that it will not, so nothing took effect; else whether a write took effect is not known. */
+  readonly refused: boolean;
+  constructor(message: string, { refused = false, ...options }: ErrorOptions & { refused?: boolean } = {}) {
+    super(message, options);
+    this.refused = refused;
+  }
+}
 
 /** Which sessions to list; what is absent does not matter. */
 export interface SessionFilter {
@@ -99,6 +106,8 @@ export interface StoreProvider {
   nodes(now: number): Promise<readonly string[]>;
   /** Whether the storage answers now. Rejects where it does not. */
   ping(): Promise<void>;
+  /** What an operator should change about the storage, a sentence each; absent or empty: nothing. */
+  warnings?(): readonly string[];
   /** Ends connections; calls after it reject. */
   close(): Promise<void>;
 }
@@ -119,6 +128,7 @@ export type StoreFactory = (options: StoreOptions) => Promise<StoreProvider>;
 
 /** A provider with the verbs that are the same for all. */
 export interface SessionStore extends StoreProvider {
+  warnings(): readonly string[];
   /** Merges into a session's metadata; null removes a key. @throws GatewayError SESSION_NOT_FOUND */
   updateMetadata(id: string, updates: Record<string, string | readonly string[] | null>): Promise<Session>;
   /** Drops the records whose time as a tombstone is over, at most `limit`. @returns how many */

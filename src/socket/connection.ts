@@ -387,8 +387,8 @@ export class Connection extends Outbox implements ServicePeer, FrameListener {
       return;
     }
     if (error instanceof StorageError) {
-      log.warn({ err: error, connection_id: this.id, session_id: this.sessionId }, 'storage failed');
-      return this.sendError(storageFailed(), id);
+      log.debug({ err: error, connection_id: this.id, session_id: this.sessionId }, 'storage failed');
+      return this.sendError(storageFailed(error), id);
     }
     log.error({ err: error, connection_id: this.id, session_id: this.sessionId, error_id: this.id }, 'frame failed');
     this.sendError(new GatewayError('INTERNAL', 'Internal error', { details: { error_id: this.id } }), id);

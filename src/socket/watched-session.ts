@@ -22,7 +22,7 @@ export class WatchedSession extends Cursor {
       if (session.status !== 'Terminated') return session.seq;
     } catch (error) {
       if (!(error instanceof GatewayError || error instanceof StorageError)) throw error;
-      connection.sendError(error instanceof GatewayError ? error : storageFailed(), this.#requestId);
+      connection.sendError(error instanceof GatewayError ? error : storageFailed(error), this.#requestId);
     }
     // nothing will ever be told of it here
     this.end();

@@ -1,19 +1,21 @@
 import pg from 'pg';
 import type { Logger } from 'pino';
-import type { Wake } from '../sessions/ports.ts';
 
 const firstPauseMs = 50;
 const maxPauseMs = 5_000;
 
-/**
- * Hears of commits on a connection of its own, which is made again whenever it is lost.
- * What was said meanwhile is not known, so every subscriber is woken once it is back.
- */
+export interface ListenerOptions {
+  config: pg.ClientConfig;
+  channel: string;
+  log: Logger;
+  heard(payload: string): void;
+  /** After each connection: what was said before it is not known. */
+  connected(): void;
+}
+
+/** Hears of commits on a connection of its own, which is made again whenever it is lost. */
 export class Listener {
-  readonly #config: pg.ClientConfig;
-  readonly #channel: string;
-  readonly #log: Logger;
-  readonly #wakes = new Map<string, Set<Wake>>();
+  readonly #options: ListenerOptions;
   #first: Promise<void> | undefined;
   #client: pg.Client | undefined;
   #isListening = false;
@@ -21,10 +23,8 @@ export class Listener {
   #failures = 0;
   #retry: NodeJS.Timeout | undefined;
 
-  constructor(config: pg.ClientConfig, channel: string, log: Logger) {
-    this.#config = config;
-    this.#channel = channel;
-    this.#log = log;
+  constructor(options: ListenerOptions) {
+    this.#options = options;
   }
 
   /** Begins, at the first call. Resolves after the first attempt, whether it connected or not. */
@@ -33,49 +33,43 @@ export class Listener {
     return this.#first;
   }
 
-  subscribe(id: string, wake: Wake): void {
-    void this.start();
-    this.#wakes.set(id, (this.#wakes.get(id) ?? new Set()).add(wake));
-  }
-
-  unsubscribe(id: string, wake: Wake): void {
-    const wakes = this.#wakes.get(id);
-    if (wakes?.delete(wake) && wakes.size === 0) this.#wakes.delete(id);
-  }
-
   /** Finds a connection that died without a word. Call it now and then. */
   check(): void {
     const client = this.#client;
     if (client && this.#isListening) client.query('SELECT 1').catch((error) => this.#lose(client, error));
   }
 
+  /** Gives a connection up that is there and of no use. */
+  renew(reason: string): void {
+    if (this.#client && this.#isListening) this.#lose(this.#client, new Error(reason));
+  }
+
   close(): void {
     this.#isClosed = true;
     clearTimeout(this.#retry);
-    this.#wakes.clear();
     if (this.#client) this.#lose(this.#client, undefined);
   }
 
   async #connect(): Promise<void> {
     if (this.#isClosed) return;
-    const client = new pg.Client(this.#config);
+    const { config, channel, heard, connected } = this.#options;
+    const client = new pg.Client(config);
     this.#client = client;
     client.on('error', (error) => this.#lose(client, error));
     client.on('end', () => this.#lose(client, undefined));
-    client.on('notification', ({ payload }) => this.#wake(payload ?? ''));
+    client.on('notification', ({ payload }) => heard(payload ?? ''));
     try {
       await client.connect();
-      await client.query(`LISTEN ${this.#channel}`);
+      await client.query(`LISTEN ${channel}`);
     } catch (error) {
       this.#lose(client, error);
       return;
     }
     // lost again before this went on
     if (this.#client !== client) return;
-    if (this.#failures > 0) this.#log.info('listening for commits of other nodes again');
     this.#isListening = true;
     this.#failures = 0;
-    for (const id of [...this.#wakes.keys()]) this.#wake(id);
+    connected();
   }
 
   #lose(client: pg.Client, error: unknown): void {
@@ -85,15 +79,10 @@ export class Listener {
     // not end(): it would wait for a server that may have stopped answering
     client.connection.stream.destroy();
     if (this.#isClosed) return;
-    if (this.#failures === 0) this.#log.warn({ err: error }, 'commits of other nodes are not heard for now');
+    this.#options.log.debug({ err: error }, 'the connection that listens for commits was lost');
     const pauseMs = Math.min(maxPauseMs, firstPauseMs * 2 ** this.#failures);
     this.#failures += 1;
     // at different times on different nodes
     this.#retry = setTimeout(() => void this.#connect(), pauseMs * (0.5 + Math.random() / 2));
-  }
-
-  #wake(id: string): void {
-    // a copy: one that is woken may subscribe again
-    for (const wake of [...(this.#wakes.get(id) ?? [])]) wake(id);
   }
 }

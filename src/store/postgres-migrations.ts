@@ -1,4 +1,4 @@
-import type { Pool, PoolClient } from 'pg';
+import type { PoolClient } from 'pg';
 import { StorageError } from '../sessions/ports.ts';
 
 /** SQLSTATE the commit raises, with the claim as its detail, when another session holds it. */
@@ -137,8 +137,8 @@ END $$;
  * Brings the tables to what this code needs. Safe to run on many nodes at once; does nothing where it was done.
  * @throws StorageError the database is of newer code
  */
-export async function migrate(pool: Pool, p: string): Promise<void> {
-  const client = await pool.connect();
+export async function migrate(connect: () => Promise<PoolClient>, p: string): Promise<void> {
+  const client = await connect();
   let failed = true;
   try {
     if ((await lastApplied(client, p)) < migrations.length) await applyMissing(client, p);

@@ -1,10 +1,8 @@
 import { createHash } from 'node:crypto';
 import { setTimeout as sleep } from 'node:timers/promises';
-import pg from 'pg';
 import type { LogEvent } from '../../protocol/events.ts';
 import type { Status } from '../../protocol/states.ts';
 import {
-  ClaimTaken,
   type Message,
   type SessionFilter,
   type Statistics,
@@ -14,8 +12,10 @@ import {
   VersionConflict,
 } from '../sessions/ports.ts';
 import { dueAt, type Session } from '../sessions/record.ts';
+import { PostgresLink, storageError } from './postgres-link.ts';
 import { Listener } from './postgres-listener.ts';
-import { claimTakenState, migrate } from './postgres-migrations.ts';
+import { migrate } from './postgres-migrations.ts';
+import { Signals } from './signals.ts';
 
 const defaultPoolMax = 10;
 /** How often the listening connection is looked after: a peer that is gone without a word shows in nothing else. */
@@ -65,19 +65,31 @@ export const postgresStore: StoreFactory = async ({ url, keyPrefix, timeoutMs, c
     fallback_application_name: 'session-gateway',
     connectionTimeoutMillis: timeoutMs,
     query_timeout: timeoutMs,
-    statement_timeout: timeoutMs,
     keepAlive: true,
   };
-  const pool = new pg.Pool({ ...config, max });
-  const clients = new Set<pg.PoolClient>();
-  pool.on('connect', (client) => {
-    clients.add(client);
-    // one that is in use has no listener of the pool's; its query fails as well
-    client.on('error', () => {});
-    client.once('end', () => clients.delete(client));
+  const link = new PostgresLink({ config, max, timeoutMs, log, onUseless: (reason) => listener.renew(reason) });
+  const channel = `${p}commits`;
+  const listener: Listener = new Listener({
+    config,
+    channel,
+    log,
+    heard: (payload) => signals.heard(payload),
+    connected: () => signals.connected(),
   });
-  pool.on('error', (err) => log.warn({ err }, 'a connection to postgres was lost'));
-  const listener = new Listener(config, `${p}commits`, log);
+  const signals = new Signals({
+    clock,
+    log,
+    // not on the connection that listens: in front of a pooler it would come back on that one and on no other
+    send: (payload) => query('SELECT pg_notify($1, $2)', channel, payload),
+    async versions(ids) {
+      const text = `SELECT session_id, version::float8 AS version FROM ${p}sessions WHERE session_id = ANY($1)`;
+      const rows = await query<{ session_id: string; version: number }>(text, ids);
+      const found = new Map(rows.map(({ session_id, version }) => [session_id, version]));
+      return ids.map((id) => found.get(id) ?? 0);
+    },
+    renew: (reason) => listener.renew(reason),
+    hint: 'LISTEN does not pass PgBouncer in transaction pooling; use session pooling, or connect to PostgreSQL itself',
+  });
   const stopChecks = clock.every(listenerCheckMs, () => listener.check());
   let isClosed = false;
 
@@ -86,47 +98,26 @@ export const postgresStore: StoreFactory = async ({ url, keyPrefix, timeoutMs, c
   const prepare = async (): Promise<unknown> => {
     // what an earlier call began may fail of what is over by now
     await prepared?.catch(() => {});
-    prepared ??= Promise.all([migrate(pool, p), listener.start()]).catch((error) => {
+    prepared ??= Promise.all([migrate(() => link.connect(), p), listener.start()]).catch((error) => {
       prepared = undefined;
       throw error;
     });
     return prepared;
   };
 
-  const attempt = async (text: string, values: unknown[], until: number): Promise<pg.QueryResult> => {
-    await prepare();
-    const client = await pool.connect();
-    const leftMs = until - performance.now();
-    if (leftMs < 1) {
-      // nobody waits any more
-      client.release();
-      throw new StorageError('No connection to postgres was free in time');
-    }
-    try {
-      const limited = { text, values, query_timeout: Math.ceil(leftMs) };
-      const result = await client.query(limited);
-      client.release();
-      return result;
-    } catch (error) {
-      // after a refusal the connection is as good as before; after anything else nobody knows
-      client.release((error as { code?: string }).code !== claimTakenState);
-      throw error;
-    }
-  };
-
   const query = async <Row>(text: string, ...values: unknown[]): Promise<Row[]> => {
     if (isClosed) throw new StorageError('The storage is closed');
+    const until = performance.now() + timeoutMs;
     let timer: NodeJS.Timeout | undefined;
     const late = new Promise<never>((_, reject) => {
-      timer = setTimeout(() => reject(new StorageError(`Postgres did not answer within ${timeoutMs} ms`)), timeoutMs);
+      timer = setTimeout(() => reject(new StorageError(`postgres did not answer within ${timeoutMs} ms`)), timeoutMs);
     });
+    const attempt = async () => {
+      await prepare().catch((error) => Promise.reject(storageError(error)));
+      return link.query<Row>(text, values, until);
+    };
     try {
-      return (await Promise.race([attempt(text, values, performance.now() + timeoutMs), late])).rows;
-    } catch (error) {
-      if (error instanceof StorageError) throw error;
-      const { code, detail, message } = error as pg.DatabaseError;
-      if (code === claimTakenState) throw new ClaimTaken(detail ?? '');
-      throw new StorageError(`Postgres: ${message}`, { cause: error });
+      return await Promise.race([attempt(), late]);
     } finally {
       clearTimeout(timer);
     }
@@ -209,10 +200,12 @@ export const postgresStore: StoreFactory = async ({ url, keyPrefix, timeoutMs, c
     },
 
     subscribe(id, wake) {
-      if (!isClosed) listener.subscribe(id, wake);
+      if (isClosed) return;
+      void listener.start();
+      signals.subscribe(id, wake);
     },
 
-    unsubscribe: (id, wake) => listener.unsubscribe(id, wake),
+    unsubscribe: (id, wake) => signals.unsubscribe(id, wake),
 
     async due(before, limit) {
       const rows = await query<{ session_id: string }>(
@@ -237,18 +230,18 @@ export const postgresStore: StoreFactory = async ({ url, keyPrefix, timeoutMs, c
       await query('SELECT 1');
     },
 
+    warnings: () => signals.warnings(),
+
     async close() {
       if (isClosed) return;
       isClosed = true;
       stopChecks();
+      signals.close();
       listener.close();
       const stop = new AbortController();
-      const closed = [...clients].map((client) => new Promise<void>((resolve) => client.once('end', resolve)));
-      const late = sleep(timeoutMs, undefined, { signal: stop.signal }).catch(() => {});
-      await Promise.race([Promise.all([pool.end(), ...closed]), late]);
+      await Promise.race([link.end(), sleep(timeoutMs, undefined, { signal: stop.signal }).catch(() => {})]);
       stop.abort();
-      // a server that does not answer does not close them either
-      for (const client of clients) client.connection.stream.destroy();
+      link.destroy();
     },
   };
   return store;

@@ -1,5 +1,5 @@
 import { setTimeout as sleep } from 'node:timers/promises';
-import { createClient, createCluster, createSentinel, type RedisClientOptions } from '@redis/client';
+import { createClient, createCluster, createSentinel, ErrorReply, type RedisClientOptions } from '@redis/client';
 import type { Logger } from 'pino';
 import { severalHostsOf } from './address.ts';
 import type { Script } from './redis-scripts.ts';
@@ -21,6 +21,8 @@ export interface LinkOptions {
   listen?: { channel: string; heard: (payload: string) => void };
   /** After each connection, the first and those that follow one that was lost. */
   ready?: () => void;
+  /** The server answered that it cannot serve now: what else is connected to it is of no use either. */
+  onUseless?: () => void;
 }
 
 const address = (hostAndPort: string, usualPort: number) => {
@@ -94,13 +96,21 @@ function makeClient(url: string, timeoutMs: number): Client {
   };
 }
 
+/** What a server answers that is there and cannot serve now, a replica or one that is starting: who connects anew may find one that can. Before 7.0 a script's error has it in the middle. */
+const isUseless = (error: unknown) =>
+  error instanceof ErrorReply && /(?:^|-)(?:READONLY|LOADING|MASTERDOWN|UNBLOCKED)\b/.test(error.message);
+/** A server that is of no use is often the only one there is for a while. */
+const redialMs = 500;
+
 /** Keeps one client connected, for ever: a storage that is down comes back by itself. */
 export class RedisLink {
   readonly #options: LinkOptions;
   readonly #clients = new Set<Client>();
   #client: Client;
   #closed = false;
-  #down = false;
+  #renewedAt = Number.NEGATIVE_INFINITY;
+  /** What the connection failed with since it was last ready: a call on a client without one says only that it is offline. */
+  failure: Error | undefined;
   /** The first attempt to connect has succeeded or failed. */
   readonly tried: Promise<void>;
   #onTried: () => void = () => {};
@@ -113,6 +123,10 @@ export class RedisLink {
     this.#client = this.#open();
   }
 
+  get isCluster(): boolean {
+    return /^rediss?-cluster:/.test(this.#options.url);
+  }
+
   /** What a caller that got no answer shows to `renew`. */
   get current(): object {
     return this.#client;
@@ -121,28 +135,41 @@ export class RedisLink {
   /** Runs a script on the node that has these keys. */
   async run({ sha1, text }: Script, keys: readonly [string, ...string[]], args: readonly (string | number)[] = []): Promise<unknown> {
     const rest = [String(keys.length), ...keys, ...args.map(String)];
-    const client = this.#client;
     try {
-      return await client.send(keys[0], ['EVALSHA', sha1, ...rest]);
+      return await this.#ask(keys[0], ['EVALSHA', sha1, ...rest]);
     } catch (error) {
       if (!(error instanceof Error && error.message.startsWith('NOSCRIPT'))) throw error;
-      return client.send(keys[0], ['EVAL', text, ...rest]);
+      return this.#ask(keys[0], ['EVAL', text, ...rest]);
     }
   }
 
   /** Runs one command. */
   async send(command: string, key: string, ...args: (string | number)[]): Promise<unknown> {
-    return this.#client.send(key, [command, key, ...args.map(String)]);
+    return this.#ask(key, [command, key, ...args.map(String)]);
+  }
+
+  async #ask(key: string, words: string[]): Promise<unknown> {
+    const client = this.#client;
+    try {
+      return await client.send(key, words);
+    } catch (error) {
+      if (isUseless(error)) {
+        this.renew(client, (error as Error).message);
+        this.#options.onUseless?.();
+      }
+      throw error;
+    }
   }
 
   /**
-   * Replaces a client that did not answer: where the peer is gone without a word, its socket would take writes for minutes.
-   * What else waits for the old one keeps its own time limit.
+   * Replaces a client that did not answer, or answers and is of no use: where the peer is gone without a word, its socket would take writes
+   * for minutes; where it became a replica, for ever. What else waits for the old one keeps its own time limit.
    */
-  renew(silent: object): void {
-    if (silent !== this.#client || this.#closed) return;
+  renew(useless: object, reason: string): void {
+    if (useless !== this.#client || this.#closed || performance.now() - this.#renewedAt < redialMs) return;
     const old = this.#client;
-    this.#options.log.warn('redis does not answer: connecting anew');
+    this.#renewedAt = performance.now();
+    this.#options.log.debug({ reason }, 'redis connection is of no use: connecting anew');
     this.#client = this.#open();
     setTimeout(() => this.#destroy(old), this.#options.timeoutMs).unref();
   }
@@ -158,9 +185,9 @@ export class RedisLink {
     this.#clients.add(client);
     client.on('error', (err) => {
       this.#onTried();
-      if (this.#down || this.#closed) return;
-      this.#down = true;
-      log.warn({ err }, 'redis is out of reach');
+      if (client !== this.#client || this.#closed) return;
+      this.failure = err;
+      log.debug({ err }, 'redis connection failed');
     });
     // a Cluster says so of each node, before it knows them all
     let isConnected = false;
@@ -183,6 +210,7 @@ export class RedisLink {
         } catch (err) {
           this.#onTried();
           if (isWanted()) log.debug({ err }, 'redis connect failed');
+          if (client === this.#client && err instanceof Error) this.failure = err;
           await sleep(200, undefined, { ref: false });
         }
       }
@@ -193,8 +221,7 @@ export class RedisLink {
 
   #ready(client: Client): void {
     if (client !== this.#client || this.#closed) return;
-    if (this.#down) this.#options.log.info('redis is back');
-    this.#down = false;
+    this.failure = undefined;
     this.#onTried();
     this.#options.ready?.();
   }

@@ -76,6 +76,12 @@ local from = ARGV[1] + 1 - (redis.call('HGET', KEYS[1], 'log_end') - length + 1)
 if from < 0 then return false end
 return redis.call('LRANGE', KEYS[2], from, from + ARGV[2] - 1)`);
 
+/** The version of each record, 0 where there is none. Keys: records. Not in a Cluster, where they lie in many slots. */
+export const versions = script(`
+local versions = {}
+for i, key in ipairs(KEYS) do versions[i] = tonumber(redis.call('HGET', key, 'version') or 0) end
+return versions`);
+
 /** The message of an id. Keys: messages, message ids. */
 export const findMessage = script(`
 local seq = redis.call('HGET', KEYS[2], ARGV[1])

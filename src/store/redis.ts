@@ -1,4 +1,5 @@
 import { setTimeout as sleep } from 'node:timers/promises';
+import { ErrorReply } from '@redis/client';
 import type { LogEvent } from '../../protocol/events.ts';
 import { statuses } from '../../protocol/states.ts';
 import {
@@ -10,16 +11,16 @@ import {
   type StoreFactory,
   type StoreProvider,
   VersionConflict,
-  type Wake,
 } from '../sessions/ports.ts';
 import { dueAt, type Session } from '../sessions/record.ts';
 import { RedisClaims } from './redis-claims.ts';
 import { RedisLink } from './redis-link.ts';
 import * as scripts from './redis-scripts.ts';
+import { Signals } from './signals.ts';
 
 const maxEvents = 512;
-/** What was missed though the connection seemed well (a failover, a dropped signal) is looked for this often. */
-const wakeAllMs = 60_000;
+/** How often the server is asked what it does when its memory is full. */
+const policyMs = 60_000;
 const pageSize = 100;
 /** How often `due` looks again after it mended what a crash had left. */
 const maxMends = 5;
@@ -36,20 +37,20 @@ type Verb = <T>(name: string, work: (redis: Pick<RedisLink, 'run' | 'send'>) => 
  * A commit is as durable as the server makes it: see appendfsync, and replication, which is asynchronous.
  */
 export const redisStore: StoreFactory = async ({ url, keyPrefix, timeoutMs, clock, log }) => {
-  const wakes = new Map<string, Set<Wake>>();
-  const wake = (id: string) => {
-    for (const run of wakes.get(id) ?? []) run(id);
-  };
-  const wakeAll = () => {
-    for (const id of wakes.keys()) wake(id);
-  };
   const channel = `${keyPrefix}wake`;
-  const link = new RedisLink({ url, timeoutMs, log });
-  const listener = new RedisLink({ url, timeoutMs, log, listen: { channel, heard: wake }, ready: wakeAll });
-  const stopWaking = clock.every(wakeAllMs, wakeAll);
+  const onUseless = () => listener.renew(listener.current, 'the server cannot serve now');
+  const link = new RedisLink({ url, timeoutMs, log, ready: () => void lookAtPolicy(), onUseless });
+  const listen = { channel, heard: (payload: string) => signals.heard(payload) };
+  const listener: RedisLink = new RedisLink({ url, timeoutMs, log, listen, ready: () => signals.connected() });
+  const signals = new Signals({
+    clock,
+    log,
+    send: (payload) => verb('signal', (redis) => redis.send('PUBLISH', channel, payload)),
+    versions: (ids) => verb('versions', (redis) => versions(redis, ids)),
+    renew: (reason) => listener.renew(listener.current, reason),
+    hint: `the Redis user needs the right to the channel ${channel} (ACL: &*)`,
+  });
   let closed = false;
-  // where it answers, the first call finds it ready; where it does not, nobody waits for it
-  await Promise.race([Promise.all([link.tried, listener.tried]), sleep(timeoutMs, undefined, { ref: false })]);
 
   /** Runs one verb within the time limit. After it nothing more is sent, but what was sent may still be done. */
   const verb: Verb = async (name, work) => {
@@ -68,7 +69,7 @@ export const redisStore: StoreFactory = async ({ url, keyPrefix, timeoutMs, cloc
     const late = new Promise<never>((_, reject) => {
       timer = setTimeout(() => {
         // a long list is slow, and no sign of a dead connection
-        if (!isAnswered) link.renew(client);
+        if (!isAnswered) link.renew(client, 'no answer');
         reject(new StorageError(`${name}: no answer within ${timeoutMs} ms`));
       }, timeoutMs);
     });
@@ -76,7 +77,10 @@ export const redisStore: StoreFactory = async ({ url, keyPrefix, timeoutMs, cloc
       return await Promise.race([work({ run: sending(link.run.bind(link)), send: sending(link.send.bind(link)) }), late]);
     } catch (error) {
       if (error instanceof StorageError || error instanceof VersionConflict || error instanceof ClaimTaken) throw error;
-      throw new StorageError(`${name}: ${error instanceof Error ? error.message : error}`, { cause: error });
+      const refused = error instanceof ErrorReply;
+      // a client without a connection says only that it has none
+      const { message } = refused ? error : (link.failure ?? (error as Error));
+      throw new StorageError(message, { cause: error, refused });
     } finally {
       isOver = true;
       clearTimeout(timer);
@@ -122,6 +126,30 @@ export const redisStore: StoreFactory = async ({ url, keyPrefix, timeoutMs, cloc
   };
   const unindexed = (redis: Pick<RedisLink, 'run'>, id: string, owner?: string | null) =>
     redis.run(scripts.index, indexKeys(owner), ['gone', id]);
+
+  const versions = async (redis: Pick<RedisLink, 'run' | 'send'>, ids: readonly string[]): Promise<number[]> => {
+    const [first, ...rest] = ids.map((id) => own(id, 'record'));
+    if (first === undefined) return [];
+    if (!link.isCluster) return (await redis.run(scripts.versions, [first, ...rest])) as number[];
+    return Promise.all([first, ...rest].map(async (key) => Number(await redis.send('HGET', key, 'version'))));
+  };
+
+  let evicts: string | undefined;
+  /** Finds out whether the server drops records when its memory is full. Cannot reject. */
+  const lookAtPolicy = async () => {
+    try {
+      const info = String(await verb('info', (redis) => redis.send('INFO', 'memory')));
+      const [, policy = ''] = /maxmemory_policy:(\S+)/.exec(info) ?? [];
+      // without a limit nothing is dropped; volatile-* drops only what expires, which no record does
+      const isRisk = policy.startsWith('allkeys-') && !/maxmemory:0\b/.test(info);
+      const found = isRisk ? `maxmemory-policy ${policy}: Redis drops sessions when its memory is full; set it to noeviction` : undefined;
+      if (found !== undefined && found !== evicts) log.warn(found);
+      evicts = found;
+    } catch (err) {
+      // a user may have no right to INFO
+      log.debug({ err }, 'could not read the eviction policy');
+    }
+  };
 
   const load = async (redis: Pick<RedisLink, 'send'>, id: string) => {
     const json = await redis.send('HGET', own(id, 'record'), 'json');
@@ -247,14 +275,9 @@ export const redisStore: StoreFactory = async ({ url, keyPrefix, timeoutMs, cloc
         if (state[0]) await indexed(redis, 'after', id, state, 0);
       }),
 
-    subscribe(id, run) {
-      wakes.set(id, (wakes.get(id) ?? new Set()).add(run));
-    },
+    subscribe: (id, wake) => signals.subscribe(id, wake),
 
-    unsubscribe(id, run) {
-      const runs = wakes.get(id);
-      if (runs?.delete(run) && runs.size === 0) wakes.delete(id);
-    },
+    unsubscribe: (id, wake) => signals.unsubscribe(id, wake),
 
     due: (before, limit) =>
       verb('due', async (redis) => {
@@ -278,13 +301,18 @@ export const redisStore: StoreFactory = async ({ url, keyPrefix, timeoutMs, cloc
 
     ping: () => verb('ping', async (redis) => void (await redis.send('EXISTS', all))),
 
+    warnings: () => [...signals.warnings(), ...(evicts === undefined ? [] : [evicts])],
+
     async close() {
       closed = true;
-      stopWaking();
+      stopLooking();
+      signals.close();
       link.close();
       listener.close();
-      wakes.clear();
     },
   };
+  // where it answers, the first call finds it ready; where it does not, nobody waits for it
+  await Promise.race([Promise.all([link.tried, listener.tried]), sleep(timeoutMs, undefined, { ref: false })]);
+  const stopLooking = clock.every(policyMs, () => void lookAtPolicy());
   return store;
 };

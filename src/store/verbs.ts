@@ -2,15 +2,30 @@ import { v4 as uuid } from 'uuid';
 
 import type { Metadata } from '../../protocol/fields.ts';
 import { GatewayError } from '../sessions/errors.ts';
-import { type Clock, type SessionStore, type StoreProvider, VersionConflict } from '../sessions/ports.ts';
+import { type Clock, type SessionStore, StorageError, type StoreProvider, VersionConflict } from '../sessions/ports.ts';
 import type { Session } from '../sessions/record.ts';
 
 /** Each conflict is somebody else's success: so many may write to one session at once. */
 const maxConflicts = 1_000;
 const cleanBatch = 1_000;
 
-/** Adds to a provider the verbs that are the same for all. */
-export function withVerbs(provider: StoreProvider, clock: Clock): SessionStore {
+/**
+ * Adds to a provider the verbs that are the same for all.
+ * @param onFailure is called for each call that fails, before whoever made it hears of it
+ */
+export function withVerbs(provider: StoreProvider, clock: Clock, onFailure?: (call: string, error: StorageError) => void): SessionStore {
+  /** Bound: a provider may be a class with private fields. */
+  const bound = <N extends keyof StoreProvider>(name: N): StoreProvider[N] => {
+    const call = (provider[name] as ((...args: unknown[]) => unknown) | undefined)?.bind(provider);
+    if (!call || !onFailure) return call as StoreProvider[N];
+    const watched = (...args: unknown[]) => {
+      const answer = call(...args);
+      if (answer instanceof Promise) answer.catch((error) => error instanceof StorageError && onFailure(name, error));
+      return answer;
+    };
+    return watched as StoreProvider[N];
+  };
+
   const update = async (id: string, updates: Parameters<SessionStore['updateMetadata']>[1]): Promise<Session> => {
     for (let conflicts = 0; conflicts < maxConflicts; conflicts++) {
       const session = await provider.loadSession(id);
@@ -41,25 +56,25 @@ export function withVerbs(provider: StoreProvider, clock: Clock): SessionStore {
     return dropped;
   };
 
-  // bound: a provider may be a class with private fields
   return {
-    saveSession: provider.saveSession.bind(provider),
-    loadSession: provider.loadSession.bind(provider),
-    deleteSession: provider.deleteSession.bind(provider),
-    holderOf: provider.holderOf.bind(provider),
-    listSessions: provider.listSessions.bind(provider),
-    getStatistics: provider.getStatistics.bind(provider),
-    eventsAfter: provider.eventsAfter.bind(provider),
-    messagesAfter: provider.messagesAfter.bind(provider),
-    findMessage: provider.findMessage.bind(provider),
-    dropMessages: provider.dropMessages.bind(provider),
-    subscribe: provider.subscribe.bind(provider),
-    unsubscribe: provider.unsubscribe.bind(provider),
-    due: provider.due.bind(provider),
-    beat: provider.beat.bind(provider),
-    nodes: provider.nodes.bind(provider),
-    ping: provider.ping.bind(provider),
-    close: provider.close.bind(provider),
+    saveSession: bound('saveSession'),
+    loadSession: bound('loadSession'),
+    deleteSession: bound('deleteSession'),
+    holderOf: bound('holderOf'),
+    listSessions: bound('listSessions'),
+    getStatistics: bound('getStatistics'),
+    eventsAfter: bound('eventsAfter'),
+    messagesAfter: bound('messagesAfter'),
+    findMessage: bound('findMessage'),
+    dropMessages: bound('dropMessages'),
+    subscribe: bound('subscribe'),
+    unsubscribe: bound('unsubscribe'),
+    due: bound('due'),
+    beat: bound('beat'),
+    nodes: bound('nodes'),
+    ping: bound('ping'),
+    warnings: () => provider.warnings?.() ?? [],
+    close: bound('close'),
     updateMetadata: update,
     cleanExpiredSessions: clean,
   };

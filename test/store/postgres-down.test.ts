@@ -161,6 +161,37 @@ describeWith(parts.postgres)('postgres store', () => {
     });
   });
 
+  test('connections to a server that takes no write are given up, and it works again when one does', async () => {
+    const sql = await connect(server().url);
+    const readOnly = async (on: boolean) => {
+      await sql.query(`ALTER SYSTEM SET default_transaction_read_only = ${on ? 'on' : 'off'}`);
+      await sql.query('SELECT pg_reload_conf()');
+    };
+    onTestFinished(() => readOnly(false));
+    const pids = async () => {
+      const { rows } = await sql.query("SELECT pid FROM pg_stat_activity WHERE application_name = 'session-gateway'");
+      return rows.map(({ pid }) => pid as number);
+    };
+    // connections of tests before are gone
+    await vi.waitFor(async () => expect(await pids()).toEqual([]), patience);
+    const store = await open({ timeoutMs: 5_000 });
+    await Promise.all(everyCall(store));
+    const before = await pids();
+    expect(before.length).toBeGreaterThan(2);
+    await readOnly(true);
+    await vi.waitFor(() =>
+      expect(store.saveSession(record('a'), 0, [])).rejects.toMatchObject({ refused: true, message: expect.stringMatching(/read-only/) }),
+    );
+    expect(await store.loadSession('a')).toBeUndefined();
+    // none of before is used any more, nor listened on
+    await vi.waitFor(async () => {
+      await Promise.all(everyCall(store).map((call) => call.catch(() => {})));
+      expect((await pids()).filter((pid) => before.includes(pid))).toEqual([]);
+    }, patience);
+    await readOnly(false);
+    await vi.waitFor(() => store.saveSession(record('a'), 0, []), patience);
+  });
+
   test('a commit that waits for another ends in time, and is not made later', async () => {
     const keyPrefix = freshPrefix();
     const store = await open({ keyPrefix });
@@ -178,13 +209,17 @@ describeWith(parts.postgres)('postgres store', () => {
     const keyPrefix = freshPrefix();
     const store = await open({ keyPrefix, timeoutMs: 5_000 });
     await store.saveSession(record('a'), 0, log('a', 1, 1));
-    const sql = await connect(server().url);
+    // what a transaction saw of the activity it goes on seeing: the look has a connection of its own
+    const [sql, looks] = [await connect(server().url), await connect(server().url)];
     // the commit has written its record when it meets this claim
     await sql.query(`BEGIN; INSERT INTO ${tablePrefix(keyPrefix)}claims VALUES ('room:lobby', 'b')`);
     const second = record('a', { version: 2, claims: ['room:lobby'] });
     const saved = expect(store.saveSession(second, 1, [said('a', 2)])).rejects.toThrow(StorageError);
     const waiting = `pg_stat_activity WHERE wait_event_type = 'Lock' AND query LIKE 'SELECT ${tablePrefix(keyPrefix)}save%'`;
-    await vi.waitFor(async () => expect((await sql.query(`SELECT pg_terminate_backend(pid) FROM ${waiting}`)).rowCount).toBe(1));
+    await vi.waitFor(
+      async () => expect((await looks.query(`SELECT pg_terminate_backend(pid) FROM ${waiting}`)).rowCount).toBe(1),
+      patience,
+    );
     await saved;
     await sql.query('ROLLBACK');
     expect(await store.loadSession('a')).toMatchObject({ version: 1 });

@@ -3,17 +3,19 @@ import { createServer } from 'node:net';
 import pino from 'pino';
 import { afterAll, beforeAll, expect, onTestFinished, test, vi } from 'vitest';
 import { systemClock } from '../../src/clock.ts';
-import { ClaimTaken, StorageError, type StoreProvider, VersionConflict } from '../../src/sessions/ports.ts';
+import { ClaimTaken, type Clock, StorageError, type StoreProvider, VersionConflict } from '../../src/sessions/ports.ts';
 import { redisStore } from '../../src/store/redis.ts';
 import * as scripts from '../../src/store/redis-scripts.ts';
 import { t0 } from '../sessions/build.ts';
+import { ManualClock } from '../support/clock.ts';
+import { freePort } from '../support/livekit.ts';
 import { describeWith, parts } from '../support/parts.ts';
 import { TcpProxy } from '../support/proxy.ts';
 import { launchCluster, launchRedis, launchSentinel, type RedisServer, startRedis } from '../support/redis.ts';
 import { record, said, storeContract } from './contract.ts';
 
-const open = async (url: string, keyPrefix: string, timeoutMs = 5_000): Promise<StoreProvider> => {
-  const store = await redisStore({ url, keyPrefix, timeoutMs, clock: systemClock, log: pino({ level: 'silent' }) });
+const open = async (url: string, keyPrefix: string, timeoutMs = 5_000, clock: Clock = systemClock): Promise<StoreProvider> => {
+  const store = await redisStore({ url, keyPrefix, timeoutMs, clock, log: pino({ level: 'silent' }) });
   onTestFinished(() => store.close());
   return store;
 };
@@ -143,7 +145,7 @@ describeWith(parts.redis)('redis', () => {
     server.freeze();
     const second = record('a', { version: 2, claims: ['x'] });
     const started = performance.now();
-    await expect(store.saveSession(second, 1, [message(2)])).rejects.toThrow(StorageError);
+    await expect(store.saveSession(second, 1, [message(2)])).rejects.toMatchObject({ refused: false });
     expect(performance.now() - started).toBeLessThan(shortMs + 500);
     await expectAway(store, shortMs);
     server.thaw();
@@ -227,9 +229,9 @@ describeWith(parts.redis)('redis', () => {
 
   test('a connection that has gone silent is given up for a new one, though calls go on', async () => {
     const [{ store, proxy }] = await twoStores(shortMs);
-    // of this connection nothing comes any more, not even its end
-    proxy.rule = (from) => {
-      if (from === 'client') return 'pass';
+    // on this connection nothing gets through any more, not even its end
+    proxy.rule = (from, text) => {
+      if (from === 'server' || !text.includes('EXISTS')) return 'pass';
       proxy.rule = () => 'pass';
       return 'hold';
     };
@@ -244,7 +246,10 @@ describeWith(parts.redis)('redis', () => {
     await store.saveSession(session, 0, [message(1)]);
     await server.command('CONFIG', 'SET', 'maxmemory', '1mb');
     await expect(store.saveSession(record('a', { version: 2 }), 1, [message(2)])).rejects.toThrow(StorageError);
-    await expect(store.saveSession(record('b', { claims: ['y'] }), 0, [])).rejects.toThrow(StorageError);
+    await expect(store.saveSession(record('b', { claims: ['y'] }), 0, [])).rejects.toMatchObject({
+      refused: true,
+      message: expect.stringMatching(/OOM/),
+    });
     expect(await store.loadSession('a')).toEqual(session);
     expect(await store.eventsAfter('a', 0, 10)).toEqual([message(1)]);
     expect(await store.holderOf('x')).toBe('a');
@@ -255,6 +260,105 @@ describeWith(parts.redis)('redis', () => {
     expect(await store.getStatistics()).toEqual({ sessions: 0, by_status: {}, messages: 0 });
     await server.command('CONFIG', 'SET', 'maxmemory', '0');
     await store.saveSession(record('b', { claims: ['x', 'y'] }), 0, []);
+  });
+
+  test('connections to a master that became a replica are given up, and those that follow lead to the new master', async () => {
+    const [old, fresh] = [await startRedis(), await startRedis()];
+    const proxy = await TcpProxy.before(old.port);
+    const store = await open(`redis://127.0.0.1:${proxy.port}`, 'x:');
+    await store.saveSession(record('a'), 0, []);
+    const woken = vi.fn();
+    store.subscribe('b', woken);
+    // open connections stay where they are: to a replica whose master says nothing
+    await old.command('REPLICAOF', '127.0.0.1', String(await freePort()));
+    proxy.target = fresh.port;
+    await expect(store.saveSession(record('a', { version: 2 }), 1, [])).rejects.toMatchObject({ refused: true });
+    await vi.waitFor(() => store.saveSession(record('b'), 0, []), { timeout: 10_000, interval: 20 });
+    // the subscription has moved too
+    await vi.waitFor(async () => expect(await fresh.command('PUBSUB', 'NUMSUB', 'x:wake')).toMatch(/:1$/), { timeout: 10_000 });
+    await vi.waitFor(async () => expect(await old.command('PUBSUB', 'NUMSUB', 'x:wake')).toMatch(/:0$/), { timeout: 10_000 });
+    await vi.waitFor(async () => {
+      const version = (await store.loadSession('b'))?.version ?? 0;
+      await store.saveSession(record('b', { version: version + 1 }), version, []);
+      expect(woken).toHaveBeenCalled();
+    });
+  });
+
+  test('subscribers of a record that is gone are woken, and nobody else', async () => {
+    const server = await startRedis();
+    const clock = new ManualClock();
+    const store = await open(server.url, 'x:', 5_000, clock);
+    const [gone, there] = [vi.fn(), vi.fn()];
+    for (const [id, wake] of [
+      ['a', gone],
+      ['b', there],
+    ] as const) {
+      await store.saveSession(record(id), 0, []);
+      store.subscribe(id, wake);
+      await store.saveSession(record(id, { version: 2 }), 1, []);
+      // no signal of its own is on its way
+      await vi.waitFor(() => expect(wake).toHaveBeenCalled());
+    }
+    await server.command('DEL', 'x:{a}:record');
+    for (const wake of [gone, there]) wake.mockClear();
+    await vi.waitFor(async () => {
+      await clock.advance(5_000);
+      expect(gone).toHaveBeenCalled();
+    });
+    expect(there).not.toHaveBeenCalled();
+  });
+
+  test('without the right to the channel it says so, and subscribers are woken by comparing versions', async () => {
+    const server = await startRedis();
+    await server.command('ACL', 'SETUSER', 'app', 'on', '>pw', '~*', '+@all', 'resetchannels');
+    const url = server.url.replace('redis://', 'redis://app:pw@');
+    const clock = new ManualClock();
+    const [one, two] = [await open(url, 'x:'), await open(url, 'x:', 5_000, clock)];
+    await one.saveSession(record('a'), 0, []);
+    const woken = vi.fn();
+    two.subscribe('a', woken);
+    await vi.waitFor(async () => {
+      await clock.advance(5_000);
+      expect(two.warnings?.()).toEqual([expect.stringMatching(/NOPERM/)]);
+    });
+    woken.mockClear();
+    await one.saveSession(record('a', { version: 2 }), 1, []);
+    await vi.waitFor(async () => {
+      await clock.advance(5_000);
+      expect(woken).toHaveBeenCalled();
+    });
+    await server.command('ACL', 'SETUSER', 'app', 'allchannels');
+    await vi.waitFor(
+      async () => {
+        await clock.advance(5_000);
+        expect(two.warnings?.()).toEqual([]);
+      },
+      { timeout: 10_000 },
+    );
+  });
+
+  test.for([
+    ['allkeys-lru', '100mb', [expect.stringMatching(/allkeys-lru.*noeviction/)]],
+    ['allkeys-lru', '0', []],
+    ['volatile-lru', '100mb', []],
+    ['noeviction', '100mb', []],
+  ] as const)('a server with maxmemory-policy %s and maxmemory %s is warned of as it deserves', async ([policy, limit, warnings]) => {
+    const server = await startRedis({ args: ['--maxmemory-policy', policy, '--maxmemory', limit] });
+    const looked = vi.fn();
+    const clock = new ManualClock();
+    const store = await open(server.url, 'x:', 5_000, clock);
+    await vi.waitFor(async () => {
+      looked(await server.command('INFO', 'commandstats'));
+      expect(looked.mock.lastCall?.[0]).toMatch(/cmdstat_info:calls=[2-9]/);
+    });
+    await vi.waitFor(() => expect(store.warnings?.()).toEqual(warnings));
+    // and again as soon as it is set otherwise
+    await server.command('CONFIG', 'SET', 'maxmemory-policy', 'allkeys-random');
+    await server.command('CONFIG', 'SET', 'maxmemory', '100mb');
+    await vi.waitFor(async () => {
+      await clock.advance(60_000);
+      expect(store.warnings?.()).toEqual([expect.stringMatching(/allkeys-random/)]);
+    });
   });
 
   test('a closed store refuses every call', async () => {

@@ -87,6 +87,12 @@ export const parts = {
     path: find(process.env.PYTHON_BIN, onPath('python3')),
     install: 'apt-get install python3',
   },
+  pgbouncer: {
+    name: 'pgbouncer',
+    // Debian puts it where only root looks
+    path: find(process.env.PGBOUNCER_BIN, [...onPath('pgbouncer'), '/usr/sbin/pgbouncer']),
+    install: 'apt-get install pgbouncer',
+  },
   python: {
     name: 'python3 with websockets',
     get path() {

@@ -1,0 +1,44 @@
+import type { Logger } from 'pino';
+import type { Clock, StorageError } from './ports.ts';
+
+/**
+ * Whether the storage does its work. An outage begins with a call that fails and ends with a heartbeat that is written: each is one line in
+ * the log, however many calls fail in between.
+ */
+export class StorageHealth {
+  readonly #log: Logger;
+  readonly #clock: Clock;
+  #since: number | undefined;
+  #failedCalls = 0;
+  /** Whether the last heartbeat was written: what /ready goes by, since a storage may answer reads and refuse writes. */
+  writable = true;
+
+  constructor(log: Logger, clock: Clock) {
+    this.#log = log;
+    this.#clock = clock;
+  }
+
+  /** A call has failed since the last heartbeat that was written. */
+  get isDown(): boolean {
+    return this.#since !== undefined;
+  }
+
+  /** A call of the storage failed. */
+  failed(call: string, { refused, message: reason }: StorageError): void {
+    this.#failedCalls += 1;
+    if (this.#since !== undefined) return;
+    this.#since = this.#clock.now();
+    if (refused) this.#log.error({ call, reason }, 'storage refused a request; until it works, requests get STORAGE_ERROR');
+    else this.#log.error({ call, reason }, 'storage does not answer; until it does, requests get STORAGE_ERROR');
+  }
+
+  /** A heartbeat was written, or was not. */
+  beat(isWritten: boolean): void {
+    this.writable = isWritten;
+    if (!isWritten || this.#since === undefined) return;
+    const down_s = (this.#clock.now() - this.#since) / 1_000;
+    this.#log.info({ down_s, failed_calls: this.#failedCalls }, 'storage works again');
+    this.#since = undefined;
+    this.#failedCalls = 0;
+  }
+}

@@ -1,0 +1,121 @@
+import pg from 'pg';
+import type { Logger } from 'pino';
+import { ClaimTaken, StorageError } from '../sessions/ports.ts';
+import { claimTakenState } from './postgres-migrations.ts';
+
+/** SQLSTATEs of a server that takes no write or is going away: who connects anew may find one that does. read_only_sql_transaction, admin_shutdown, crash_shutdown, cannot_connect_now. */
+const uselessStates = ['25006', '57P01', '57P02', '57P03'];
+/** SQLSTATEs, by their class, that are no refusal: the connection broke, or somebody ended the statement. */
+const brokenClasses = /^(?:08|57)/;
+const redialMs = 500;
+
+export const storageError = (error: unknown): StorageError => {
+  if (error instanceof StorageError) return error;
+  const isRefusal = error instanceof pg.DatabaseError && !brokenClasses.test(error.code ?? '');
+  return new StorageError(error instanceof Error ? error.message : String(error), { cause: error, refused: isRefusal });
+};
+
+export interface PostgresLinkOptions {
+  config: pg.ClientConfig;
+  /** Connections at most. */
+  max: number;
+  timeoutMs: number;
+  log: Logger;
+  /** The server cannot serve now: what else is connected to it is of no use either. */
+  onUseless(reason: string): void;
+}
+
+/** Runs queries, each within a time limit and on a connection of a pool. */
+export class PostgresLink {
+  readonly #options: PostgresLinkOptions;
+  readonly #pool: pg.Pool;
+  /** Every connection, and which of the servers that followed each other it leads to. */
+  readonly #clients = new Map<pg.PoolClient, number>();
+  #server = 0;
+  #leftAt = Number.NEGATIVE_INFINITY;
+  /** Whether the server ends a statement by itself when its time is over, as it was asked to when the connection was made. */
+  #endsStatements = true;
+
+  constructor(options: PostgresLinkOptions) {
+    const { config, max, timeoutMs, log } = options;
+    this.#options = options;
+    this.#pool = new pg.Pool({ ...config, statement_timeout: timeoutMs, max });
+    this.#pool.on('connect', (client) => {
+      this.#clients.set(client, this.#server);
+      // one that is in use has no listener of the pool's; its query fails as well
+      client.on('error', () => {});
+      client.once('end', () => this.#clients.delete(client));
+    });
+    this.#pool.on('error', (err) => log.debug({ err }, 'a connection to postgres was lost'));
+  }
+
+  /** Gives a connection that leads to the present server. Whoever takes it releases it. */
+  async connect(): Promise<pg.PoolClient> {
+    for (;;) {
+      const client = await this.#pool.connect().catch((error: pg.DatabaseError) => {
+        // PgBouncer knows few startup parameters, and ends the connection at any other
+        if (!/unsupported startup parameter/.test(error.message) || !this.#endsStatements) throw error;
+        this.#endsStatements = false;
+        this.#pool.options.statement_timeout = false;
+        return this.#pool.connect();
+      });
+      if (this.#clients.get(client) === this.#server) return client;
+      client.release(true);
+    }
+  }
+
+  /** @throws StorageError @throws ClaimTaken */
+  async query<Row>(text: string, values: unknown[], until: number): Promise<Row[]> {
+    try {
+      return (await this.#attempt(text, values, until)).rows as Row[];
+    } catch (error) {
+      const { code = '', detail, message } = error as pg.DatabaseError;
+      if (code === claimTakenState) throw new ClaimTaken(detail ?? '');
+      if (uselessStates.includes(code)) this.#leave(message);
+      throw storageError(error);
+    }
+  }
+
+  /** Ends every connection that is idle, and those in use when they are done. */
+  async end(): Promise<void> {
+    const closed = [...this.#clients.keys()].map((client) => new Promise<void>((resolve) => client.once('end', resolve)));
+    await Promise.all([this.#pool.end(), ...closed]);
+  }
+
+  /** Ends every connection now: a server that does not answer does not close them either. */
+  destroy(): void {
+    for (const client of this.#clients.keys()) client.connection.stream.destroy();
+  }
+
+  async #attempt(text: string, values: unknown[], until: number): Promise<pg.QueryResult> {
+    const client = await this.connect();
+    const leftMs = Math.ceil(until - performance.now());
+    if (leftMs < 1) {
+      // nobody waits any more
+      client.release();
+      throw new StorageError('no connection to postgres was free in time');
+    }
+    const limited = { text, values, query_timeout: leftMs };
+    try {
+      // behind a pooler a connection's own settings would be left to whoever gets it next: this one ends with its transaction
+      if (!this.#endsStatements) await client.query(`BEGIN; SET LOCAL statement_timeout = ${leftMs}`);
+      const result = await client.query(limited);
+      if (!this.#endsStatements) await client.query('COMMIT');
+      client.release();
+      return result;
+    } catch (error) {
+      // after a refusal the connection is as good as before; after anything else nobody knows
+      client.release((error as { code?: string }).code !== claimTakenState || !this.#endsStatements);
+      throw error;
+    }
+  }
+
+  /** Takes no connection to this server any more. It is often the only one there is for a while. */
+  #leave(reason: string): void {
+    if (performance.now() - this.#leftAt < redialMs) return;
+    this.#leftAt = performance.now();
+    this.#server += 1;
+    this.#options.log.debug({ reason }, 'the postgres server is of no use: connecting anew');
+    this.#options.onUseless(reason);
+  }
+}
