@@ -77,6 +77,16 @@ export const parts = {
     path: find(process.env.REDIS_SERVER_BIN, onPath('redis-server')),
     install: 'apt-get install redis-server',
   },
+  nginx: {
+    name: 'nginx',
+    path: find(process.env.NGINX_BIN, [...onPath('nginx'), '/usr/sbin/nginx']),
+    install: 'apt-get install nginx-light',
+  },
+  haproxy: {
+    name: 'haproxy',
+    path: find(process.env.HAPROXY_BIN, [...onPath('haproxy'), '/usr/sbin/haproxy']),
+    install: 'apt-get install haproxy',
+  },
   postgres: {
     name: 'postgres',
     path: find(undefined, embeddedPostgres()),
