@@ -1,4 +1,5 @@
 import { z } from 'zod';
+import { failureReasons } from './failures.ts';
 import { assignmentId, milliseconds, serviceId, sessionId, text, time, titled, word } from './fields.ts';
 import { endReasons, serviceStatuses, shareRoles, statuses, visibilities } from './states.ts';
 
@@ -6,6 +7,18 @@ const services = z.array(z.string());
 const readyServices = services.describe('Services that serve it, by id');
 const pendingServices = services.describe('Services asked for that do not serve yet: the id, or what was asked for, as type=ASR');
 const status = z.enum(statuses).describe("The session's status");
+const failure = z.object({
+  service: z.string().describe('As in missing'),
+  reason: word(failureReasons).describe('Why it did not serve'),
+  message: z.string().optional().describe('What the service itself said, at most 200 characters'),
+});
+titled('Failure', failure);
+
+/** The required services that did not serve when the session ended; absent: all did. */
+export const unserved = {
+  missing: z.array(z.string()).optional().describe('The required services that did not serve at the end: by id, or what was asked for'),
+  failures: z.array(failure).optional().describe('Why each of missing did not serve, in the same order'),
+};
 const expires = time.describe('When the session ends by itself, ISO-8601, UTC');
 export const livekitRoom = z
   .string()
@@ -34,7 +47,7 @@ const sessionService = z.object({
   status: z.enum(serviceStatuses).describe('How far it is'),
   required: z.boolean().describe('Ready waits for it'),
   assignment_id: assignmentId.optional().describe('Its part in this session; absent: none holds it'),
-  error: z.string().optional().describe('Why the last one did not serve'),
+  error: z.string().optional().describe('Why the last one did not serve, or none was asked'),
 });
 titled('SessionService', sessionService);
 
@@ -73,6 +86,7 @@ export const snapshot = z.object({
   updated_at: time.describe('When it last changed, ISO-8601, UTC'),
   expires_at: expires,
   end_reason: word(endReasons).optional().describe('Why it ended; absent: it has not'),
+  ...unserved,
 });
 titled('Session', snapshot);
 export type Snapshot = z.output<typeof snapshot>;

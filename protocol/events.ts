@@ -1,5 +1,5 @@
 import { z } from 'zod';
-import { participant as anyParticipant, livekitRoom, timings } from './answers.ts';
+import { participant as anyParticipant, livekitRoom, timings, unserved } from './answers.ts';
 import { assignmentId, milliseconds, serviceId, sessionId, text, time, word } from './fields.ts';
 import { endReasons, serviceStatuses, statuses } from './states.ts';
 
@@ -24,8 +24,8 @@ export const events = {
       service_id: z.string().describe('The service, or while none holds it what was asked for, as type=ASR'),
       assignment_id: assignmentId.optional(),
       status: z.enum(serviceStatuses).describe('What it is now'),
-      attempt: z.number().int().describe('1 for the first service asked'),
-      error: text(1_024).optional().describe('Why it does not serve'),
+      attempt: z.number().int().describe('1 for the first service asked; 0: none was'),
+      error: text(1_024).optional().describe('Why it does not serve, or what is waited for'),
       elapsed_ms: milliseconds.describe('Since the session was asked for'),
     }),
   },
@@ -78,6 +78,7 @@ export const events = {
       reason: word(endReasons).describe('Why it ended'),
       by: z.enum(['client', 'gateway']).describe('Who ended it'),
       duration_s: z.number().min(0).describe('Seconds since it was asked for'),
+      ...unserved,
     }),
   },
 } satisfies Record<string, { about: string; body: z.ZodObject }>;
@@ -100,10 +101,16 @@ export const commands = {
       room_name: roomName,
       livekit_room: livekitRoom.optional(),
       service_identity: serviceId,
+      user_identity: z.string().optional().describe("The user's identity in the room: the participant to serve"),
+      user_name: z.string().optional().describe("The user's display name in the room"),
       livekit_url: livekitUrl,
       access_token: z.string().describe('Lets the service into the room'),
       context: z.record(z.string(), z.unknown()).describe("What the session's users keep with it"),
       metadata: z.record(z.string(), z.union([z.string(), z.array(z.string())])).describe("The session's metadata"),
+      place_metadata: z
+        .record(z.string(), z.string())
+        .optional()
+        .describe("What the session was asked for with for this service: agent_metadata and deployment of LiveKit's TokenSource"),
       workspace_dir: z.string().optional().describe("The session's folder"),
       deadline_ms: milliseconds.describe('Left until it must be ready'),
       resuming: z.boolean().describe('It takes over from a service that was lost'),

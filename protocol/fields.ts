@@ -58,6 +58,18 @@ export const httpUrl = z
   .url({ protocol: /^https?$/ })
   .max(2_048)
   .refine((url) => !/^https?:\/\/[^/?#]*@/.test(url), 'must hold no user and no password');
+const pathOf = (url: string) => /^[^:]*:\/\/[^/\\]*(.*)$/s.exec(url)?.[1] ?? '';
+const encodedDots = /(^|[\\/])(\.|%2e){1,2}(?=[\\/]|$)/i;
+
+/** Where a service is reached over HTTP. Paths are appended to it, so that it ends with its own. */
+export const endpointUrl = httpUrl
+  .refine((url) => !/[?#]/.test(url), 'must have no query (?) and no fragment (#): what the service needs to know goes into the path')
+  .refine(
+    (url) => !/[\\\s]/.test(url) && !encodedDots.test(pathOf(url)),
+    'must be written out: without dot segments, backslashes and spaces',
+  )
+  .meta({ pattern: '^[^?#]*$' });
+
 export const time = z.iso.datetime().describe('ISO-8601, UTC');
 export const milliseconds = z.number().int().min(0);
 
@@ -73,6 +85,15 @@ export const keyRule = 'keys must have 1 to 128 characters, and neither NUL nor 
 export const labels = z
   .record(text(128, 1), scalar)
   .refine((map) => Object.keys(map).length <= maxKeys, `must have at most ${maxKeys} keys`);
+
+/** What the metadata may weigh as JSON: it is sent to each service, and a peer takes frames of 256 KiB. */
+export const maxMetadataBytes = 65_536;
+const isLight = (map: object) => {
+  let characters = 0;
+  for (const [key, value] of Object.entries(map)) characters += key.length + (typeof value === 'string' ? value.length : 32);
+  // each is six bytes at most
+  return characters * 6 <= maxMetadataBytes || new TextEncoder().encode(JSON.stringify(map)).length <= maxMetadataBytes;
+};
 
 export const metadata = z
   .object({
@@ -92,6 +113,7 @@ export const metadata = z
   .catchall(scalar)
   .refine(goodKeys, keyRule)
   .refine((map) => Object.keys(map).length <= maxKeys, `must have at most ${maxKeys} keys`)
+  .refine(isLight, `must have at most ${maxMetadataBytes} bytes as JSON`)
   .describe('What the session is about; values are kept as strings')
   .meta({ title: 'SessionMetadata' });
 export type Metadata = z.output<typeof metadata>;

@@ -35,7 +35,9 @@ export interface RequestRow {
   reply?: AnswerType;
 }
 
-const wantedServices = z.array(wanted).max(32);
+/** As many services are required of a session at most, and as many optional. */
+export const maxServices = 32;
+const wantedServices = z.array(wanted).max(maxServices);
 
 /** What a session is asked for with, over the socket and over REST. */
 export const newSessionFields = z.object({
@@ -49,7 +51,9 @@ export const newSessionFields = z.object({
   room: z.boolean().default(true).describe('false: no LiveKit room'),
   room_name: roomName.optional().describe('Default: room-{session_id}'),
   metadata: metadata.default({}),
-  required_services: wantedServices.optional().describe('What must be ready; absent: every service available now; []: nothing'),
+  required_services: wantedServices
+    .optional()
+    .describe('What must be ready; absent: every service available now, of which there may be 32; []: nothing'),
   optional_services: wantedServices.default([]).describe('What is asked as well; Ready does not wait for it'),
   on_join_timeout: z
     .enum(['fail', 'degrade'])

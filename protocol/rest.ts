@@ -1,7 +1,7 @@
 import { z } from 'zod';
 import { answers, livekitRoom, snapshot } from './answers.ts';
 import type { ErrorCode } from './errors.ts';
-import { httpUrl, identity, roomName, serviceId, sessionId, text, time, titled } from './fields.ts';
+import { endpointUrl, identity, roomName, serviceId, sessionId, text, time, titled } from './fields.ts';
 import { createSessionBody, extendFields, messageFields, registerServiceFields, shareFields, updateFields } from './requests.ts';
 import { availabilities, serviceStatuses, statuses } from './states.ts';
 
@@ -45,7 +45,6 @@ const idempotencyKey = z.object({
 
 export const service = z.object({
   service_id: serviceId,
-  instance_id: z.string().optional().describe('As it registered'),
   endpoint: z.string().optional().describe('Absent: it is reached over its socket'),
   metadata: z.record(z.string(), z.string()).describe('As it registered; values as strings'),
   status: z.enum(serviceStatuses).describe('Registered or Disconnected'),
@@ -90,7 +89,14 @@ const tokenSource = z.object({
   room_config: z
     .object({
       agents: z
-        .array(z.object({ agent_name: given(serviceId).describe('A service by its id'), agentName: given(serviceId).describe('The same') }))
+        .array(
+          z.object({
+            agent_name: given(serviceId).describe('A service by its id'),
+            agentName: given(serviceId).describe('The same'),
+            metadata: given(text(16_384)).describe('Passed on to it: JoinRoomRequest.place_metadata.agent_metadata'),
+            deployment: given(text(256)).describe('Passed on to it: JoinRoomRequest.place_metadata.deployment'),
+          }),
+        )
         .max(32)
         .optional()
         .describe('One each'),
@@ -149,7 +155,9 @@ export const routes = {
     method: 'post',
     path: '/api/v1/microservices/register',
     about: 'Registers a service that is reached over HTTP.',
-    body: registerServiceFields.extend({ endpoint: httpUrl.describe('It is asked at {endpoint}/join, /leave and /health') }),
+    body: registerServiceFields.extend({
+      endpoint: endpointUrl.describe('It is asked at {endpoint}/join, /leave, /presence and /health; without query and fragment'),
+    }),
     status: 201,
     reply: z.object({
       success: z.literal(true).describe('Always true; a refusal is an Error'),

@@ -222,3 +222,7 @@ export function unreadEnvFile(text: string, env: NodeJS.ProcessEnv): string | un
     ? undefined
     : `.env is not read, so these have no effect: ${names.join(', ')}; export them first: set -a; . ./.env; set +a`;
 }
+
+/** Where HTTP services may be: on this machine only where nobody else can register one. */
+export const allowedNetworks = ({ server, microservices }: Config): readonly string[] =>
+  microservices.allowed_networks ?? (isLoopbackHost(server.host) ? ['127.0.0.0/8', '::1'] : []);

@@ -74,13 +74,17 @@ export const configSchema = z.object({
     roots: list.default(['.']).describe('Folders in which workspace_dir may lie; by commas; default: where the gateway was started'),
   }),
   microservices: z.object({
-    registration_timeout: seconds(1, 3_600).default(30).describe('Seconds until a required service must have registered'),
+    registration_timeout: seconds(1, 3_600)
+      .default(30)
+      .describe('Seconds until a service required by its id must have registered; one required by a selector has join_timeout'),
     join_timeout: seconds(1, 3_600).default(60).describe('Seconds until every required service must be ready'),
     allowed_networks: list
-      .default(['127.0.0.0/8', '::1'])
+      .optional()
       .describe(
-        'Networks and host names where HTTP services may be; by commas. The connected address counts; a listed name may be anywhere',
+        'Networks and host names where HTTP services may be, comma-separated; default: 127.0.0.0/8 and ::1 while the gateway is bound to loopback, else none. The connected address counts; a listed name may be anywhere',
       ),
+    max_calls: count(1).default(64).describe('Calls to HTTP services under way at once; further ones wait'),
+    max_calls_per_service: count(1).default(8).describe('The same for one service'),
     join_path: path.default('/join').describe('Below its endpoint, where a service is asked to join'),
     leave_path: path.default('/leave').describe('Where it is asked to leave'),
     presence_path: path.default('/presence').describe('Where it is told that the client is away or back'),

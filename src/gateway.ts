@@ -6,7 +6,7 @@ import { Close } from '../protocol/close.ts';
 import { admission, localUrl } from './admission.ts';
 import { systemClock } from './clock.ts';
 import { type Config, ConfigError, gatewayName } from './config.ts';
-import { refuse } from './config-load.ts';
+import { allowedNetworks, refuse } from './config-load.ts';
 import { requestListener, restApp } from './http/app.ts';
 import { documents } from './http/documents.ts';
 import { endpoints } from './http/endpoints.ts';
@@ -17,9 +17,10 @@ import { Leftovers } from './rooms/leftovers.ts';
 import { type LiveKitConfig, LiveKitRooms } from './rooms/livekit.ts';
 import { Reconciler } from './rooms/reconcile.ts';
 import { Dispatcher } from './services/dispatcher.ts';
-import { guard } from './services/guard.ts';
+import { guard, type Own } from './services/guard.ts';
 import { Outbound } from './services/outbound.ts';
 import { Probes } from './services/probes.ts';
+import { Reports } from './services/reports.ts';
 import type { Input } from './sessions/machine.ts';
 import { Sessions } from './sessions/manager.ts';
 import { Foreign, Nodes } from './sessions/nodes.ts';
@@ -70,11 +71,17 @@ export async function startGateway({ config, livekit, log: full, clock = systemC
   let draining = false;
   const checkWorkspace = await workspacesOf(config);
 
+<<<<<<< HEAD
   const outbound = outboundOf(config);
   const storageType = config.storage.storage_type ?? nameOf(storageUrl(config.storage));
   const shared = storageType !== 'memory';
   const storageHealth = new StorageHealth(log, clock);
   const store = await storeOf(config, clock, log, shared ? storageHealth : undefined);
+=======
+  let own: Own | undefined;
+  const outbound = outboundOf(config, () => own);
+  const store = await storeOf(config, clock, log);
+>>>>>>> de051a0 (services: a wait says what it waits for, an end names each service with its reason; offers, endpoints and late answers keep to the protocol)
   const { server } = config;
   const listener = await listen({ host: server.host, port: server.port, keepAliveMs: server.keep_alive_s * 1_000, clock, log }).catch(
     async (error: NodeJS.ErrnoException) => {
@@ -83,6 +90,7 @@ export async function startGateway({ config, livekit, log: full, clock = systemC
     },
   );
   const { port } = listener;
+  own = { host: server.host, port };
   const admit = admission({
     host: server.host,
     allowedOrigins: server.allowed_origins,
@@ -100,7 +108,8 @@ export async function startGateway({ config, livekit, log: full, clock = systemC
     sessionLog: full,
     timeouts: { registrationMs: config.microservices.registration_timeout * 1_000, maxMessages: config.limits.messages_per_session },
   });
-  const dispatcher = new Dispatcher({ sessions, rooms, clock, log, nodeId });
+  const dispatcher = new Dispatcher({ sessions, rooms, clock, log, nodeId, lookMs: shared ? othersMs : undefined });
+  const reports = new Reports({ sessions, dispatcher, nodeId });
   const reconciler = new Reconciler({ sessions, rooms, clock, log, lostAfterMs: config.livekit.lost_after_s * 1_000 });
   const leftovers = new Leftovers({ rooms, sessions, store, clock, log, gatewayName: name });
   const { join_path: join, leave_path: leave, presence_path: presence, health_path: health } = config.microservices;
@@ -165,6 +174,7 @@ export async function startGateway({ config, livekit, log: full, clock = systemC
       operations,
       sessions,
       dispatcher,
+      reports,
       store,
       feeds: new Feeds(store),
       rooms,
@@ -215,6 +225,7 @@ export async function startGateway({ config, livekit, log: full, clock = systemC
       sessions,
       store,
       dispatcher,
+      reports,
       outbound,
       paths,
       clock,
@@ -327,13 +338,17 @@ function storageRefused(config: Config, error: unknown): ConfigError {
   return refuse(config, 'storage', said);
 }
 
-function outboundOf(config: Config): Outbound {
+function outboundOf(config: Config, own?: () => Own | undefined): Outbound {
+  const { max_calls: all, max_calls_per_service: perService } = config.microservices;
   try {
-    return new Outbound(guard(config.microservices.allowed_networks));
+    return new Outbound(guard(allowedNetworks(config), own), { all, perService });
   } catch (error) {
     throw refuse(config, 'microservices.allowed_networks', error instanceof Error ? error.message : String(error));
   }
 }
+
+/** By then every node that lives has looked at a new session. */
+const othersMs = 11_000;
 
 /** What the deletion of the last rooms may take beyond the drain time. */
 const hurryMs = 2_000;

@@ -97,6 +97,7 @@ const noRooms = {
 } as unknown as Rooms;
 const noServices: Offers = {
   available: () => [],
+  registered: () => [],
   dispatch: async () => {},
   find: () => undefined,
   offer: async () => {},

@@ -175,7 +175,7 @@ export class Client {
     if (!follower) return;
     follower.finish(end);
     this.#letGo();
-    this.#channel.failSession(follower.id, new SessionOver(end.reason));
+    this.#channel.failSession(follower.id, new SessionOver(end));
   }
 
   #letGo(): void {

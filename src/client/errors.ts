@@ -1,4 +1,5 @@
 import type { ErrorCode } from '../../protocol/errors.ts';
+import { inWords } from '../../protocol/failures.ts';
 import type { SessionEnd } from './follower.ts';
 
 /** The gateway refused a request. */
@@ -46,9 +47,13 @@ export class SessionOver extends Error {
   /** Why, as `session.ended` says it. */
   readonly reason: SessionEnd['reason'];
 
-  constructor(reason: SessionEnd['reason']) {
-    super(`the session is over: ${reason}`);
+  /** Required services that did not serve then, and why. */
+  readonly failures: NonNullable<SessionEnd['failures']>;
+
+  constructor({ reason, failures = [] }: SessionEnd) {
+    super(`the session is over: ${reason}${failures.length > 0 ? `, not ready: ${inWords(failures)}` : ''}`);
     this.reason = reason;
+    this.failures = failures;
   }
 }
 

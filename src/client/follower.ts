@@ -1,5 +1,6 @@
 import type { Snapshot } from '../../protocol/answers.ts';
 import type { EventType, LogEvent, Notice } from '../../protocol/events.ts';
+import type { Failure } from '../../protocol/failures.ts';
 import type { EndReason, Status } from '../../protocol/states.ts';
 import { Emitter } from './emitter.ts';
 import { SessionOver } from './errors.ts';
@@ -17,6 +18,8 @@ export interface SessionEnd {
   by?: 'client' | 'gateway';
   /** Seconds since it was asked for; absent: not known. */
   duration_s?: number;
+  /** Required services that did not serve then, and why; absent: all did, or not known. */
+  failures?: Failure[] | undefined;
   /** The close code, where the connection ended. */
   code?: number;
 }
@@ -96,7 +99,10 @@ export class Follower {
     if (event.type === 'SessionReady') this.setJoin(event);
     this.tell(event.type, event as never);
     this.tell('event', event);
-    if (event.type === 'SessionEnded') this.finish({ reason: event.reason, by: event.by, duration_s: event.duration_s });
+    if (event.type === 'SessionEnded') {
+      const { reason, by, duration_s, failures } = event;
+      this.finish({ reason, by, duration_s, ...(failures && { failures }) });
+    }
     return 'taken';
   }
 
@@ -114,7 +120,8 @@ export class Follower {
       if (access_token !== undefined) this.setJoin({ ...snapshot, access_token });
     }
     this.tell('resumed', { recovered, snapshot });
-    if (!recovered && snapshot.status === 'Terminated') this.finish({ reason: snapshot.end_reason ?? 'client_gone' });
+    if (!recovered && snapshot.status === 'Terminated')
+      this.finish({ reason: snapshot.end_reason ?? 'client_gone', failures: snapshot.failures });
   }
 
   /** The user can join with this; what is missing in it stays as it was. Nothing happens where that is not all, or the session over. */
@@ -128,7 +135,7 @@ export class Follower {
 
   finish(end: SessionEnd): void {
     this.end = end;
-    const over = new SessionOver(end.reason);
+    const over = new SessionOver(end);
     this.#settleReady?.reject(over);
     this.ready = Promise.reject(over);
     this.ready.catch(() => {});

@@ -142,7 +142,7 @@ export class Session {
 
   /** @throws SessionOver what is over is not changed: who holds the session now is not known */
   async #change<T extends Asked>(type: T, fields: Own<T>, options?: RequestOptions): Promise<Answered<T>> {
-    if (this.#follower.end) throw new SessionOver(this.#follower.end.reason);
+    if (this.#follower.end) throw new SessionOver(this.#follower.end);
     return this.#channel.request(type, { ...fields, session_id: this.id } as unknown as Fields<T>, options);
   }
 

@@ -3,6 +3,7 @@ import type { Dispatcher } from '../services/dispatcher.ts';
 import { type EndpointPaths, httpLink } from '../services/links.ts';
 import type { Outbound } from '../services/outbound.ts';
 import { type Instance, matches } from '../services/registry.ts';
+import type { Reports } from '../services/reports.ts';
 import type { Caller } from '../sessions/access.ts';
 import type { Spec } from '../sessions/create.ts';
 import { GatewayError } from '../sessions/errors.ts';
@@ -21,6 +22,7 @@ export interface EndpointsParts {
   sessions: Sessions;
   store: SessionStore;
   dispatcher: Dispatcher;
+  reports: Reports;
   outbound: Outbound;
   paths: EndpointPaths;
   clock: Clock;
@@ -40,7 +42,6 @@ const callerOf = ({ user_identity }: { user_identity?: string | undefined }): Ca
 
 const shown = (instance: Instance) => ({
   service_id: instance.service_id,
-  ...(instance.instance_id !== undefined && { instance_id: instance.instance_id }),
   ...(instance.endpoint !== undefined && { endpoint: instance.endpoint }),
   metadata: instance.metadata,
   status: instance.link ? ('Registered' as const) : ('Disconnected' as const),
@@ -66,7 +67,7 @@ const ending = (session: Session) => ({
 
 /** What REST answers, endpoint by endpoint. */
 export function endpoints(parts: EndpointsParts): Endpoints {
-  const { openings, operations, sessions, store, dispatcher, clock } = parts;
+  const { openings, operations, sessions, store, dispatcher, reports, clock } = parts;
 
   /**
    * Opens a session and waits until it is `far` enough, at most as long as a call may wait: the session it opened then ends.
@@ -77,14 +78,14 @@ export function endpoints(parts: EndpointsParts): Endpoints {
     far: (session: Session) => boolean,
     token_policy: Session['token_policy'],
     gone: AbortSignal,
-    user?: Spec['user'],
+    more: Pick<Spec, 'user' | 'places'> = {},
   ) => {
     const maxJoinMs = far === isReady ? parts.maxWaitMs : undefined;
     const timeIsOver = new AbortController();
     const stop = clock.every(parts.maxWaitMs, () => timeIsOver.abort());
     let opened: { session: Session; replayed: boolean } | undefined;
     try {
-      opened = await openings.open(body, { token_policy, user, maxJoinMs });
+      opened = await openings.open(body, { token_policy, maxJoinMs, ...more });
       const { session_id } = opened.session;
       const settled = await sessions.until(session_id, far, AbortSignal.any([gone, timeIsOver.signal])).catch(async (error) => {
         if (gone.aborted || !timeIsOver.signal.aborted) throw error;
@@ -203,7 +204,7 @@ export function endpoints(parts: EndpointsParts): Endpoints {
     }),
 
     async serviceReady({ params, body: { service_id } }) {
-      const session = await sessions.apply(params.id, { type: 'ServiceReady', service_id });
+      const session = await reports.ready({ session_id: params.id, service_id });
       return { success: true, session_id: params.id, service_id, all_ready: allServe(session) };
     },
 
@@ -223,7 +224,14 @@ export function endpoints(parts: EndpointsParts): Endpoints {
         const { access_token, livekit_url } = await operations.refreshToken(held.session_id, { operator: false, user: user_identity });
         return { server_url: livekit_url, participant_token: access_token, room_name: room_name ?? '' };
       }
-      const agents = body.room_config?.agents?.flatMap(({ agent_name, agentName }) => agent_name ?? agentName ?? []);
+      const places = new Map<string, Record<string, string>>();
+      const agents = body.room_config?.agents?.flatMap(({ agent_name, agentName, metadata, deployment }) => {
+        const id = agent_name ?? agentName;
+        if (id === undefined) return [];
+        const passedOn = { ...(metadata !== undefined && { agent_metadata: metadata }), ...(deployment !== undefined && { deployment }) };
+        if (metadata !== undefined || deployment !== undefined) places.set(id, passedOn);
+        return [id];
+      });
       const wish: NewSession = {
         user_identity,
         user_name: participant_name,
@@ -241,7 +249,7 @@ export function endpoints(parts: EndpointsParts): Endpoints {
       };
       if (agents?.includes(user_identity))
         throw new GatewayError('VALIDATION_FAILED', 'participant_identity: a user may not be named like a service of the session');
-      const { answer } = await create(wish, roomIsThere, 'immediate', gone, user);
+      const { answer } = await create(wish, roomIsThere, 'immediate', gone, { user, places });
       return {
         server_url: answer.livekit_url ?? '',
         participant_token: answer.access_token ?? '',

@@ -62,7 +62,15 @@ export function joinToken(sign: Sign, session: Session, { identity, name, metada
     attributes,
     // not the `agent` grant: that one opens LiveKit's worker socket
     kind,
-    video: { roomJoin: true, room: livekitName(session.room), canPublish: true, canSubscribe: true, canPublishData: true },
+    video: {
+      roomJoin: true,
+      room: livekitName(session.room),
+      canPublish: true,
+      canSubscribe: true,
+      canPublishData: true,
+      // as LiveKit's own agents: their state (lk.agent.state) is an attribute
+      ...(kind === 'agent' && { canUpdateOwnMetadata: true }),
+    },
   });
 }
 

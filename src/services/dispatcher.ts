@@ -4,6 +4,7 @@ import type { Command } from '../../protocol/events.ts';
 import type { Wanted } from '../../protocol/fields.ts';
 import type { Availability } from '../../protocol/states.ts';
 import { GatewayError } from '../sessions/errors.ts';
+import { faults, isToTell } from '../sessions/gate.ts';
 import type { Offer } from '../sessions/machine.ts';
 import type { Sessions } from '../sessions/manager.ts';
 import type { Clock, Found, Offers, Rooms } from '../sessions/ports.ts';
@@ -17,6 +18,8 @@ const sweepMs = 10_000;
 const leaveMs = 3_000;
 /** Sessions that wait for a service and are offered it at the same time. */
 const offeredAtOnce = 64;
+/** Offers to one service that timed out and may still be answered. */
+const maxLapsed = 64;
 
 interface DispatcherParts {
   sessions: Sessions;
@@ -24,6 +27,8 @@ interface DispatcherParts {
   clock: Clock;
   log: Logger;
   nodeId: string;
+  /** Other nodes share the sessions: they have this long to offer a service before it is said that none fits. */
+  lookMs?: number | undefined;
 }
 
 const choosiness = (want: Wanted) => (typeof want === 'string' ? Number.MAX_SAFE_INTEGER : Object.keys(want).length);
@@ -37,6 +42,8 @@ export class Dispatcher implements Offers {
   readonly #parts: DispatcherParts;
   readonly #waiting = new WaitingList();
   readonly #stop: () => void;
+  /** Aborts the calls that offer something, by assignment; over a socket there are none. */
+  readonly #calls = new Map<string, AbortController>();
 
   constructor(parts: DispatcherParts) {
     this.#parts = parts;
@@ -47,6 +54,11 @@ export class Dispatcher implements Offers {
 
   close(): void {
     this.#stop();
+  }
+
+  /** Every registered service that can be reached. */
+  registered(): string[] {
+    return [...this.registry.all()].filter((i) => i.link).map((i) => i.service_id);
   }
 
   /** How many sessions wait for some service. */
@@ -61,7 +73,8 @@ export class Dispatcher implements Offers {
   find(session: Session): Found | undefined {
     if (isEnded(session) || !session.requirements.some(isPending)) return undefined;
     const offers: Offer[] = [];
-    const busy: string[] = [];
+    const busy: number[] = [];
+    const unfit: number[] = [];
     // LiveKit throws out the first holder of an identity: neither the user's nor one already there
     const taken = new Set([session.user_identity, ...[...assignments(session), ...session.leaving].map((a) => a.service_id)]);
     // the choosiest first, so that nobody takes the one service another can have
@@ -70,7 +83,9 @@ export class Dispatcher implements Offers {
       const fits = ({ service_id }: Instance) => !taken.has(service_id) && requirement.rests[service_id]?.until === undefined;
       const instance = this.registry.find(requirement.want, fits);
       if (!instance) {
-        if (!requirement.known && this.registry.get(requirement.key)?.link) busy.push(requirement.key);
+        if (this.registry.has(requirement.want, ({ service_id }) => !taken.has(service_id))) {
+          if (!requirement.known || isToTell(requirement, 'not_ready')) busy.push(place);
+        } else if (isToTell(requirement, 'never_registered')) unfit.push(place);
         continue;
       }
       const assignment_id = uuid();
@@ -79,8 +94,10 @@ export class Dispatcher implements Offers {
       taken.add(instance.service_id);
       offers.push({ requirement: place, assignment_id, service_id: instance.service_id, incarnation: instance.incarnation });
     }
-    if (offers.length === 0 && busy.length === 0) return undefined;
-    return { type: 'Dispatched', offers, busy, node_id: this.#parts.nodeId };
+    const { nodeId: node_id, lookMs } = this.#parts;
+    const isWaited = unfit.length > 0 && (lookMs === undefined || session.deadlines.look === undefined);
+    if (offers.length === 0 && busy.length === 0 && !isWaited) return undefined;
+    return { type: 'Dispatched', offers, busy, unfit, node_id, ...(lookMs !== undefined && { lookMs }) };
   }
 
   async dispatch(session: Session): Promise<void> {
@@ -102,7 +119,9 @@ export class Dispatcher implements Offers {
     const requirement = session.requirements.find((r) => r.assignment?.assignment_id === assignment_id);
     const mustBeReadyBy = requirement?.replace_by ?? session.deadlines.join ?? clock.now() + session.join_timeout_ms;
     const link = this.#linkOf(assignment);
-    const delivery = await link?.offer({
+    const call = link && !link.saysLeft ? new AbortController() : undefined;
+    if (call) this.#calls.set(assignment_id, call);
+    const command: Command<'JoinRoomRequest'> = {
       type: 'JoinRoomRequest',
       assignment_id,
       attempt: assignment.attempt,
@@ -110,14 +129,20 @@ export class Dispatcher implements Offers {
       room_name: session.room.name,
       livekit_room: livekitName(session.room),
       service_identity: service_id,
+      user_identity: session.user_identity,
+      user_name: session.user_name,
       livekit_url: session.room.livekit_url,
       access_token,
       context: session.context,
       metadata: session.metadata as Record<string, string | string[]>,
+      place_metadata: requirement?.metadata,
       workspace_dir: session.workspace_dir,
       deadline_ms: Math.max(0, mustBeReadyBy - clock.now()),
       resuming: assignment.resuming,
-    });
+    };
+    const delivery = await link?.offer(command, call?.signal);
+    this.#calls.delete(assignment_id);
+    if (delivery?.outcome === 'aborted') return;
     if (delivery?.outcome === 'accepted')
       await sessions.apply(session.session_id, { type: 'Accepted', assignment_id }).catch(() => this.#tellToLeave(link, assignment_id));
     if (delivery?.outcome === 'accepted' || delivery?.outcome === 'sent') {
@@ -126,18 +151,18 @@ export class Dispatcher implements Offers {
       if (now?.link === 'away' && !isEnded(now)) link?.presence(presenceOf(now));
       return;
     }
-    const error = delivery?.error ?? 'the service is disconnected';
+    const { outcome: _, detail, ...refusal } = delivery ?? { outcome: '', detail: undefined, ...faults.disconnected };
     log.warn(
-      { session_id: session.session_id, service_id, error },
-      'service did not take the session: check that it runs and that its endpoint is right',
+      { session_id: session.session_id, service_id, detail: detail ?? refusal.error },
+      'service refused or did not answer the offer',
     );
-    const retry = delivery?.retry_after_ms === undefined ? {} : { retry_after_ms: delivery.retry_after_ms };
-    await sessions.tell(session.session_id, { type: 'Declined', assignment_id, error, unsure: delivery?.unsure ?? false, ...retry });
+    await sessions.tell(session.session_id, { type: 'Declined', assignment_id, ...refusal });
   }
 
   leave(sessionId: string, assignment: Leaving, reason: string): void {
     // the node that reaches the service sees the same record and tells it
     if (assignment.node_id !== undefined && assignment.node_id !== this.#parts.nodeId) return;
+    this.#calls.get(assignment.assignment_id)?.abort();
     const link = this.#linkOf(assignment);
     link?.leave({ type: 'LeaveRoomRequest', assignment_id: assignment.assignment_id, reason, deadline_ms: leaveMs });
     // nobody will say ServiceLeft
@@ -158,11 +183,31 @@ export class Dispatcher implements Offers {
     for (const session of kept) if (session.resume && !isEnded(session)) link?.presence(presenceOf(session));
   }
 
-  release(_sessionId: string, assignment: Leaving): void {
+  release(sessionId: string, assignment: Leaving, isLapsed = false): void {
+    this.#calls.get(assignment.assignment_id)?.abort();
     const instance = this.registry.get(assignment.service_id);
     if (!instance?.slots.delete(assignment.assignment_id)) return;
+    if (isLapsed) remember(instance.lapsed, assignment.assignment_id, sessionId);
     if (instance.availability === 'draining' && instance.slots.size === 0) this.#deregister(instance);
     else void this.offerWaiting(instance);
+  }
+
+  /**
+   * Takes the slot of an offer again that timed out.
+   * @returns the offer; undefined: there is none, or its slot is taken
+   */
+  reclaim(
+    { link, slots, lapsed, maxSessions }: Instance,
+    which: { session_id?: string | undefined; assignment_id?: string | undefined },
+  ): { session_id: string; assignment_id: string } | undefined {
+    if (!link || slots.size >= maxSessions) return undefined;
+    for (const [assignment_id, session_id] of lapsed) {
+      if ((which.assignment_id ?? assignment_id) !== assignment_id || (which.session_id ?? session_id) !== session_id) continue;
+      lapsed.delete(assignment_id);
+      slots.set(assignment_id, session_id);
+      return { session_id, assignment_id };
+    }
+    return undefined;
   }
 
   /** Another node changed a session: what that means to the services reached from here, and to those that wait here for work. */
@@ -208,7 +253,7 @@ export class Dispatcher implements Offers {
     } catch (error) {
       log.warn(
         { service_id: wish.service_id },
-        'service id is held by another live instance: give each its own id, or the same instance_id after a restart',
+        'service id is held by another process: give each its own id and ask for services by metadata, or keep one instance_id over restarts',
       );
       throw error;
     }
@@ -246,8 +291,7 @@ export class Dispatcher implements Offers {
       if (back.status === 'fulfilled') kept.push(back.value);
     }
     const over = before.filter(([assignment_id]) => !keep.includes(assignment_id));
-    const error = 'the service registered again without it';
-    const was = { error, incarnation: old?.incarnation ?? 0, node_id };
+    const was = { ...faults.notKept, incarnation: old?.incarnation ?? 0, node_id };
     await Promise.all(over.map(([assignment_id, id]) => sessions.tell(id, { type: 'ServiceFailed', assignment_id, ...was })));
     // over a socket its answer comes first
     if (wish.endpoint !== undefined) this.catchUp(instance, kept);
@@ -288,10 +332,9 @@ export class Dispatcher implements Offers {
   deregister(instance: Instance, drain: boolean): void {
     if (drain) return this.setAvailability(instance, 'draining');
     this.#deregister(instance);
-    const reason = 'the service was deregistered';
     // another takes its place
-    for (const assignment_id of instance.slots.keys()) this.#tellToLeave(instance.link, assignment_id, reason);
-    this.#tellSessions(instance, (assignment_id) => ({ type: 'ServiceFailed', assignment_id, error: reason }));
+    for (const assignment_id of instance.slots.keys()) this.#tellToLeave(instance.link, assignment_id, faults.deregistered.error);
+    this.#tellSessions(instance, (assignment_id) => ({ type: 'ServiceFailed', assignment_id, ...faults.deregistered }));
   }
 
   /** The service is out of reach: each session it served is told. `atStop`: it was this gateway that closed its socket. */
@@ -355,6 +398,15 @@ export class Dispatcher implements Offers {
   #linkOf({ service_id, incarnation }: Pick<Leaving, 'service_id' | 'incarnation'>): Link | undefined {
     const instance = this.registry.get(service_id);
     return instance?.incarnation === incarnation ? instance.link : undefined;
+  }
+}
+
+/** Keeps the newest: a session has a minute, and a service answers late only for a while. */
+function remember(lapsed: Map<string, string>, assignment_id: string, session_id: string): void {
+  lapsed.set(assignment_id, session_id);
+  for (const oldest of lapsed.keys()) {
+    if (lapsed.size <= maxLapsed) return;
+    lapsed.delete(oldest);
   }
 }
 

@@ -1,16 +1,22 @@
 import { Close, type CloseReason } from '../../protocol/close.ts';
 import type { Command } from '../../protocol/events.ts';
-import type { Outbound, Reply } from './outbound.ts';
+import type { Fault } from '../sessions/gate.ts';
+import type { Calls, Outbound, Reply } from './outbound.ts';
 
-/** What became of an offer on its way: `sent` is answered later, by a frame; `unsure`: the service may have taken it all the same. */
+/**
+ * What became of an offer on its way: `sent` is answered later, by a frame; `unsure`: the service may have taken it anyway; `aborted`: nobody
+ * waits for it any more. `detail` is for the operator: it may name addresses, and what was answered there.
+ */
 export type Delivery =
   | { outcome: 'sent' }
   | { outcome: 'accepted' }
-  | { outcome: 'refused'; error: string; unsure?: boolean; retry_after_ms?: number };
+  | { outcome: 'aborted' }
+  | ({ outcome: 'refused'; detail?: string; unsure?: boolean; retry_after_ms?: number } & Fault);
 
 /** How a service is reached. */
 export interface Link {
-  offer(command: Command<'JoinRoomRequest'>): Promise<Delivery>;
+  /** `over` is aborted when the assignment ends; absent where the answer comes as a frame. */
+  offer(command: Command<'JoinRoomRequest'>, over?: AbortSignal): Promise<Delivery>;
   /** Told once, and not waited for. */
   leave(command: Command<'LeaveRoomRequest'>): void;
   /** Told once, and not waited for. */
@@ -29,7 +35,8 @@ export interface ServicePeer {
 }
 
 export const socketLink = (peer: ServicePeer): Link => ({
-  offer: async (command) => (peer.send(command) ? { outcome: 'sent' } : { outcome: 'refused', error: 'the offer could not be sent' }),
+  offer: async (command) =>
+    peer.send(command) ? { outcome: 'sent' } : { outcome: 'refused', reason: 'lost', error: 'the offer could not be sent' },
   leave: (command) => void peer.send(command),
   presence: (command) => void peer.send(command),
   replaced: () => peer.close(Close.TakenOver),
@@ -51,34 +58,63 @@ export interface EndpointPaths {
 
 export const at = (endpoint: string, path: string) => endpoint.replace(/\/$/, '') + path;
 
-export const httpLink = (endpoint: string, paths: EndpointPaths, outbound: Outbound): Link => ({
-  async offer({ type: _, ...fields }) {
-    return delivery(await outbound.post(at(endpoint, paths.join), fields, offerMs), endpoint);
-  },
-  leave({ type: _, ...fields }) {
-    void outbound.post(at(endpoint, paths.leave), fields, leaveMs);
-  },
-  presence({ type: _, ...fields }) {
-    void outbound.post(at(endpoint, paths.presence), fields, presenceMs);
-  },
-  replaced() {},
-  saysLeft: false,
-});
-
-function delivery(reply: Reply, endpoint: string): Delivery {
-  if ('error' in reply) return { outcome: 'refused', error: `Microservice communication error: ${endpoint}: ${reply.error}`, unsure: true };
-  const { status, headers } = reply;
-  const body = (reply.body ?? {}) as { accepted?: unknown; reason?: unknown; retry_after_ms?: unknown };
-  const reason = typeof body.reason === 'string' ? body.reason.slice(0, 400) : undefined;
-  if (status >= 200 && status < 300) {
-    if (body.accepted !== false) return { outcome: 'accepted' };
-    const retry =
-      typeof body.retry_after_ms === 'number' && body.retry_after_ms >= 0 ? { retry_after_ms: Math.min(body.retry_after_ms, 600_000) } : {};
-    return { outcome: 'refused', error: reason ?? 'the service declined', ...retry };
-  }
-  const seconds = Number(headers['retry-after']);
-  const retry = headers['retry-after'] !== undefined && seconds >= 0 ? { retry_after_ms: Math.min(seconds * 1_000, 600_000) } : {};
-  if (status === 409 || status === 429 || status === 503)
-    return { outcome: 'refused', error: reason ?? `the service declined (${status})`, ...retry };
-  return { outcome: 'refused', error: `Microservice communication error: ${endpoint} answered ${status}` };
+export function httpLink(endpoint: string, paths: EndpointPaths, outbound: Outbound): Link {
+  const calls: Calls = outbound.calls();
+  return {
+    async offer({ type: _, ...fields }, over) {
+      const reply = await calls.ask(at(endpoint, paths.join), fields, offerMs, over);
+      return over?.aborted ? { outcome: 'aborted' } : delivery(reply, endpoint);
+    },
+    leave({ type: _, ...fields }) {
+      void calls.tell(at(endpoint, paths.leave), fields, leaveMs);
+    },
+    presence({ type: _, ...fields }) {
+      void calls.tell(at(endpoint, paths.presence), fields, presenceMs);
+    },
+    replaced() {},
+    saysLeft: false,
+  };
 }
+
+const maxPauseMs = 600_000;
+const pause = (ms: unknown) => (typeof ms === 'number' && ms >= 0 ? { retry_after_ms: Math.min(ms, maxPauseMs) } : {});
+const noAnswer = { reason: 'no_answer', error: 'the service did not answer the offer', unsure: true } as const;
+
+/** What an answer to an offer means. Its status and text are for the operator: an endpoint may lead anywhere. */
+function delivery(reply: Reply, endpoint: string): Delivery {
+  if ('error' in reply) return { outcome: 'refused', ...noAnswer, unsure: !reply.isUnsent, detail: `${endpoint}: ${reply.error}` };
+  const { status, headers, text } = reply;
+  const body = fieldsOf(text);
+  const said = typeof body?.reason === 'string' ? body.reason.slice(0, 400) : undefined;
+  const refusal = { reason: 'declined', error: said ?? 'the service declined', isSaid: said !== undefined } as const;
+  if (status >= 200 && status < 300) {
+    if (text === '' || (body && (body.accepted === undefined || body.accepted === true))) return { outcome: 'accepted' };
+    if (body?.accepted === false) return { outcome: 'refused', ...refusal, ...pause(body.retry_after_ms) };
+    // what cannot be read is no consent
+    const error = 'the answer of the service could not be read';
+    return { outcome: 'refused', ...noAnswer, error, detail: `${endpoint} answered ${status}: ${whyUnread(reply)}` };
+  }
+  const detail = `${endpoint} answered ${status}`;
+  if (status === 409 || status === 429 || status === 503) {
+    const seconds = headers['retry-after'];
+    return { outcome: 'refused', ...refusal, ...(seconds !== undefined && pause(Number(seconds) * 1_000)), detail };
+  }
+  return { outcome: 'refused', reason: 'failed', error: 'the service did not take the offer', detail };
+}
+
+/** The fields of a JSON object; undefined: it is none. */
+function fieldsOf(text: string): Record<string, unknown> | undefined {
+  try {
+    const value: unknown = JSON.parse(text);
+    return typeof value === 'object' && value !== null && !Array.isArray(value) ? (value as Record<string, unknown>) : undefined;
+  } catch {
+    return undefined;
+  }
+}
+
+const whyUnread = ({ headers, text }: Exclude<Reply, { error: string }>) =>
+  headers['content-encoding'] !== undefined
+    ? `content-encoding ${headers['content-encoding']} was not asked for`
+    : fieldsOf(text)
+      ? 'accepted is neither true nor false'
+      : 'the body is not a JSON object';

@@ -1,57 +1,115 @@
 import { isIP } from 'node:net';
-import { ExponentialBackoff, handleWhenResult, type IPolicy, retry } from 'cockatiel';
+import {
+  BrokenCircuitError,
+  type BulkheadPolicy,
+  bulkhead,
+  ConsecutiveBreaker,
+  circuitBreaker,
+  ExponentialBackoff,
+  handleWhenResult,
+  type IPolicy,
+  retry,
+} from 'cockatiel';
 import { Agent, buildConnector, request } from 'undici';
 import type { Guard } from './guard.ts';
 
 const maxTries = 3;
 const maxResponseBytes = 65_536;
+/** So many calls in a row that nobody answers, and no offer is sent for a while. */
+const maxUnanswered = 5;
+const restMs = 10_000;
+/** What is told, and not asked, waits this long for its turn. */
+const turnMs = 10_000;
 
-/** What came back, or why nothing did. */
-export type Reply = { status: number; headers: Record<string, string | string[] | undefined>; body: unknown } | { error: string };
+/** What came back, or why nothing did; `isUnsent`: it was not even sent. */
+export type Reply =
+  | { status: number; headers: Record<string, string | string[] | undefined>; text: string }
+  | { error: string; isUnsent?: true };
 
-/** HTTP to services: guarded addresses, no redirects, every call within its own time. `close` ends its connections. */
+/** How many calls may be under way at once. */
+export interface CallLimits {
+  all: number;
+  perService: number;
+}
+
+/** The calls to one service. */
+export interface Calls {
+  /** Posts JSON and repeats it while that can help, within `timeoutMs` and until `over` is aborted. Never rejects. */
+  ask(url: string, body: object, timeoutMs: number, over?: AbortSignal): Promise<Reply>;
+  /** As `ask`, of what must come through even if the service answers nothing now: its time begins with its turn. Never rejects. */
+  tell(url: string, body: object, timeoutMs: number): Promise<void>;
+}
+
+/** HTTP to services: guarded addresses, no redirects, so many calls at once, every call within its own time. `close` ends its connections. */
 export class Outbound {
   readonly #agent: Agent;
+  readonly #allows: Guard;
+  readonly #limits: CallLimits;
+  readonly #all: BulkheadPolicy;
   /** Repeats what failed on the way or inside the service, with jitter; `handleWhenResult` alone, for `#send` does not throw. */
   readonly #retries: IPolicy = retry(
     handleWhenResult((reply) => mayPass(reply as Reply)),
     { maxAttempts: maxTries - 1, backoff: new ExponentialBackoff({ initialDelay: 200, maxDelay: 2_000 }) },
   );
 
-  readonly #allows: Guard;
-
-  constructor(allows: Guard) {
+  constructor(allows: Guard, limits: CallLimits) {
     this.#allows = allows;
+    this.#limits = limits;
+    this.#all = bulkhead(limits.all, Number.POSITIVE_INFINITY);
     const connect = buildConnector({ timeout: 5_000 });
     this.#agent = new Agent({
       maxResponseSize: maxResponseBytes,
       connect: (options, callback) =>
         connect(options, (error, socket) => {
           if (!socket) return callback(error ?? new Error('not connected'), null);
-          if (allows(options.hostname, socket)) return callback(null, socket);
-          const { remoteAddress } = socket;
+          const refusal = allows(options.hostname, socket);
+          if (refusal === undefined) return callback(null, socket);
           socket.destroy();
-          callback(new Error(`${remoteAddress} is not an allowed address: see microservices.allowed_networks`), null);
+          callback(new Error(refusal), null);
         }),
     });
   }
 
   /** Why an endpoint can never be called, where its URL alone says so; a name is judged by the address it leads to. */
   refusal(endpoint: string): string | undefined {
+    const { hostname, port, protocol } = new URL(endpoint);
     // the URL writes every form of an address in one way
-    const host = new URL(endpoint).hostname.replace(/^\[|\]$/g, '');
-    if (isIP(host) === 0 || this.#allows(host, { remoteAddress: host })) return undefined;
-    return `${host} is not an allowed address: see microservices.allowed_networks`;
+    const host = hostname.replace(/^\[|\]$/g, '');
+    if (isIP(host) === 0) return undefined;
+    return this.#allows(host, { remoteAddress: host, remotePort: Number(port || (protocol === 'https:' ? 443 : 80)) });
   }
 
-  /** Posts JSON and repeats it while that can help, within `timeoutMs`. Never rejects. */
-  async post(url: string, body: object, timeoutMs: number): Promise<Reply> {
-    const signal = AbortSignal.timeout(timeoutMs);
-    try {
-      return await this.#retries.execute(() => this.#send('POST', url, signal, JSON.stringify(body)), signal);
-    } catch {
-      return { error: tooLate };
-    }
+  /** The calls to one service, which wait for their turn. */
+  calls(): Calls {
+    const own = bulkhead(this.#limits.perService, Number.POSITIVE_INFINITY);
+    // it would not take the next out of its queue after one whose signal was aborted there: it is not given any
+    const inTurn = <T>(call: () => Promise<T>): Promise<T> => own.execute(() => this.#all.execute(call));
+    const breaker = circuitBreaker(
+      handleWhenResult((reply) => 'error' in (reply as Reply) && reply !== gone && !(reply as { isUnsent?: true }).isUnsent),
+      { breaker: new ConsecutiveBreaker(maxUnanswered), halfOpenAfter: restMs },
+    );
+    return {
+      ask: async (url, body, timeoutMs, over) => {
+        const late = AbortSignal.timeout(timeoutMs);
+        const signal = over ? AbortSignal.any([late, over]) : late;
+        try {
+          return await breaker.execute(() =>
+            inTurn<Reply>(async () => {
+              if (signal.aborted) return { error: 'too many calls at once', isUnsent: true };
+              const reply = await this.#post(url, body, signal);
+              return over?.aborted ? gone : reply;
+            }),
+          );
+        } catch (error) {
+          if (!(error instanceof BrokenCircuitError)) throw error;
+          return { error: `not called: it did not answer the last ${maxUnanswered} times`, isUnsent: true };
+        }
+      },
+      tell: async (url, body, timeoutMs) => {
+        const turn = AbortSignal.timeout(turnMs);
+        await inTurn(async () => turn.aborted || this.#post(url, body, AbortSignal.timeout(timeoutMs)));
+      },
+    };
   }
 
   /** Asks once. Never rejects. */
@@ -63,6 +121,15 @@ export class Outbound {
     return this.#agent.destroy();
   }
 
+  /** Posts JSON and repeats it while that can help. Never rejects. */
+  async #post(url: string, body: object, signal: AbortSignal): Promise<Reply> {
+    try {
+      return await this.#retries.execute(() => this.#send('POST', url, signal, JSON.stringify(body)), signal);
+    } catch {
+      return { error: tooLate };
+    }
+  }
+
   async #send(method: 'GET' | 'POST', url: string, signal: AbortSignal, body?: string): Promise<Reply> {
     try {
       const response = await request(url, {
@@ -71,10 +138,15 @@ export class Outbound {
         signal,
         headersTimeout: 10_000,
         bodyTimeout: 10_000,
-        ...(body !== undefined && { body, headers: { 'content-type': 'application/json' } }),
+        headers: {
+          accept: 'application/json',
+          'accept-encoding': 'identity',
+          ...(body !== undefined && { 'content-type': 'application/json' }),
+        },
+        ...(body !== undefined && { body }),
       });
       const text = await response.body.text();
-      return { status: response.statusCode, headers: response.headers, body: json(text) };
+      return { status: response.statusCode, headers: response.headers, text };
     } catch (error) {
       if (signal.aborted) return { error: tooLate };
       const { code, message } = error as Error & { code?: string };
@@ -84,14 +156,8 @@ export class Outbound {
 }
 
 const tooLate = 'no answer in time';
+/** Nobody waits for the answer any more. */
+const gone: Reply = { error: 'aborted' };
 
 /** Whether another try can help. 503 says when to come back. */
 const mayPass = (reply: Reply) => 'error' in reply || (reply.status >= 500 && reply.status !== 503);
-
-function json(text: string): unknown {
-  try {
-    return JSON.parse(text);
-  } catch {
-    return undefined;
-  }
-}

@@ -18,6 +18,8 @@ export interface Instance {
   link: Link | undefined;
   /** Slots taken: assignment id to session id. */
   slots: Map<string, string>;
+  /** The last offers that it did not answer in time: assignment id to session id. */
+  lapsed: Map<string, string>;
   /** When it was last offered something: among equals the longest idle is asked first. */
   offeredAt: number;
   /** Probes in a row that found nobody. */
@@ -70,7 +72,11 @@ export class Registry {
   register(wish: Wish, link: Link, mayReplace: (old: Instance) => boolean, now: number): { instance: Instance; old: Instance | undefined } {
     const old = this.#byId.get(wish.service_id);
     const sameInstance = wish.instance_id !== undefined && wish.instance_id === old?.instance_id;
-    if (old?.link && !sameInstance && !mayReplace(old)) throw new GatewayError('SERVICE_ID_EXISTS', 'Service ID already exists');
+    if (old?.link && !sameInstance && !mayReplace(old))
+      throw new GatewayError(
+        'SERVICE_ID_EXISTS',
+        'Service ID already exists: another process holds this service_id; give each process its own id and ask for services by metadata',
+      );
     const instance: Instance = {
       service_id: wish.service_id,
       instance_id: wish.instance_id,
@@ -82,6 +88,7 @@ export class Registry {
       availability: 'available',
       link,
       slots: new Map(),
+      lapsed: new Map(),
       offeredAt: 0,
       failedProbes: 0,
       forgetAt: Number.POSITIVE_INFINITY,
@@ -105,12 +112,22 @@ export class Registry {
     for (const instance of this.#byId.values()) if (now >= instance.forgetAt) this.remove(instance);
   }
 
+  /** Whether a service that can be reached is what is wanted, busy or not. */
+  has(want: Wanted, fits: (instance: Instance) => boolean): boolean {
+    for (const instance of this.#candidates(want)) if (instance.link && matches(instance, want) && fits(instance)) return true;
+    return false;
+  }
+
+  #candidates(want: Wanted): Iterable<Instance> {
+    if (typeof want !== 'string') return this.#byId.values();
+    const known = this.#byId.get(want);
+    return known ? [known] : [];
+  }
+
   /** The least loaded service that fits and has a free slot; among equals the longest idle. */
   find(want: Wanted, fits: (instance: Instance) => boolean): Instance | undefined {
-    const known = typeof want === 'string' ? this.#byId.get(want) : undefined;
-    const candidates = typeof want === 'string' ? (known ? [known] : []) : this.#byId.values();
     let best: Instance | undefined;
-    for (const instance of candidates) {
+    for (const instance of this.#candidates(want)) {
       if (!matches(instance, want) || !hasFreeSlot(instance) || !fits(instance)) continue;
       const lighter =
         best === undefined ||

@@ -65,6 +65,7 @@ export const copyRequirement = (r: Requirement): Requirement => ({
   key: r.key,
   want: r.want,
   required: r.required,
+  metadata: r.metadata,
   attempt: r.attempt,
   replacements: r.replacements,
   known: r.known,
@@ -72,6 +73,8 @@ export const copyRequirement = (r: Requirement): Requirement => ({
   replace_by: r.replace_by,
   given_up: r.given_up,
   error: r.error,
+  failure: r.failure,
+  lapsed: r.lapsed,
   assignment: r.assignment && copyAssignment(r.assignment),
 });
 
@@ -95,6 +98,7 @@ export const deadlines = (d: Deadlines): { [D in keyof Required<Deadlines>]: Dea
   create: d.create,
   resume: d.resume,
   registration: d.registration,
+  look: d.look,
   join: d.join,
   client_join: d.client_join,
   rejoin: d.rejoin,

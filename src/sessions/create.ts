@@ -32,6 +32,8 @@ export interface Spec {
   /** Nobody said which services are required: those that were there are. */
   takesWhatIsThere?: boolean;
   optional: readonly Wanted[];
+  /** What is passed on to services that are required by their id. */
+  places?: ReadonlyMap<string, Record<string, string>> | undefined;
   on_join_timeout: Session['on_join_timeout'];
   on_service_loss: Session['on_service_loss'];
   idempotency: Session['idempotency'];
@@ -126,15 +128,16 @@ const claimsOf = ({ idempotency, room, room_name }: Spec) => [
   ...(room && room_name !== undefined ? [roomClaim(room_name)] : []),
 ];
 
-const requirements = ({ required, optional }: Spec) => [
-  ...required.map((want) => requirement(want, true)),
+const requirements = ({ required, optional, places }: Spec) => [
+  ...required.map((want) => requirement(want, true, typeof want === 'string' ? places?.get(want) : undefined)),
   ...optional.map((want) => requirement(want, false)),
 ];
 
-const requirement = (want: Wanted, required: boolean): Requirement => ({
+const requirement = (want: Wanted, required: boolean, metadata?: Record<string, string>): Requirement => ({
   key: keyOf(want),
   want,
   required,
+  metadata,
   attempt: 0,
   replacements: 0,
   known: typeof want !== 'string',
@@ -142,6 +145,8 @@ const requirement = (want: Wanted, required: boolean): Requirement => ({
   replace_by: undefined,
   given_up: undefined,
   error: undefined,
+  failure: undefined,
+  lapsed: undefined,
   assignment: undefined,
 });
 

@@ -16,7 +16,7 @@ export type Effect =
   /** Tell the services whether the client is there. */
   | { do: 'presence' }
   /** The assignment is over: its slot is free. */
-  | { do: 'release'; assignment: Leaving }
+  | { do: 'release'; assignment: Leaving; isLapsed?: boolean }
   /** Drop the record. */
   | { do: 'forget' };
 

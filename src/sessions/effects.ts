@@ -40,7 +40,7 @@ export class Effects {
         case 'presence':
           return offers.presence(session);
         case 'release':
-          return offers.release(id, effect.assignment);
+          return offers.release(id, effect.assignment, effect.isLapsed);
         case 'forget':
           return await store.deleteSession(id);
       }

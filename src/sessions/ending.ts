@@ -1,7 +1,7 @@
 import type { EndReason } from '../../protocol/states.ts';
 import { deadlines } from './copy.ts';
 import type { Draft } from './draft.ts';
-import { assignments, empty, isEnded, missing, roomClaim, type Session } from './record.ts';
+import { assignments, empty, failures, isEnded, missing, roomClaim, type Session } from './record.ts';
 
 const leaveMs = 3_000;
 const endMs = 10_000;
@@ -21,7 +21,8 @@ export function terminate(
   const { s, now } = d;
   if (isEnded(s)) return;
   const wasCreating = s.status === 'Creating';
-  s.ended = { reason, by, at: now, missing: missing(s), error };
+  const names = missing(s);
+  s.ended = { reason, by, at: now, missing: names, failures: names.length > 0 ? failures(s) : undefined, error };
   d.moveTo('Terminating', reason);
   // its messages go with it
   if (reason === 'owner_deleted') s.messages = 0;
@@ -84,6 +85,10 @@ export function roomDeleted(d: Draft): void {
   advance(d);
 }
 
+/** As clients are told of it. */
+export const unserved = ({ ended }: Session) =>
+  ended && ended.missing.length > 0 && { missing: ended.missing, ...(ended.failures && { failures: ended.failures }) };
+
 function stopWaiting(d: Draft): void {
   for (const assignment of d.s.leaving) d.effects.push({ do: 'release', assignment });
   d.s.leaving = [];
@@ -106,5 +111,6 @@ function finish(d: Draft): void {
     reason: s.ended?.reason ?? 'client_ended',
     by: s.ended?.by ?? 'gateway',
     duration_s: Math.max(0, now - s.created_at) / 1_000,
+    ...unserved(s),
   });
 }

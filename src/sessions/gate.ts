@@ -1,3 +1,4 @@
+import type { FailureReason } from '../../protocol/failures.ts';
 import { clip } from '../../protocol/fields.ts';
 import type { ServiceStatus } from '../../protocol/states.ts';
 import type { Draft } from './draft.ts';
@@ -6,6 +7,7 @@ import {
   type Assignment,
   allServe,
   isEnded,
+  isPending,
   isServing,
   missing,
   type Participant,
@@ -21,6 +23,28 @@ const suspectMs = 5_000;
 const emptyMarginMs = 10_000;
 const maxReplacements = 3;
 const maxBackoffMs = 10_000;
+/** Of what a service says of itself. */
+const maxSaid = 200;
+
+/** Why a service does not serve. `error` is told to clients; `isSaid`: in the service's own words. */
+export interface Fault {
+  reason: FailureReason;
+  error: string;
+  isSaid?: boolean | undefined;
+}
+
+export const faults = {
+  noAnswer: { reason: 'no_answer', error: 'the service did not answer the offer' },
+  notReady: { reason: 'not_ready', error: 'the service was not ready in time' },
+  wentAway: { reason: 'lost', error: 'the service went away before it accepted' },
+  leftRoom: { reason: 'lost', error: 'the service left the room' },
+  gone: { reason: 'lost', error: 'the service is gone' },
+  disconnected: { reason: 'lost', error: 'the service is disconnected' },
+  notKept: { reason: 'lost', error: 'the service registered again without it' },
+  deregistered: { reason: 'lost', error: 'the service was deregistered' },
+  left: { reason: 'lost', error: 'the service left' },
+  leftInDisorder: { reason: 'lost', error: 'the service left in disorder' },
+} as const satisfies Record<string, Fault>;
 
 /** Tells how a requirement's service stands now. */
 export function tell(d: Draft, requirement: Requirement, status: ServiceStatus, error?: string, assignment = requirement.assignment): void {
@@ -40,6 +64,23 @@ export function roomIsThere(d: Draft, registrationTimeoutMs: number): void {
   d.moveTo('WaitingForServices');
 }
 
+export const unaskedTexts = { never_registered: 'no registered service fits', not_ready: 'no service that fits is free' };
+
+/** Whether its session has not been told yet that nobody is asked for this reason. */
+export const isToTell = (requirement: Requirement, reason: 'never_registered' | 'not_ready') => {
+  const { required, attempt, failure } = requirement;
+  return required && attempt === 0 && isPending(requirement) && failure?.reason !== 'not_ready' && failure?.reason !== reason;
+};
+
+/** Tells once why a required service is not even asked: nobody who fits is registered, or none has a free slot. */
+export function unasked(d: Draft, requirement: Requirement, reason: 'never_registered' | 'not_ready'): boolean {
+  if (!isToTell(requirement, reason)) return false;
+  requirement.failure = { reason };
+  requirement.error = unaskedTexts[reason];
+  tell(d, requirement, 'Registered', requirement.error);
+  return true;
+}
+
 export function offered(
   d: Draft,
   requirement: Requirement,
@@ -48,6 +89,12 @@ export function offered(
 ): void {
   requirement.attempt += 1;
   requirement.known = true;
+  requirement.lapsed = undefined;
+  // so far it said why none was asked
+  if (requirement.attempt === 1) {
+    requirement.error = undefined;
+    requirement.failure = undefined;
+  }
   requirement.assignment = {
     assignment_id,
     service_id,
@@ -64,6 +111,14 @@ export function offered(
   };
   tell(d, requirement, 'Joining');
   d.effects.push({ do: 'offer', assignment: requirement.assignment });
+}
+
+/** The service answers an offer that timed out, and nobody else was offered the place: it has it. */
+export function reclaimed(d: Draft, requirement: Requirement, lapsed: Assignment): Assignment {
+  requirement.lapsed = undefined;
+  requirement.assignment = { ...lapsed, status: 'Joining', offer_by: undefined, ready_by: d.now + d.s.join_timeout_ms };
+  tell(d, requirement, 'Joining');
+  return requirement.assignment;
 }
 
 export function accepted(assignment: Assignment): void {
@@ -84,6 +139,7 @@ export function ready(d: Draft, requirement: Requirement, assignment: Assignment
     requirement.rests = others;
   }
   requirement.error = undefined;
+  requirement.failure = undefined;
   requirement.replace_by = undefined;
   tell(d, requirement, 'Ready');
   openGate(d);
@@ -91,7 +147,7 @@ export function ready(d: Draft, requirement: Requirement, assignment: Assignment
 
 /** Marks a service whose socket or participant went without a word; an offer nobody has accepted simply failed. */
 export function suspected(d: Draft, requirement: Requirement, assignment: Assignment, cause: 'socket' | 'room'): void {
-  if (assignment.status === 'Offered') failed(d, requirement, 'the service went away before it accepted');
+  if (assignment.status === 'Offered') failed(d, requirement, faults.wentAway);
   else if (!assignment.suspect || cause === 'socket') assignment.suspect = { cause, until: d.now + suspectMs };
 }
 
@@ -106,14 +162,17 @@ export function returned(d: Draft, assignment: Assignment, incarnation: number):
  * Ends a requirement's assignment that did not work out. The next candidate is looked for at once; this service is left alone for a while.
  * What the loss means to a session that was Ready, its `on_service_loss` says.
  */
-export function failed(d: Draft, requirement: Requirement, error: string, retryAfterMs?: number): void {
+export function failed(d: Draft, requirement: Requirement, { reason, error, isSaid }: Fault, retryAfterMs?: number): void {
   const { s, now } = d;
   const { assignment } = requirement;
   if (!assignment) return;
   requirement.assignment = undefined;
-  d.effects.push({ do: 'release', assignment }, { do: 'dispatch' });
+  const isLapsed = reason === 'no_answer';
+  d.effects.push({ do: 'release', assignment, isLapsed }, { do: 'dispatch' });
+  requirement.lapsed = isLapsed ? assignment : undefined;
   requirement.error = clip(error, 512);
-  tell(d, requirement, 'Disconnected', error, assignment);
+  requirement.failure = isSaid ? { reason, message: clip(error, maxSaid) } : { reason };
+  tell(d, requirement, reason === 'lost' ? 'Disconnected' : 'Registered', error, assignment);
   // one that served a running session is the first to be asked again; how often, `maxReplacements` says
   const lostInUse = assignment.status === 'Ready' && (s.status === 'Ready' || s.status === 'Active');
   const failures = (requirement.rests[assignment.service_id]?.failures ?? 0) + 1;
@@ -125,9 +184,9 @@ export function failed(d: Draft, requirement: Requirement, error: string, retryA
 }
 
 /** As `failed`, of a service that does not know it yet: it is told to leave, where it can be. */
-export function dropped(d: Draft, requirement: Requirement, error: string, retryAfterMs?: number): void {
-  if (requirement.assignment) d.effects.push({ do: 'leave', assignment: requirement.assignment, reason: error });
-  failed(d, requirement, error, retryAfterMs);
+export function dropped(d: Draft, requirement: Requirement, fault: Fault, retryAfterMs?: number): void {
+  if (requirement.assignment) d.effects.push({ do: 'leave', assignment: requirement.assignment, reason: fault.error });
+  failed(d, requirement, fault, retryAfterMs);
 }
 
 function lost(d: Draft, requirement: Requirement): void {

@@ -1,5 +1,5 @@
 import type { ErrorCode } from '../../protocol/errors.ts';
-import type { Metadata } from '../../protocol/fields.ts';
+import { type Metadata, maxMetadataBytes } from '../../protocol/fields.ts';
 import type { ShareRole, Visibility } from '../../protocol/states.ts';
 import type { Draft } from './draft.ts';
 
@@ -49,6 +49,9 @@ export const holding: { [T in HoldingInput['type']]: (d: Draft, input: Extract<H
       s.metadata = merged(s.metadata, metadata_updates) as Metadata;
       if (Object.keys(s.metadata).length > maxMetadataKeys) {
         return { code: 'VALIDATION_FAILED', message: `metadata_updates: the metadata would have more than ${maxMetadataKeys} keys` };
+      }
+      if (Buffer.byteLength(JSON.stringify(s.metadata)) > maxMetadataBytes) {
+        return { code: 'VALIDATION_FAILED', message: `metadata_updates: the metadata would be larger than ${maxMetadataBytes} bytes` };
       }
       changed.push('metadata');
     }

@@ -33,15 +33,19 @@ export type Input =
   | { type: 'RoomFailed'; code: RoomFailure['code']; message: string; retryable?: false; made: boolean }
   | { type: 'RoomDeleted' }
   | { type: 'RoomDeleteFailed' }
-  /** What the dispatcher found: services that take a requirement, named by its place, and ids that are registered but have no free slot. */
-  | { type: 'Dispatched'; offers: Offer[]; busy: string[]; node_id?: string }
-  | { type: 'Accepted'; assignment_id: string }
+  /**
+   * What the dispatcher found: services that take a requirement; places (of requirements) for which all that fit are busy, and those for which
+   * none is registered. `lookMs`: another node may know one, and has this long to offer it.
+   */
+  | { type: 'Dispatched'; offers: Offer[]; busy: number[]; unfit?: number[]; lookMs?: number; node_id?: string }
+  /** `isLate`: the offer has timed out, and its slot is taken again. */
+  | { type: 'Accepted'; assignment_id: string; isLate?: true }
   /** `unsure`: it may have taken the offer all the same. */
-  | { type: 'Declined'; assignment_id: string; error: string; unsure?: boolean; retry_after_ms?: number }
+  | ({ type: 'Declined'; assignment_id: string; unsure?: boolean; retry_after_ms?: number } & gate.Fault)
   /** `incarnation` absent: said by somebody else in the service's name, which is taken where nobody authenticates. */
-  | { type: 'ServiceReady'; service_id: string; assignment_id?: string; incarnation?: number; node_id?: string }
+  | { type: 'ServiceReady'; service_id: string; assignment_id?: string; incarnation?: number; node_id?: string; isLate?: true }
   /** `incarnation`, `node_id`: of the registration it is said of; absent: of whoever holds it. */
-  | { type: 'ServiceFailed'; assignment_id: string; error: string; incarnation?: number; node_id?: string }
+  | ({ type: 'ServiceFailed'; assignment_id: string; incarnation?: number; node_id?: string } & gate.Fault)
   | { type: 'ServiceLeft'; assignment_id: string; clean: boolean }
   /** The service's socket went without a word. */
   | { type: 'ServiceGone'; assignment_id: string; incarnation: number; node_id?: string }
@@ -111,6 +115,14 @@ const holderOf = (d: Draft, assignment_id: string): { requirement: Requirement; 
   return undefined;
 };
 
+/** Gives a place to the service whose offer for it timed out, where nobody else was offered it since. */
+function reclaim(d: Draft, assignment_id: string | undefined): boolean {
+  const requirement = isEnded(d.s) ? undefined : d.s.requirements.find((r) => isPending(r) && r.lapsed?.assignment_id === assignment_id);
+  if (!requirement?.lapsed) return false;
+  gate.reclaimed(d, requirement, requirement.lapsed);
+  return true;
+}
+
 const notHeld = new Refused('ASSIGNMENT_NOT_FOUND', 'the session has no such assignment now');
 
 const rules: { [T in Input['type']]: Rule<T> } = {
@@ -147,7 +159,7 @@ const rules: { [T in Input['type']]: Rule<T> } = {
     room.delete_at = d.now + Math.min(1_000 * 2 ** (room.delete_attempts - 1), 30_000);
   },
 
-  Dispatched(d, { offers, busy, node_id }) {
+  Dispatched(d, { offers, busy, unfit = [], lookMs, node_id }) {
     let news = false;
     const open = d.s.status === 'WaitingForServices' || d.s.status === 'Ready' || d.s.status === 'Active';
     for (const offer of offers) {
@@ -160,29 +172,27 @@ const rules: { [T in Input['type']]: Rule<T> } = {
       }
       news = true;
     }
-    for (const requirement of d.s.requirements) {
-      if (!open || requirement.known || !busy.includes(requirement.key)) continue;
-      requirement.known = true;
-      news = true;
-    }
+    if (open && unasked(d, busy, unfit, lookMs)) news = true;
     if (!news) return nothing;
   },
 
-  Accepted(d, { assignment_id }) {
+  Accepted(d, { assignment_id, isLate }) {
+    if (isLate) return reclaim(d, assignment_id) ? undefined : notHeld;
     const held = holderOf(d, assignment_id);
     if (!held) return notHeld;
     if (held.assignment.status !== 'Offered') return nothing;
     gate.accepted(held.assignment);
   },
 
-  Declined(d, { assignment_id, error, unsure, retry_after_ms }) {
+  Declined(d, { assignment_id, reason, error, isSaid, unsure, retry_after_ms }) {
     const held = holderOf(d, assignment_id);
     if (held?.assignment.status !== 'Offered') return nothing;
-    (unsure ? gate.dropped : gate.failed)(d, held.requirement, error, retry_after_ms);
+    (unsure ? gate.dropped : gate.failed)(d, held.requirement, { reason, error, isSaid }, retry_after_ms);
   },
 
-  ServiceReady(d, { service_id, assignment_id, incarnation, node_id }) {
+  ServiceReady(d, { service_id, assignment_id, incarnation, node_id, isLate }) {
     if (isEnded(d.s)) return new Refused('ILLEGAL_STATE', `the session is ${d.s.status} (${d.s.ended?.reason})`);
+    if (isLate && !reclaim(d, assignment_id)) return notHeld;
     const requirement = d.s.requirements.find((r) =>
       assignment_id === undefined ? r.assignment?.service_id === service_id : r.assignment?.assignment_id === assignment_id,
     );
@@ -193,11 +203,11 @@ const rules: { [T in Input['type']]: Rule<T> } = {
     gate.ready(d, requirement, assignment);
   },
 
-  ServiceFailed(d, { assignment_id, error, incarnation, node_id }) {
+  ServiceFailed(d, { assignment_id, reason, error, isSaid, incarnation, node_id }) {
     const held = holderOf(d, assignment_id);
     if (!held) return left(d, assignment_id) ? undefined : notHeld;
     if (incarnation !== undefined && isAnother(held.assignment, incarnation, node_id)) return nothing;
-    gate.failed(d, held.requirement, error);
+    gate.failed(d, held.requirement, { reason, error, isSaid });
   },
 
   ServiceLeft(d, { assignment_id, clean }) {
@@ -205,7 +215,7 @@ const rules: { [T in Input['type']]: Rule<T> } = {
     const held = holderOf(d, assignment_id);
     // the answer to a LeaveRoomRequest for something long over
     if (!held) return nothing;
-    gate.failed(d, held.requirement, clean ? 'the service left' : 'the service left in disorder');
+    gate.failed(d, held.requirement, clean ? gate.faults.left : gate.faults.leftInDisorder);
   },
 
   ServiceGone(d, { assignment_id, incarnation, node_id }) {
@@ -328,18 +338,23 @@ const rules: { [T in Input['type']]: Rule<T> } = {
     for (const requirement of s.requirements) {
       const { assignment } = requirement;
       if (passed(assignment?.offer_by)) {
-        gate.dropped(d, requirement, 'the service did not answer the offer');
+        gate.dropped(d, requirement, gate.faults.noAnswer);
         news = true;
       } else if (passed(assignment?.ready_by) && !passed(s.deadlines.join)) {
-        gate.dropped(d, requirement, 'the service was not ready in time');
+        gate.dropped(d, requirement, gate.faults.notReady);
         news = true;
       } else if (passed(assignment?.suspect?.until)) {
-        gate.dropped(d, requirement, assignment?.suspect?.cause === 'room' ? 'the service left the room' : 'the service is gone');
+        gate.dropped(d, requirement, assignment?.suspect?.cause === 'room' ? gate.faults.leftRoom : gate.faults.gone);
         news = true;
       } else if (isPending(requirement) && rested(requirement, now)) {
         d.effects.push({ do: 'dispatch' });
         news = true;
       }
+    }
+    if (passed(s.deadlines.look)) {
+      s.deadlines.look = undefined;
+      for (const requirement of s.requirements) gate.unasked(d, requirement, 'never_registered');
+      news = true;
     }
     const mayMiss = s.on_join_timeout === 'degrade' || s.requirements.every((r) => r.known || !r.required);
     if (passed(s.deadlines.registration) && mayMiss) {
@@ -390,6 +405,28 @@ function hold(
   if (!outcome && input.command === undefined) return nothing;
   if (input.command !== undefined) remember(d, input.command, outcomeOf(input, d.s));
   return undefined;
+}
+
+/** Takes in which places have nobody to ask. @returns whether that is news */
+function unasked(d: Draft, busy: readonly number[], unfit: readonly number[], lookMs: number | undefined): boolean {
+  let news = false;
+  const each = (places: readonly number[], take: (requirement: Requirement) => boolean) => {
+    for (const place of places) {
+      const requirement = d.s.requirements[place];
+      if (requirement && take(requirement)) news = true;
+    }
+  };
+  each(busy, (requirement) => {
+    const { known } = requirement;
+    requirement.known = true;
+    return gate.unasked(d, requirement, 'not_ready') || !known;
+  });
+  if (lookMs === undefined) each(unfit, (requirement) => gate.unasked(d, requirement, 'never_registered'));
+  else if (unfit.length > 0 && d.s.deadlines.look === undefined) {
+    d.s.deadlines.look = d.now + lookMs;
+    news = true;
+  }
+  return news;
 }
 
 /** The one reason a session ends by itself now, the most telling first. */

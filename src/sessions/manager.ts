@@ -305,7 +305,7 @@ export class Sessions {
         this.#writing.delete(session.commit_id);
       }
       const { log, sessionLog = log } = this.#parts;
-      note(log, sessionLog, session, events);
+      note(log, sessionLog, session, events, () => this.#offers?.registered() ?? []);
     }
     // one look for services is enough
     const last = effects.findLastIndex((effect) => effect.do === 'dispatch');

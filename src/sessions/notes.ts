@@ -1,16 +1,52 @@
 import type { Logger } from 'pino';
 import type { LogEvent } from '../../protocol/events.ts';
+import { inWords } from '../../protocol/failures.ts';
+import { clip } from '../../protocol/fields.ts';
 import type { EndReason } from '../../protocol/states.ts';
+import { unaskedTexts } from './gate.ts';
 import { livekitName, type Session } from './record.ts';
 
 /** What to do about an end that nobody wanted. */
 const hints: Partial<Record<EndReason, string>> = {
-  registration_timeout: 'a required service never registered: check its id, that it runs, and that it reaches the gateway',
-  join_timeout: 'the services were not all ready in time: check the log lines of those missing, or raise microservices.join_timeout',
   client_never_joined: 'the user never joined: check that the client reaches livekit_url (LIVEKIT_PUBLIC_URL) and uses its token',
+<<<<<<< HEAD
   service_lost: 'a service was lost and nobody took its place: run a second instance, or set on_service_loss',
   storage_lost: 'the storage dropped a running session: Redis needs maxmemory-policy noeviction, and nobody may flush it',
+=======
+>>>>>>> de051a0 (services: a wait says what it waits for, an end names each service with its reason; offers, endpoints and late answers keep to the protocol)
 };
+
+/** Says why a session ends that nobody wanted to end. Texts are constants: lines of one kind are counted by them. */
+function noteEnding(log: Logger, { session_id, ended, created_at, timings }: Session): void {
+  if (!ended) return;
+  const { reason, at, failures = [] } = ended;
+  const hint = hints[reason];
+  if (hint !== undefined) return log.warn({ session_id, reason }, hint);
+  const services = inWords(failures);
+  if (reason === 'service_lost') return log.warn({ session_id, reason }, 'a required service was lost and not replaced: %s', services);
+  if (reason !== 'join_timeout' && reason !== 'registration_timeout') return;
+  const seconds = Math.round((at - created_at - (timings.room_ms ?? 0)) / 1_000);
+  log.warn({ session_id, reason }, 'not ready within %d s: %s', seconds, services);
+}
+
+const maxNamed = 8;
+const maxNameLength = 64;
+/** Some names of a list that others can make long. */
+const some = (names: readonly string[]) =>
+  names
+    .slice(0, maxNamed)
+    .map((name) => clip(name, maxNameLength))
+    .join(', ') + (names.length > maxNamed ? ` and ${names.length - maxNamed} more` : '');
+
+/** Says which services a session waits for in vain. */
+function noteUnasked(log: Logger, session_id: string, events: readonly LogEvent[], registered: readonly string[]): void {
+  const unasked = events.filter((event) => event.type === 'ServiceStatusChanged').filter(({ attempt }) => attempt === 0);
+  const named = (text: string) => some(unasked.filter(({ error }) => error === text).map(({ service_id }) => service_id));
+  const unfit = named(unaskedTexts.never_registered);
+  const busy = named(unaskedTexts.not_ready);
+  if (unfit !== '') log.warn({ session_id }, 'no registered service fits %s (registered: %s)', unfit, some(registered) || 'none');
+  if (busy !== '') log.info({ session_id }, 'no service that fits is free: %s', busy);
+}
 
 const short = (session_id: string) => session_id.slice(0, 8);
 
@@ -18,8 +54,15 @@ const short = (session_id: string) => session_id.slice(0, 8);
  * Writes what a commit did to its session into the log: that it was created, is ready or has ended in one line each, and what went wrong.
  * @param sessionLog takes those; `log`: takes what may be many
  */
-export function note(log: Logger, sessionLog: Logger, session: Session, events: readonly LogEvent[]): void {
+export function note(
+  log: Logger,
+  sessionLog: Logger,
+  session: Session,
+  events: readonly LogEvent[],
+  registered: () => readonly string[],
+): void {
   const { session_id, ended } = session;
+  let unasked = false;
   let first: LogEvent<'SessionStatusChanged'> | undefined;
   let last: LogEvent<'SessionStatusChanged'> | undefined;
   let isReady = false;
@@ -28,15 +71,16 @@ export function note(log: Logger, sessionLog: Logger, session: Session, events: 
       first ??= event;
       last = event;
       isReady ||= event.to === 'Ready' && event.from !== 'Active';
-      const hint = event.to === 'Terminating' && ended ? hints[ended.reason] : undefined;
-      if (hint) log.warn({ session_id, reason: ended?.reason, missing: ended?.missing }, hint);
+      if (event.to === 'Terminating') noteEnding(log, session);
     } else if (event.type === 'ServiceStatusChanged') {
-      const { service_id, status, error } = event;
+      const { service_id, status, error, attempt } = event;
       // those that go well are told by the session's own lines
-      if (error !== undefined) log.warn({ session_id, service_id, status, error }, 'service status changed');
+      if (attempt === 0) unasked = true;
+      else if (error !== undefined) log.warn({ session_id, service_id, status, error }, 'service status changed');
       else if (log.isLevelEnabled('debug')) log.debug({ session_id, service_id, status }, 'service status changed');
     }
   }
+  if (unasked) noteUnasked(log, session_id, events, registered());
   if (!first || !sessionLog.isLevelEnabled('info')) return;
   const { status, room, user_identity, requirements } = session;
   if (first.from === undefined) {

@@ -2,7 +2,7 @@ import { createHash, randomBytes } from 'node:crypto';
 import { v4 as uuid } from 'uuid';
 import type { z } from 'zod';
 import type { Wanted } from '../../protocol/fields.ts';
-import type { newSessionFields } from '../../protocol/requests.ts';
+import { maxServices, type newSessionFields } from '../../protocol/requests.ts';
 import { keyOf, type Spec } from './create.ts';
 import { GatewayError, roomNameInUse } from './errors.ts';
 import type { Sessions } from './manager.ts';
@@ -24,6 +24,7 @@ interface Opening {
   user?: Spec['user'];
   /** The longest its services may take, whatever is asked for. */
   maxJoinMs?: number | undefined;
+  places?: Spec['places'];
 }
 
 export interface OpeningsParts {
@@ -60,11 +61,11 @@ export class Openings {
    */
   async open(
     body: NewSession,
-    { holder, token_policy, user, maxJoinMs = Number.POSITIVE_INFINITY }: Opening,
+    { holder, token_policy, user, places, maxJoinMs = Number.POSITIVE_INFINITY }: Opening,
     starting: (id: string) => void = () => {},
   ): Promise<{ session: Session; replayed: boolean }> {
     this.refuseWhileDraining();
-    const { sessions, offers, rooms, defaults, checkWorkspace, exactRoomNames } = this.#parts;
+    const { sessions, rooms, defaults, checkWorkspace, exactRoomNames } = this.#parts;
     const workspace_dir = body.workspace_dir === undefined ? undefined : await checkWorkspace(body.workspace_dir);
     const idempotency = idempotencyOf(body);
     const room = body.room && body.user_identity !== undefined;
@@ -76,13 +77,14 @@ export class Openings {
         throw roomNameInUse(exactRoomNames === true);
       const session_id = uuid();
       starting(session_id);
-      const required = distinct(room ? (body.required_services ?? offers.available().filter((id) => id !== body.user_identity)) : []);
+      const required = distinct(room ? (body.required_services ?? this.#whatIsThere(body)) : []);
       try {
         const session = await sessions.create({
           session_id,
           user_identity: body.user_identity,
           user_name: body.user_name,
           user,
+          places,
           workspace_dir,
           room,
           room_name: body.room_name,
@@ -113,6 +115,15 @@ export class Openings {
         if (!(error instanceof ClaimTaken) || tries === maxReplays) throw error;
       }
     }
+  }
+
+  /** Every service available now. @throws GatewayError VALIDATION_FAILED so many that they are to be named */
+  #whatIsThere({ user_identity }: NewSession): string[] {
+    const available = this.#parts.offers.available().filter((id) => id !== user_identity);
+    if (available.length <= maxServices) return available;
+    const message = `${available.length} services are available: name those that are needed, at most ${maxServices}`;
+    const details = { issues: [{ path: 'required_services', message }] };
+    throw new GatewayError('VALIDATION_FAILED', `required_services: ${message}`, { details });
   }
 
   /**

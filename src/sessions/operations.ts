@@ -1,8 +1,10 @@
 import { v7 as uuidv7 } from 'uuid';
 import type { Snapshot } from '../../protocol/answers.ts';
+import { inWords } from '../../protocol/failures.ts';
 import type { ShareRole, Status } from '../../protocol/states.ts';
 import { type Action, authorize, type Caller, standing } from './access.ts';
 import { hashOf, type Outcome, outcomeOf, remembered } from './commands.ts';
+import { unserved } from './ending.ts';
 import { GatewayError } from './errors.ts';
 import type { HoldingInput } from './holding.ts';
 import type { Sessions } from './manager.ts';
@@ -280,15 +282,16 @@ function placeOf(cursor: string): { created_at: number; session_id: string } {
 export function whyNotCreated(session: Session): GatewayError | undefined {
   const { ended, session_id } = session;
   if (!ended) return undefined;
-  const details = { session_id, reason: ended.reason, ...(ended.missing.length > 0 && { missing: ended.missing }) };
+  const details = { session_id, reason: ended.reason, ...unserved(session) };
+  const services = ended.failures ? `: ${inWords(ended.failures)}` : '';
   if (ended.error) {
     const { code, message, retryable } = ended.error;
     return new GatewayError(code, message, { details, ...(retryable === false && { retryable }) });
   }
   if (ended.reason === 'join_timeout')
-    return new GatewayError('MICROSERVICE_JOIN_TIMEOUT', 'Timeout waiting for microservices to join', { details });
+    return new GatewayError('MICROSERVICE_JOIN_TIMEOUT', `Timeout waiting for microservices to join${services}`, { details });
   if (ended.reason === 'registration_timeout') {
-    return new GatewayError('REGISTRATION_TIMEOUT', 'Timeout waiting for microservices to register', { details });
+    return new GatewayError('REGISTRATION_TIMEOUT', `Timeout waiting for microservices to register${services}`, { details });
   }
   return new GatewayError('ILLEGAL_STATE', 'the session was ended while it was created', { details });
 }

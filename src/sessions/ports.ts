@@ -203,6 +203,8 @@ export type Found = Extract<Input, { type: 'Dispatched' }>;
 export interface Offers {
   /** Every service that would take a session now. */
   available(): string[];
+  /** Every registered service that can be reached. */
+  registered(): string[];
   /** Looks for services that take the session's pending requirements, and takes their slots. @returns what was found, as an input of the session; undefined: nothing */
   find(session: Session): Found | undefined;
   /** As `find`, and tells the session. */
@@ -213,6 +215,6 @@ export interface Offers {
   leave(sessionId: string, assignment: Leaving, reason: string): void;
   /** Tells the session's services whether its client is there, where they can be reached. */
   presence(session: Session): void;
-  /** Frees the assignment's slot. */
-  release(sessionId: string, assignment: Leaving): void;
+  /** Frees the assignment's slot. `isLapsed`: its offer was not answered in time, and may be yet. */
+  release(sessionId: string, assignment: Leaving, isLapsed?: boolean): void;
 }

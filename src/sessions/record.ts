@@ -1,3 +1,4 @@
+import type { Failure, FailureReason } from '../../protocol/failures.ts';
 import type { Metadata, Wanted } from '../../protocol/fields.ts';
 import type { EndReason, ShareRole, Status, Visibility } from '../../protocol/states.ts';
 
@@ -37,6 +38,8 @@ export interface Requirement {
   want: Wanted;
   /** Ready waits for it. */
   required: boolean;
+  /** Passed on to whoever serves it. */
+  metadata: Record<string, string> | undefined;
   /** Assignments made for it so far. */
   attempt: number;
   /** Services that replaced one lost after Ready. */
@@ -49,8 +52,12 @@ export interface Requirement {
   replace_by: number | undefined;
   /** Nobody is looked for any more. */
   given_up: true | undefined;
-  /** Why the last service did not serve. */
+  /** Why the last service did not serve, or why none was asked. */
   error: string | undefined;
+  /** The same for programs; undefined: nothing has failed since one served. */
+  failure: { reason: FailureReason; message?: string | undefined } | undefined;
+  /** The last offer, where nobody answered it in time: it is taken yet, until another is made. */
+  lapsed: Assignment | undefined;
   assignment: Assignment | undefined;
 }
 
@@ -120,6 +127,8 @@ export interface Deadlines {
   resume?: number | undefined;
   /** Every required id must have been registered. */
   registration?: number | undefined;
+  /** That no service fits is said then: another node may know one. */
+  look?: number | undefined;
   /** Every required service must be ready. */
   join?: number | undefined;
   /** The user must have come. */
@@ -204,6 +213,8 @@ export interface Session {
         at: number;
         /** The required services that were not ready then. */
         missing: string[];
+        /** Why each of them was not. */
+        failures?: Failure[] | undefined;
         /** Why its room could not be made. */
         error?: RoomFailure | undefined;
       }
@@ -236,6 +247,21 @@ export const allServe = (session: Session) => session.requirements.every((r) => 
 
 /** Names of the required services that do not serve. */
 export const missing = (session: Session) => session.requirements.filter((r) => r.required && !isServing(r)).map(nameOf);
+
+/** Why each of them does not. */
+export const failures = (session: Session): Failure[] =>
+  session.requirements
+    .filter((r) => r.required && !isServing(r))
+    .map((r) => ({ service: nameOf(r), ...(r.failure?.message === undefined ? stateOf(r, session.status) : r.failure) }));
+
+/** What a requirement that nobody serves waits for; what a service said of itself tells more. */
+function stateOf({ assignment, failure, known }: Requirement, status: Status): { reason: FailureReason } {
+  // nobody was looked for
+  if (status === 'Creating') return { reason: 'not_ready' };
+  if (assignment?.suspect) return { reason: 'lost' };
+  if (assignment) return { reason: assignment.status === 'Offered' ? 'no_answer' : 'not_ready' };
+  return failure ?? { reason: known ? 'not_ready' : 'never_registered' };
+}
 
 export const userIsIn = (session: Session) => session.participants.some((p) => p.identity === session.user_identity);
 

@@ -1,5 +1,6 @@
 import type { Snapshot } from '../../protocol/answers.ts';
 import type { ServiceStatus } from '../../protocol/states.ts';
+import { unserved } from './ending.ts';
 import { isServing, livekitName, nameOf, type Requirement, type Session } from './record.ts';
 import { iso } from './time.ts';
 
@@ -41,11 +42,11 @@ export function snapshot(session: Session): Snapshot {
     created_at: iso(session.created_at),
     updated_at: iso(session.updated_at),
     expires_at: iso(session.expires_at),
-    ...(session.ended && { end_reason: session.ended.reason }),
+    ...(session.ended && { end_reason: session.ended.reason, ...unserved(session) }),
   };
 }
 
-function shownStatus({ assignment, attempt }: Requirement): ServiceStatus {
+function shownStatus({ assignment, attempt, failure }: Requirement): ServiceStatus {
   if (assignment) return assignment.status === 'Ready' ? 'Ready' : 'Joining';
-  return attempt === 0 ? 'Registered' : 'Disconnected';
+  return attempt === 0 || (failure && failure.reason !== 'lost') ? 'Registered' : 'Disconnected';
 }

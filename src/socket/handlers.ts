@@ -4,6 +4,7 @@ import { type Answer, answer, type Reply, type Request, type RequestType } from 
 import type { Dispatcher } from '../services/dispatcher.ts';
 import { type Link, socketLink } from '../services/links.ts';
 import type { Instance } from '../services/registry.ts';
+import type { Reports } from '../services/reports.ts';
 import type { Caller } from '../sessions/access.ts';
 import { GatewayError } from '../sessions/errors.ts';
 import type { Sessions } from '../sessions/manager.ts';
@@ -36,6 +37,7 @@ export interface HandlerParts {
   operations: Operations;
   sessions: Sessions;
   dispatcher: Dispatcher;
+  reports: Reports;
   store: SessionStore;
   feeds: Feeds;
   rooms: Rooms;
@@ -47,7 +49,7 @@ export interface HandlerParts {
 }
 
 export function handlers(parts: HandlerParts): Handlers {
-  const { openings, operations, sessions, dispatcher, live, clock } = parts;
+  const { openings, operations, sessions, dispatcher, reports, live, clock } = parts;
 
   /** A socket that holds a session speaks for its user, a service for itself; any other is the operator's. */
   const callerAt = ({ sessionId, owner, service }: Connection): Caller => ({
@@ -81,13 +83,6 @@ export function handlers(parts: HandlerParts): Handlers {
     if (!holder || holder.closed || current.instance_id !== instance_id || holder.id <= peer.id) return false;
     peer.close(Close.TakenOver);
     return true;
-  };
-
-  /** The session in which this socket's service holds the assignment. */
-  const holding = (assignment_id: string, peer: Connection): string => {
-    const id = peer.service && dispatcher.sessionOf(peer.service, assignment_id);
-    if (id === undefined) throw new GatewayError('ASSIGNMENT_NOT_FOUND', 'this service has no such assignment');
-    return id;
   };
 
   /** The socket ended while it was given the session: nobody else will say so. */
@@ -294,7 +289,7 @@ export function handlers(parts: HandlerParts): Handlers {
     },
 
     ServiceProgress({ assignment_id, phase, percent, message }, peer) {
-      const session_id = holding(assignment_id, peer);
+      const session_id = reports.holding(peer.service, assignment_id);
       live.tell(session_id, {
         type: 'ServiceProgress',
         session_id,
@@ -307,62 +302,27 @@ export function handlers(parts: HandlerParts): Handlers {
     },
 
     async JoinRoomResponse({ assignment_id, accepted, reason, retry_after_ms }, peer) {
-      const tellToLeave = () => peer.send({ type: 'LeaveRoomRequest', assignment_id, reason: 'the offer is over', deadline_ms: 0 });
-      const id = peer.service && dispatcher.sessionOf(peer.service, assignment_id);
-      if (id === undefined) {
-        // it accepted too late; another may serve by now
-        if (accepted) tellToLeave();
-        return;
-      }
-      if (accepted) {
-        try {
-          await sessions.apply(id, { type: 'Accepted', assignment_id });
-        } catch (error) {
-          if (!(error instanceof GatewayError)) throw error;
-          tellToLeave();
-        }
-        return;
-      }
-      await sessions.tell(id, {
-        type: 'Declined',
-        assignment_id,
-        error: reason ?? 'the service declined',
-        ...(retry_after_ms !== undefined && { retry_after_ms }),
-      });
+      const { service } = peer;
+      if (!accepted) return service && reports.declined(service, assignment_id, reason, retry_after_ms);
+      // another may serve by now
+      if (!(service && (await reports.accepted(service, assignment_id))))
+        peer.send({ type: 'LeaveRoomRequest', assignment_id, reason: 'the offer is over', deadline_ms: 0 });
     },
 
-    async ServiceReady({ session_id = '', service_id, assignment_id }, peer) {
-      const id = assignment_id === undefined ? session_id : holding(assignment_id, peer);
-      const service = service_id ?? peer.service?.service_id ?? '';
-      if (peer.service && peer.service.service_id !== service) {
-        throw new GatewayError('FORBIDDEN', `this socket is registered as ${peer.service.service_id} and speaks for no other service`);
+    async ServiceReady({ session_id, service_id, assignment_id }, { service }) {
+      const speaksFor = service_id ?? service?.service_id ?? '';
+      if (service && service.service_id !== speaksFor) {
+        throw new GatewayError('FORBIDDEN', `this socket is registered as ${service.service_id} and speaks for no other service`);
       }
-      const session = await sessions.apply(id, {
-        type: 'ServiceReady',
-        service_id: service,
-        ...(assignment_id !== undefined && { assignment_id }),
-        ...(peer.service && { incarnation: peer.service.incarnation, node_id: parts.nodeId }),
-      });
-      return answer('ServiceReadyResponse', {
-        success: true,
-        session_id: id,
-        service_id: service,
-        all_ready: allServe(session),
-      });
+      const session = await reports.ready({ session_id, service_id: speaksFor, assignment_id }, service);
+      const id = session.session_id;
+      return answer('ServiceReadyResponse', { success: true, session_id: id, service_id: speaksFor, all_ready: allServe(session) });
     },
 
-    async ServiceFailed({ assignment_id, error }, peer) {
-      await sessions.apply(holding(assignment_id, peer), {
-        type: 'ServiceFailed',
-        assignment_id,
-        error: error ?? 'the service failed',
-      });
-    },
+    ServiceFailed: ({ assignment_id, error }, { service }) => reports.failed(service, assignment_id, error),
 
-    async ServiceLeft({ assignment_id, clean }, peer) {
-      const id = peer.service && dispatcher.sessionOf(peer.service, assignment_id);
-      // the answer to a LeaveRoomRequest for something long over
-      if (id !== undefined) await sessions.apply(id, { type: 'ServiceLeft', assignment_id, clean });
+    async ServiceLeft({ assignment_id, clean }, { service }) {
+      if (service) await reports.left(service, assignment_id, clean);
     },
   };
 }

@@ -32,6 +32,9 @@ abstract class OwnSession extends Cursor {
   }
 }
 
+/** More events than a session's services can have when it is answered for. */
+const maxFirst = 128;
+
 /** Follows a session from its beginning: answers its NewSessionRequest when it leaves Creating. */
 export class OpenedSession extends OwnSession {
   /** Of the request, until it is answered. */
@@ -60,11 +63,19 @@ export class OpenedSession extends OwnSession {
       return undefined;
     }
     // of a session that is over by now SessionEnded, its last event, is still to be told
-    const seq = session.status === 'Terminated' ? session.seq - 1 : session.seq;
+    const seq = session.status === 'Terminated' ? session.seq - 1 : await this.#beforeUnasked(session);
     const body = await operations.created(session, { replayed, seq, resume_token: resumeToken });
     this.connection.sendAnswer(answer('NewSessionResponse', body), id);
     this.#request = undefined;
     return seq;
+  }
+
+  /** What a session waits for in vain is sent as an event, also where it is as old as the answer. @returns the last event before that */
+  async #beforeUnasked({ seq, status, requirements }: Session): Promise<number> {
+    if (status !== 'WaitingForServices' || !requirements.some(({ attempt, failure }) => attempt === 0 && failure)) return seq;
+    const events = (await this.parts.store.eventsAfter(this.sessionId, 0, maxFirst)) ?? [];
+    const first = events.find((event) => event.type === 'ServiceStatusChanged' && event.attempt === 0);
+    return first ? first.seq - 1 : seq;
   }
 }
 

@@ -187,7 +187,7 @@ describe('a connection that breaks', () => {
       return 'cut';
     };
     await open();
-    await client.next((f) => f.status === 'Disconnected');
+    await client.next((f) => f.error);
     await back;
     done.make(undefined);
     expect(joins[0]?.signal.aborted).toBe(true);
@@ -231,7 +231,7 @@ describe('a connection that breaks', () => {
     await broken;
     done.refuse(new Error('out of memory'));
     await back;
-    expect(await client.next((f) => f.status === 'Disconnected')).toMatchObject({ error: 'out of memory' });
+    expect(await client.next((f) => f.error)).toMatchObject({ error: 'out of memory' });
     expect(service.sessions).toEqual([]);
   });
 
@@ -295,7 +295,7 @@ describe('a connection that breaks', () => {
     proxy.rule = () => 'pass';
     proxy.release();
     await back;
-    expect(await client.next((f) => f.status === 'Disconnected')).toMatchObject({ error: 'out of memory' });
+    expect(await client.next((f) => f.error)).toMatchObject({ error: 'out of memory' });
     expect(types(sent).slice(3)).toEqual(['RegisterServiceRequest', 'ServiceFailed']);
   });
 

@@ -79,8 +79,8 @@ test('a token asked for on ready is not given before', async () => {
 });
 
 test.each([
-  [[], 31_000, { code: 'REGISTRATION_TIMEOUT', message: 'Timeout waiting for microservices to register' }],
-  [['asr'], 61_000, { code: 'MICROSERVICE_JOIN_TIMEOUT', message: 'Timeout waiting for microservices to join' }],
+  [[], 31_000, { code: 'REGISTRATION_TIMEOUT', message: 'Timeout waiting for microservices to register: asr (never registered)' }],
+  [['asr'], 61_000, { code: 'MICROSERVICE_JOIN_TIMEOUT', message: 'Timeout waiting for microservices to join: asr (not ready)' }],
 ])(
   'a waiting caller whose services %j do not come gets 408 with the missing, on a connection that is closed',
   async (registered, ms, error) => {

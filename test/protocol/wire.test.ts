@@ -5,7 +5,7 @@ import { z } from 'zod';
 import { allMessages, type Message } from '../../protocol/frames.ts';
 import { type Parsed, parse } from '../../protocol/parse.ts';
 
-/** `ok-*.json` is a frame; `bad-*.json` is a frame of a peer and how it is refused. */
+/** `ok-*.json` is a frame; `later-*.json` one that a newer gateway may send, with values that this version does not know; `bad-*.json` is a frame of a peer and how it is refused. */
 const folder = join(import.meta.dirname, '../../protocol/golden');
 interface Bad {
   frame: object;
@@ -47,7 +47,7 @@ describe.each(allMessages.filter(({ name }) => folders.includes(name)))('$name',
   const files = filesOf(name);
 
   test('has the examples its kind needs, and nothing else', () => {
-    expect(files.filter((file) => !/^(ok|bad)(-[a-z]+)*\.json$/.test(file))).toEqual([]);
+    expect(files.filter((file) => !/^(ok|bad|later)(-[a-z]+)*\.json$/.test(file))).toEqual([]);
     expect(files.some((file) => file.startsWith('ok'))).toBe(true);
     const canBeWrong = direction === 'requests' && Object.keys(body.shape).length > 0;
     expect(files.some((file) => file.startsWith('bad'))).toBe(canBeWrong);
@@ -56,6 +56,16 @@ describe.each(allMessages.filter(({ name }) => folders.includes(name)))('$name',
   test.each(files.filter((file) => file.startsWith('ok')))('%s is taken', (file) => {
     check(message, read(name, file));
   });
+
+  test.each(files.filter((file) => file.startsWith('later')))(
+    '%s differs by values of lists that may grow, and by nothing else',
+    (file) => {
+      const frame = read(name, file);
+      envelopes[direction as keyof typeof envelopes].parse(frame);
+      const issues = body.safeParse(frame).error?.issues ?? [];
+      expect(new Set(issues.map(({ code }) => code))).toEqual(new Set(['invalid_value']));
+    },
+  );
 
   test.each(files.filter((file) => file.startsWith('bad')))('%s is refused for what it says', (file) => {
     const { frame, code, paths } = read(name, file) as Bad;

@@ -48,7 +48,7 @@ const kinds: [string, () => string, () => Promise<string>][] = [
   [
     'a service',
     () => joinToken(sign, session, { identity: 'asr', kind: 'agent' }, now),
-    () => sdk({ identity: 'asr', ttl: 3_600 }, join, 'agent'),
+    () => sdk({ identity: 'asr', ttl: 3_600 }, { ...join, canUpdateOwnMetadata: true }, 'agent'),
   ],
   [
     'the manager',

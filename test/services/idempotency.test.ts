@@ -166,6 +166,7 @@ test('creations that look for the key at the same moment are one session all the
     rooms,
     offers: {
       available: () => [],
+      registered: () => [],
       dispatch: async () => {},
       find: () => undefined,
       offer: async () => {},

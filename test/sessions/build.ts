@@ -110,7 +110,14 @@ export const offer = (service_id: string, n = 1, incarnation = 1, requirement = 
   busy: [],
 });
 /** A service that is registered and has no free slot. */
-export const busy = (...ids: string[]): Input => ({ type: 'Dispatched', offers: [], busy: ids });
+export const busy = (...ids: string[]): Input => ({ type: 'Dispatched', offers: [], busy: ids.map((id) => places.indexOf(id)) });
+/** Nobody who fits is registered. */
+export const unfit = (...ids: string[]): Input => ({
+  type: 'Dispatched',
+  offers: [],
+  busy: [],
+  unfit: ids.map((id) => places.indexOf(id)),
+});
 export const readySaid = (service_id: string): Input => ({ type: 'ServiceReady', service_id, incarnation: 1 });
 /** Everything from the offer to the ready of one service. */
 export const served = (service_id: string, n = 1): Input[] => [
@@ -118,6 +125,22 @@ export const served = (service_id: string, n = 1): Input[] => [
   { type: 'Accepted', assignment_id: `${service_id}-${n}` },
   readySaid(service_id),
 ];
+/** In the service's own words. */
+export const failedSaid = (assignment_id: string, error: string): Input => ({
+  type: 'ServiceFailed',
+  assignment_id,
+  reason: 'failed',
+  error,
+  isSaid: true,
+});
+export const declinedSaid = (assignment_id: string, error: string, retry_after_ms?: number): Input => ({
+  type: 'Declined',
+  assignment_id,
+  reason: 'declined',
+  error,
+  isSaid: true,
+  ...(retry_after_ms !== undefined && { retry_after_ms }),
+});
 export const clientEnds: Input = { type: 'End', reason: 'client_ended', by: 'client' };
 
 export const creating = (wish?: Partial<Spec>) => new Story(wish);
@@ -128,7 +151,7 @@ export const joining = (wish?: Partial<Spec>) => offered(wish).happens({ type: '
 export const ready = (wish?: Partial<Spec>) => waiting(wish).happens(...served('asr'), seen('asr'));
 export const active = (wish?: Partial<Spec>) => ready(wish).happens(seen('asr', 'user'));
 /** Ready, and its service lost: nobody serves `asr` now. */
-export const degraded = (wish?: Partial<Spec>) => ready(wish).happens({ type: 'ServiceFailed', assignment_id: 'asr-1', error: 'died' });
+export const degraded = (wish?: Partial<Spec>) => ready(wish).happens(failedSaid('asr-1', 'died'));
 /** Ended by its client; `asr` has not left yet. */
 export const terminating = (wish?: Partial<Spec>) => active(wish).happens(clientEnds);
 /** Ended, the service has left, and the room is being deleted. */

@@ -256,7 +256,7 @@ describe('services that are there', () => {
     const assignment_id = await assignmentOf('asr-1', 's1');
     await sessions.apply('s1', ready('asr-1', assignment_id));
     // it is the least loaded again, and one that served may be asked at once
-    await sessions.apply('s1', { type: 'ServiceFailed', assignment_id, error: 'out of memory' });
+    await sessions.apply('s1', { type: 'ServiceFailed', assignment_id, reason: 'failed', error: 'out of memory' });
     await settled();
     expect(await sessions.get('s1')).toMatchObject({ requirements: [{ assignment: { service_id: 'asr-1', attempt: 2 } }] });
   });

@@ -38,9 +38,9 @@ const inputs: Record<Told, Input> = {
   RoomDeleteFailed: { type: 'RoomDeleteFailed' },
   Dispatched: offer('asr', 9),
   Accepted: { type: 'Accepted', assignment_id: 'asr-1' },
-  Declined: { type: 'Declined', assignment_id: 'asr-1', error: 'busy' },
+  Declined: { type: 'Declined', assignment_id: 'asr-1', reason: 'declined', error: 'busy' },
   ServiceReady: readySaid('asr'),
-  ServiceFailed: { type: 'ServiceFailed', assignment_id: 'asr-1', error: 'died' },
+  ServiceFailed: { type: 'ServiceFailed', assignment_id: 'asr-1', reason: 'failed', error: 'died' },
   ServiceLeft: { type: 'ServiceLeft', assignment_id: 'asr-1', clean: true },
   ServiceGone: { type: 'ServiceGone', assignment_id: 'asr-1', incarnation: 1 },
   ServiceBack: { type: 'ServiceBack', assignment_id: 'asr-1', service_id: 'asr', incarnation: 2 },
@@ -482,7 +482,7 @@ describe('the table is whole', () => {
 
   test('every input the machine declares has one here, and a cell in every situation', () => {
     const source = readFileSync(join(import.meta.dirname, '../../src/sessions/machine.ts'), 'utf8');
-    const declared = [...(/export type Input =\n([\s\S]*?);\n\n/.exec(source)?.[1] ?? '').matchAll(/^ {2}\| \{ type: '(\w+)'/gm)].map(
+    const declared = [...(/export type Input =\n([\s\S]*?);\n\n/.exec(source)?.[1] ?? '').matchAll(/^ {2}\| \(?\{ type: '(\w+)'/gm)].map(
       (m) => m[1],
     );
     expect(declared).toContain('Tick');

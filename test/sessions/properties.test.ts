@@ -46,7 +46,7 @@ const offers: fc.Arbitrary<Happening['input']> = fc.record({ ids: fc.subarray(se
         assignment_id: `${service_id}-${n}`,
         incarnation: n,
       })),
-      busy,
+      busy: busy.map((id) => requirements.findIndex(({ key }) => key === id)).filter((place) => place >= 0),
     }),
 );
 
@@ -55,9 +55,18 @@ const inputs: fc.Arbitrary<Happening['input']> = fc.oneof(
   { weight: 4, arbitrary: ofAssignment(({ service_id, assignment_id }) => ({ type: 'ServiceReady', service_id, assignment_id })) },
   { weight: 2, arbitrary: ofAssignment(({ service_id }) => ({ type: 'ServiceReady', service_id })) },
   { weight: 3, arbitrary: ofAssignment(({ assignment_id }) => ({ type: 'Accepted', assignment_id })) },
-  { weight: 2, arbitrary: ofAssignment(({ assignment_id }) => ({ type: 'Declined', assignment_id, error: 'busy' })) },
-  ofAssignment(({ assignment_id }, i) => ({ type: 'Declined', assignment_id, error: 'busy', retry_after_ms: i * 1_000 })),
-  { weight: 2, arbitrary: ofAssignment(({ assignment_id }) => ({ type: 'ServiceFailed', assignment_id, error: 'died' })) },
+  { weight: 2, arbitrary: ofAssignment(({ assignment_id }) => ({ type: 'Declined', assignment_id, reason: 'declined', error: 'busy' })) },
+  ofAssignment(({ assignment_id }, i) => ({
+    type: 'Declined',
+    assignment_id,
+    reason: 'declined',
+    error: 'busy',
+    retry_after_ms: i * 1_000,
+  })),
+  {
+    weight: 2,
+    arbitrary: ofAssignment(({ assignment_id }) => ({ type: 'ServiceFailed', assignment_id, reason: 'failed', error: 'died' })),
+  },
   ofAssignment(({ assignment_id }, i) => ({ type: 'ServiceLeft', assignment_id, clean: i % 2 === 0 })),
   { weight: 2, arbitrary: ofAssignment(({ assignment_id, incarnation }) => ({ type: 'ServiceGone', assignment_id, incarnation })) },
   ofAssignment(({ assignment_id, service_id }, i) => ({ type: 'ServiceBack', assignment_id, service_id, incarnation: 100 + i })),

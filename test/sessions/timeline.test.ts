@@ -148,7 +148,7 @@ describe('offers', () => {
     const story = waiting({ join_timeout_ms: 600_000 });
     const pauses: number[] = [];
     for (let n = 1; n <= 6; n++) {
-      story.happens(offer('asr', n), { type: 'Declined', assignment_id: `asr-${n}`, error: 'busy' });
+      story.happens(offer('asr', n), { type: 'Declined', assignment_id: `asr-${n}`, reason: 'declined', error: 'busy' });
       const asked = story.count('dispatch');
       const pause = (story.session.requirements[0]?.rests.asr?.until ?? 0) - story.now;
       expect(story.waits(pause - 1).count('dispatch')).toBe(asked);
@@ -159,7 +159,7 @@ describe('offers', () => {
   });
 
   test('a service that says when to ask again is not asked before', () => {
-    const story = offered().happens({ type: 'Declined', assignment_id: 'asr-1', error: 'busy', retry_after_ms: 7_000 });
+    const story = offered().happens({ type: 'Declined', assignment_id: 'asr-1', reason: 'declined', error: 'busy', retry_after_ms: 7_000 });
     const asked = story.count('dispatch');
     expect(story.waits(6_999).count('dispatch')).toBe(asked);
     expect(story.waits(1).count('dispatch')).toBe(asked + 1);
@@ -167,13 +167,13 @@ describe('offers', () => {
 
   test('a ready service starts the pauses anew', () => {
     const story = waiting({ required: ['asr', 'llm'] });
-    story.happens(offer('asr', 1), { type: 'Declined', assignment_id: 'asr-1', error: 'busy' });
-    story.happens(...served('asr', 2), { type: 'ServiceFailed', assignment_id: 'asr-2', error: 'died' });
+    story.happens(offer('asr', 1), { type: 'Declined', assignment_id: 'asr-1', reason: 'declined', error: 'busy' });
+    story.happens(...served('asr', 2), { type: 'ServiceFailed', assignment_id: 'asr-2', reason: 'failed', error: 'died' });
     expect(story.session.requirements[0]?.rests.asr?.until).toBe(story.now + 1_000);
   });
 
   test('each offer counts as an attempt', () => {
-    const story = offered().happens({ type: 'Declined', assignment_id: 'asr-1', error: 'busy' }, offer('asr', 2));
+    const story = offered().happens({ type: 'Declined', assignment_id: 'asr-1', reason: 'declined', error: 'busy' }, offer('asr', 2));
     expect(assignmentOf(story)?.attempt).toBe(2);
   });
 });
@@ -336,7 +336,7 @@ describe('a service that went without a word', () => {
   // the second assignment never learns that its participant is in the room
   test('is lost with its participant also when that was in the room before the assignment', () => {
     const story = active().happens(
-      { type: 'ServiceFailed', assignment_id: 'asr-1', error: 'died' },
+      { type: 'ServiceFailed', assignment_id: 'asr-1', reason: 'failed', error: 'died' },
       ...served('asr', 2),
       seen('asr', 'user'),
     );
@@ -348,7 +348,7 @@ describe('a lost service', () => {
   test('before Ready makes its requirement pending again, without degrading the session', () => {
     const story = waiting({ required: ['asr', 'llm'] }).happens(...served('asr'));
     const asked = story.count('dispatch');
-    story.happens({ type: 'ServiceFailed', assignment_id: 'asr-1', error: 'died' });
+    story.happens({ type: 'ServiceFailed', assignment_id: 'asr-1', reason: 'failed', error: 'died' });
     expect(assignmentOf(story)).toBeUndefined();
     expect(story.count('dispatch')).toBe(asked + 1);
     expect(types(story)).not.toContain('SessionDegraded');
@@ -358,7 +358,7 @@ describe('a lost service', () => {
   test('after Ready leaves the session degraded and asks for another', () => {
     const story = readySession();
     const asked = story.count('dispatch');
-    story.happens({ type: 'ServiceFailed', assignment_id: 'asr-1', error: 'died' });
+    story.happens({ type: 'ServiceFailed', assignment_id: 'asr-1', reason: 'failed', error: 'died' });
     expect(statusOf(story)).toBe('Ready');
     expect(story.session.health).toBe('degraded');
     expect(story.events.at(-1)).toMatchObject({ type: 'SessionDegraded', missing: ['asr'] });
@@ -397,10 +397,10 @@ describe('a lost service', () => {
   test('ends the session with service_lost the fourth time', () => {
     const story = readySession();
     for (let n = 1; n <= 3; n++) {
-      story.happens({ type: 'ServiceFailed', assignment_id: `asr-${n}`, error: 'died' }, ...served('asr', n + 1));
+      story.happens({ type: 'ServiceFailed', assignment_id: `asr-${n}`, reason: 'failed', error: 'died' }, ...served('asr', n + 1));
       expect(statusOf(story)).toBe('Ready');
     }
-    story.happens({ type: 'ServiceFailed', assignment_id: 'asr-4', error: 'died' });
+    story.happens({ type: 'ServiceFailed', assignment_id: 'asr-4', reason: 'failed', error: 'died' });
     expect(statusOf(story)).toBe('Terminating');
     expect(reasonOf(story)).toBe('service_lost');
   });

@@ -1,4 +1,4 @@
-import { expect, test } from 'vitest';
+import { describe, expect, test } from 'vitest';
 import type { StoreProvider } from '../../src/sessions/ports.ts';
 import { memoryStore } from '../../src/store/memory.ts';
 import { registerStoreProvider } from '../../src/store/open.ts';
@@ -28,7 +28,8 @@ test('a service id is held by one live instance', async () => {
     type: 'Error',
     code: 'SERVICE_ID_EXISTS',
     error: 'InvalidRequest',
-    message: 'Service ID already exists',
+    message:
+      'Service ID already exists: another process holds this service_id; give each process its own id and ask for services by metadata',
   });
   expect(await other.ask({ type: 'RegisterServiceRequest', service_id: 'asr', instance_id: 'a' })).toMatchObject({ success: true });
   expect(await other.ask({ type: 'RegisterServiceRequest', service_id: 'tts' })).toMatchObject({ code: 'FORBIDDEN' });
@@ -94,7 +95,7 @@ test('a declined offer is made again after the asked pause, and the client is to
   const { client } = await waiting(url);
   const first = await asr.next('JoinRoomRequest');
   asr.send({ type: 'JoinRoomResponse', assignment_id: first.assignment_id, accepted: false, reason: 'warming up', retry_after_ms: 4_000 });
-  expect(await client.next((f) => f.status === 'Disconnected')).toMatchObject({ service_id: 'asr', attempt: 1, error: 'warming up' });
+  expect(await client.next((f) => f.error)).toMatchObject({ service_id: 'asr', status: 'Registered', attempt: 1, error: 'warming up' });
   await clock.advance(3_000);
   await asr.caughtUp();
   expect(asr.frames.filter((f) => f.type === 'JoinRoomRequest')).toEqual([]);
@@ -102,17 +103,60 @@ test('a declined offer is made again after the asked pause, and the client is to
   expect(await asr.next('JoinRoomRequest')).toMatchObject({ attempt: 2, resuming: false });
 });
 
-test('an offer nobody answers in ten seconds has failed, and a late accept is told to leave', async () => {
-  const { url, clock } = await startGateway();
-  const asr = await connectService(url, 'asr', { auto: false });
-  await waiting(url);
-  const { assignment_id } = await asr.next('JoinRoomRequest');
-  await clock.advance(10_000);
-  expect(await asr.next('LeaveRoomRequest')).toMatchObject({ assignment_id });
-  asr.send({ type: 'JoinRoomResponse', assignment_id, accepted: true });
-  expect(await asr.next('LeaveRoomRequest')).toMatchObject({ assignment_id, reason: 'the offer is over' });
-  await clock.advance(2_000);
-  expect((await asr.next('JoinRoomRequest')).assignment_id).not.toBe(assignment_id);
+describe('an offer nobody answers in ten seconds', () => {
+  const timedOut = async (more: object = {}) => {
+    const { url, clock } = await startGateway();
+    const asr = await connectService(url, 'asr', { auto: false, ...more });
+    const { client, session_id } = await waiting(url);
+    const { assignment_id } = await asr.next('JoinRoomRequest');
+    await clock.advance(10_000);
+    expect(await asr.next('LeaveRoomRequest')).toMatchObject({ assignment_id });
+    expect(await client.next((f) => f.error)).toMatchObject({ status: 'Registered', error: 'the service did not answer the offer' });
+    return { url, clock, asr, client, session_id, assignment_id };
+  };
+
+  test('has failed, and a late accept is taken while nobody else was asked', async () => {
+    const { clock, asr, client, assignment_id } = await timedOut();
+    asr.send({ type: 'JoinRoomResponse', assignment_id, accepted: true });
+    expect(await client.next('ServiceStatusChanged')).toMatchObject({ status: 'Joining', assignment_id, attempt: 1 });
+    await clock.advance(20_000);
+    expect(await asr.ask({ type: 'ServiceReady', assignment_id })).toMatchObject({ all_ready: true });
+    await client.next('SessionReady');
+    expect(asr.types()).not.toContain('Error');
+    expect(asr.all.filter((f) => f.type === 'JoinRoomRequest')).toHaveLength(1);
+  });
+
+  test.each([['assignment_id'], ['session_id']] as const)('is taken by a late ready that names its %s', async (name) => {
+    const { asr, client, session_id, assignment_id } = await timedOut();
+    const names = name === 'session_id' ? { session_id, service_id: 'asr' } : { assignment_id };
+    expect(await asr.ask({ type: 'ServiceReady', ...names })).toMatchObject({ success: true, session_id, all_ready: true });
+    await client.next('SessionReady');
+  });
+
+  test('is over once its place was offered again', async () => {
+    const { clock, asr, assignment_id } = await timedOut();
+    await clock.advance(2_000);
+    expect((await asr.next('JoinRoomRequest')).assignment_id).not.toBe(assignment_id);
+    asr.send({ type: 'JoinRoomResponse', assignment_id, accepted: true });
+    expect(await asr.next('LeaveRoomRequest')).toMatchObject({ assignment_id, reason: 'the offer is over' });
+    expect(await asr.ask({ type: 'ServiceReady', assignment_id })).toMatchObject({ code: 'ASSIGNMENT_NOT_FOUND' });
+  });
+
+  test('is over where its slot was taken meanwhile', async () => {
+    const { url, asr, assignment_id } = await timedOut({ max_sessions: 1 });
+    await waiting(url);
+    await asr.next('JoinRoomRequest');
+    expect(await asr.ask({ type: 'ServiceReady', assignment_id })).toMatchObject({ code: 'ASSIGNMENT_NOT_FOUND' });
+  });
+
+  test('is over with its session', async () => {
+    const { asr, client, assignment_id, session_id } = await timedOut();
+    await client.ask({ type: 'EndSessionRequest' });
+    await client.next('SessionEnded');
+    asr.send({ type: 'JoinRoomResponse', assignment_id, accepted: true });
+    expect(await asr.next('LeaveRoomRequest')).toMatchObject({ assignment_id });
+    expect(await asr.ask({ type: 'ServiceReady', session_id, service_id: 'asr' })).toMatchObject({ code: 'ILLEGAL_STATE' });
+  });
 });
 
 test('a full service takes its next session when a slot is free', async () => {
@@ -212,7 +256,7 @@ test('ServiceFailed and ServiceLeft unasked make the service wanted again', asyn
   const { client } = await waiting(url);
   const first = await asr.next('JoinRoomRequest');
   asr.send({ type: 'ServiceFailed', assignment_id: first.assignment_id, error: 'no model' });
-  expect(await client.next((f) => f.error === 'no model')).toMatchObject({ status: 'Disconnected' });
+  expect(await client.next((f) => f.error === 'no model')).toMatchObject({ status: 'Registered' });
   await clock.advance(2_000);
   const second = await asr.next('JoinRoomRequest');
   await asr.ask({ type: 'ServiceReady', assignment_id: second.assignment_id });
@@ -356,7 +400,7 @@ test('a room name that another live session has, by its id, is not given to anyb
   const { session_id, room } = await waiting(url);
   const other = await TestClient.connect(url);
   const wish = { type: 'NewSessionRequest', user_identity: 'bob', room_name: room, required_services: [] };
-  expect(await other.ask(wish)).toMatchObject({ code: 'ROOM_NAME_IN_USE', retry_after_ms: 30_000 });
+  expect(await other.ask(wish)).toMatchObject({ code: 'ROOM_NAME_IN_USE' });
   expect(room).toBe(`room-${session_id}`);
   expect(rooms.open.size).toBe(1);
   expect(await other.ask({ ...wish, room_name: 'room-of-bob' })).toMatchObject({ room_name: 'room-of-bob' });

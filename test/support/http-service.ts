@@ -15,7 +15,7 @@ export interface Call {
 }
 
 /** What a service does with a request: answers, or leaves it open until `answerHung`, or breaks the connection. */
-export type Script = { status?: number; body?: unknown; headers?: Record<string, string> } | 'hang' | 'reset';
+export type Script = { status?: number; body?: unknown; raw?: string | Buffer; headers?: Record<string, string> } | 'hang' | 'reset';
 
 /** A real HTTP service that answers as scripted, 200 where nothing is, and records what it was asked. Ended with the test. */
 export class HttpService {
@@ -81,6 +81,13 @@ export class HttpService {
     return this.calls.filter((call) => call.path === path);
   }
 
+  /** Resolves when the caller gives up the first request that was left open. */
+  async hungUp(): Promise<void> {
+    const [response] = this.#hung;
+    if (!response) throw new Error('no request was left open');
+    await once(response, 'close');
+  }
+
   /** Answers what was left open. */
   answerHung(script: Exclude<Script, string>): void {
     for (const response of this.#hung.splice(0)) reply(response, script);
@@ -131,9 +138,9 @@ export class HttpService {
   }
 }
 
-function reply(response: ServerResponse, { status = 200, body, headers = {} }: Exclude<Script, string>): void {
+function reply(response: ServerResponse, { status = 200, body, raw, headers = {} }: Exclude<Script, string>): void {
   response.writeHead(status, { 'content-type': 'application/json', ...headers });
-  response.end(body === undefined ? undefined : JSON.stringify(body));
+  response.end(raw ?? (body === undefined ? undefined : JSON.stringify(body)));
 }
 
 /** One REST call. */

@@ -1,0 +1,117 @@
+import { GatewayError } from '../sessions/errors.ts';
+import type { Fault } from '../sessions/gate.ts';
+import type { Sessions } from '../sessions/manager.ts';
+import type { Session } from '../sessions/record.ts';
+import type { Dispatcher } from './dispatcher.ts';
+import type { Instance } from './registry.ts';
+
+interface ReportsParts {
+  sessions: Sessions;
+  dispatcher: Dispatcher;
+  nodeId: string;
+}
+
+const notHeld = () => new GatewayError('ASSIGNMENT_NOT_FOUND', 'this service has no such assignment');
+
+/** In the service's own words, where it said any. */
+const fault = (reason: Fault['reason'], said: string | undefined, otherwise: string): Fault => ({
+  reason,
+  error: said || otherwise,
+  isSaid: Boolean(said),
+});
+
+/** What services report of their parts in sessions, over whichever link. */
+export class Reports {
+  readonly #parts: ReportsParts;
+
+  constructor(parts: ReportsParts) {
+    this.#parts = parts;
+  }
+
+  /** The session in which this service holds the assignment. @throws GatewayError ASSIGNMENT_NOT_FOUND */
+  holding(service: Instance | undefined, assignment_id: string): string {
+    const id = service && this.#parts.dispatcher.sessionOf(service, assignment_id);
+    if (id === undefined) throw notHeld();
+    return id;
+  }
+
+  /** @returns false: the offer is over, and the service has to leave */
+  async accepted(service: Instance, assignment_id: string): Promise<boolean> {
+    const { sessions, dispatcher } = this.#parts;
+    try {
+      const id = dispatcher.sessionOf(service, assignment_id);
+      if (id !== undefined) await sessions.apply(id, { type: 'Accepted', assignment_id });
+      else await this.#late(service, { assignment_id }, (late) => ({ type: 'Accepted', ...late }));
+      return true;
+    } catch (error) {
+      if (!(error instanceof GatewayError)) throw error;
+      return false;
+    }
+  }
+
+  /** For an offer that is over it says nothing new. */
+  async declined(service: Instance, assignment_id: string, reason?: string, retry_after_ms?: number): Promise<void> {
+    const { sessions, dispatcher } = this.#parts;
+    const id = dispatcher.sessionOf(service, assignment_id);
+    if (id === undefined) return;
+    const retry = retry_after_ms === undefined ? {} : { retry_after_ms };
+    await sessions.tell(id, { type: 'Declined', assignment_id, ...fault('declined', reason, 'the service declined'), ...retry });
+  }
+
+  /**
+   * A service can serve a session.
+   * @param speaker the service on whose socket it is said; absent: somebody says it in its name
+   * @throws GatewayError SESSION_NOT_FOUND, ASSIGNMENT_NOT_FOUND, ILLEGAL_STATE
+   */
+  async ready(
+    { session_id, service_id, assignment_id }: { session_id?: string | undefined; service_id: string; assignment_id?: string | undefined },
+    speaker?: Instance,
+  ): Promise<Session> {
+    const { sessions, dispatcher, nodeId } = this.#parts;
+    const said = {
+      type: 'ServiceReady',
+      service_id,
+      ...(assignment_id !== undefined && { assignment_id }),
+      ...(speaker && { incarnation: speaker.incarnation, node_id: nodeId }),
+    } as const;
+    const id = assignment_id === undefined ? session_id : speaker && dispatcher.sessionOf(speaker, assignment_id);
+    try {
+      if (id === undefined) throw notHeld();
+      return await sessions.apply(id, said);
+    } catch (error) {
+      const service = speaker ?? dispatcher.registry.get(service_id);
+      if (!service || !(error instanceof GatewayError) || error.code !== 'ASSIGNMENT_NOT_FOUND') throw error;
+      return this.#late(service, { session_id: id, assignment_id }, (late) => ({ ...said, ...late }));
+    }
+  }
+
+  /** @throws GatewayError ASSIGNMENT_NOT_FOUND */
+  async failed(service: Instance | undefined, assignment_id: string, error?: string): Promise<void> {
+    const id = this.holding(service, assignment_id);
+    await this.#parts.sessions.apply(id, { type: 'ServiceFailed', assignment_id, ...fault('failed', error, 'the service failed') });
+  }
+
+  /** For an assignment that is over it says nothing new. */
+  async left(service: Instance, assignment_id: string, clean: boolean): Promise<void> {
+    const id = this.#parts.dispatcher.sessionOf(service, assignment_id);
+    if (id !== undefined) await this.#parts.sessions.apply(id, { type: 'ServiceLeft', assignment_id, clean });
+  }
+
+  /** An offer that timed out is answered after all: it is taken while its place still waits, and nobody else was asked. */
+  async #late(
+    service: Instance,
+    which: { session_id?: string | undefined; assignment_id?: string | undefined },
+    input: (late: { assignment_id: string; isLate: true }) => Parameters<Sessions['apply']>[1],
+  ): Promise<Session> {
+    const { sessions, dispatcher } = this.#parts;
+    const lapsed = dispatcher.reclaim(service, which);
+    if (!lapsed) throw notHeld();
+    const { session_id, assignment_id } = lapsed;
+    try {
+      return await sessions.apply(session_id, input({ assignment_id, isLate: true }));
+    } catch (error) {
+      dispatcher.release(session_id, { ...service, assignment_id });
+      throw error;
+    }
+  }
+}
