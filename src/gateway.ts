@@ -71,17 +71,12 @@ export async function startGateway({ config, livekit, log: full, clock = systemC
   let draining = false;
   const checkWorkspace = await workspacesOf(config);
 
-<<<<<<< HEAD
-  const outbound = outboundOf(config);
+  let own: Own | undefined;
+  const outbound = outboundOf(config, () => own);
   const storageType = config.storage.storage_type ?? nameOf(storageUrl(config.storage));
   const shared = storageType !== 'memory';
   const storageHealth = new StorageHealth(log, clock);
   const store = await storeOf(config, clock, log, shared ? storageHealth : undefined);
-=======
-  let own: Own | undefined;
-  const outbound = outboundOf(config, () => own);
-  const store = await storeOf(config, clock, log);
->>>>>>> de051a0 (services: a wait says what it waits for, an end names each service with its reason; offers, endpoints and late answers keep to the protocol)
   const { server } = config;
   const listener = await listen({ host: server.host, port: server.port, keepAliveMs: server.keep_alive_s * 1_000, clock, log }).catch(
     async (error: NodeJS.ErrnoException) => {

@@ -9,11 +9,7 @@ import { livekitName, type Session } from './record.ts';
 /** What to do about an end that nobody wanted. */
 const hints: Partial<Record<EndReason, string>> = {
   client_never_joined: 'the user never joined: check that the client reaches livekit_url (LIVEKIT_PUBLIC_URL) and uses its token',
-<<<<<<< HEAD
-  service_lost: 'a service was lost and nobody took its place: run a second instance, or set on_service_loss',
   storage_lost: 'the storage dropped a running session: Redis needs maxmemory-policy noeviction, and nobody may flush it',
-=======
->>>>>>> de051a0 (services: a wait says what it waits for, an end names each service with its reason; offers, endpoints and late answers keep to the protocol)
 };
 
 /** Says why a session ends that nobody wanted to end. Texts are constants: lines of one kind are counted by them. */
