@@ -188,6 +188,8 @@ loses nothing only with \`synchronous_standby_names\` set.
 Nodes signal commits to each other: over LISTEN on PostgreSQL, over the channel \`{key_prefix}wake\` on Redis. PgBouncer works as installed; in
 transaction pooling LISTEN does not pass it, and a Redis user without the right to the channel (ACL: \`&*\`) hears nothing. Each node finds that out by
 a signal of its own that does not come back, warns in the log and in \`/ready\`, and compares versions every 5 s instead.
-\`redis-sentinel://host:port,host:port/name\` and \`redis-cluster://host:port,host:port\` name Redis behind Sentinel and a Cluster; \`pool_max\` in a
+\`redis-sentinel://user:password@host:port,host:port/name?sentinel_username=...&sentinel_password=...\` names Redis behind Sentinel: in front of the
+hosts stand user and password of Redis, behind the name of the master those of the Sentinels, each only where there is one.
+\`redis-cluster://host:port,host:port\` names a Cluster; \`pool_max\` in a
 PostgreSQL URL is the size of the pool, 10 where it is absent.
 `;

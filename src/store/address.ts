@@ -2,12 +2,25 @@
 const encoding = 'in a user name or password write # as %23, / as %2F, ? as %3F, @ as %40 and % as %25';
 const severalHosts = /^redis(s?)-(sentinel|cluster):\/\/(?:([^:@/]*):([^@/]*)@)?([^/@]+)(?:\/(.*))?$/i;
 
-/** The parts of redis-sentinel://user:password@host:port,host:port/name and redis-cluster://...; undefined: it is no such address. */
+/** What may follow the name of a master, behind a ?: the Sentinels have passwords of their own. */
+const ofSentinels = ['sentinel_username', 'sentinel_password'];
+
+/** The parts of redis-sentinel://user:password@host:port,host:port/name?sentinel_password=... and redis-cluster://...; undefined: it is no such address. */
 export function severalHostsOf(url: string) {
   const match = severalHosts.exec(url);
   if (!match) return undefined;
-  const [, tls, kind, username, password, hosts = '', name = ''] = match;
-  return { tls: tls !== '', kind: kind?.toLowerCase() as 'sentinel' | 'cluster', username, password, hosts: hosts.split(','), name };
+  const [, tls, kind, username, password, hosts = '', path = ''] = match;
+  const [name = '', query = ''] = path.split(/\?(.*)/, 2);
+  return {
+    tls: tls !== '',
+    kind: kind?.toLowerCase() as 'sentinel' | 'cluster',
+    username,
+    password,
+    hosts: hosts.split(','),
+    name,
+    // a + is a +, as everywhere else in the URL
+    query: new URLSearchParams(query.replaceAll('+', '%2B')),
+  };
 }
 
 const decodes = (text: string) => {
@@ -53,12 +66,13 @@ function redisFault(url: string): string | undefined {
 
 function severalFault(url: string): string | undefined {
   const parts = severalHostsOf(url);
-  const { username = '', password = '', hosts = [], name = '', kind } = parts ?? {};
+  const { username = '', password = '', hosts = [], name = '', kind, query } = parts ?? {};
   const areHosts = hosts.length > 0 && hosts.every((host) => /^[^#?]+$/.test(host) && URL.canParse(`redis://${host}`));
   if (!areHosts || !decodes(username) || !decodes(password)) return `is not a valid URL of hosts separated by commas: ${encoding}`;
-  if (kind === 'sentinel' && name.replace(/\?.*/, '') === '')
-    return 'must end in the name of the master, as in redis-sentinel://host:26379/mymaster';
-  return undefined;
+  if (kind === 'sentinel' && name === '') return 'must end in the name of the master, as in redis-sentinel://host:26379/mymaster';
+  const known = kind === 'sentinel' ? ofSentinels : [];
+  const unknown = [...(query?.keys() ?? [])].some((key) => !known.includes(key));
+  return unknown ? `takes ${known.length > 0 ? `no parameters but ${known.join(' and ')}` : 'no parameters'}` : undefined;
 }
 
 function postgresFault(url: string): string | undefined {

@@ -58,11 +58,11 @@ function makeClient(url: string, timeoutMs: number): Client {
       on: (event, run) => client.on(event, run),
     };
   }
-  const { tls, kind, username, password, hosts, name } = several;
+  const { tls, kind, username = '', password = '', hosts, name, query } = several;
+  const credentials = (user: string, secret: string) => ({ ...(user && { username: user }), ...(secret && { password: secret }) });
   const node = {
     ...common,
-    ...(username ? { username: decodeURIComponent(username) } : {}),
-    ...(password ? { password: decodeURIComponent(password) } : {}),
+    ...credentials(decodeURIComponent(username), decodeURIComponent(password)),
     socket: tls ? { ...socket, tls: true as const } : socket,
   };
   if (kind === 'cluster') {
@@ -81,7 +81,11 @@ function makeClient(url: string, timeoutMs: number): Client {
     name,
     sentinelRootNodes: hosts.map((host) => address(host, 26379)),
     nodeClientOptions: node,
-    sentinelClientOptions: { ...common, socket: node.socket },
+    sentinelClientOptions: {
+      ...common,
+      ...credentials(query.get('sentinel_username') ?? '', query.get('sentinel_password') ?? ''),
+      socket: node.socket,
+    },
     // without it concurrent commands each lease a connection, of which all but one are never given back (6.3.1)
     reserveClient: true,
     passthroughClientErrorEvents: true,

@@ -468,6 +468,21 @@ describeWith(parts.redis)('redis sentinel', () => {
     await expect(two.saveSession(record('s2', { version: 2, claims: ['c3'] }), 1, [])).rejects.toThrow(ClaimTaken);
   });
 
+  test.for([
+    ['?sentinel_password=w%2Frd+', ['default', 'resetpass', '>w/rd+']],
+    ['?sentinel_username=watch&sentinel_password=pw', ['watch', 'on', '>pw', 'allchannels', '+@all']],
+  ] as const)('whose Sentinels have a password is reached with %s', async ([query, rule]) => {
+    // connections that are open already stay
+    onTestFinished(async () => void (await sentinel.sentinel.command('AUTH', 'w/rd+\r\nACL', 'SETUSER', 'default', 'nopass')));
+    await sentinel.sentinel.command('ACL', 'SETUSER', ...rule);
+    if (rule[0] !== 'default') await sentinel.sentinel.command('ACL', 'SETUSER', 'default', 'resetpass', '>w/rd+');
+    const without = await open(sentinel.url, freshPrefix(), 1_000);
+    await expect(without.ping()).rejects.toThrow(/NOAUTH/);
+    const store = await open(`${sentinel.url}${query}`, freshPrefix());
+    await store.saveSession(record('a'), 0, []);
+    expect(await store.loadSession('a')).toBeDefined();
+  });
+
   test('when the master is gone the store goes on with its replica, and subscribers are woken', async () => {
     const [one, two] = [await open(sentinel.url, 'y:', 1_000), await open(sentinel.url, 'y:', 1_000)];
     await one.saveSession(record('a'), 0, [message(1)]);

@@ -145,7 +145,12 @@ export async function launchCluster(): Promise<{ url: string; stop(): Promise<vo
 }
 
 /** Starts a master, its replica, and a Sentinel that watches them, all stopped by whoever starts them. */
-export async function launchSentinel(): Promise<{ url: string; loseMaster(): Promise<void>; stop(): Promise<void> }> {
+export async function launchSentinel(): Promise<{
+  url: string;
+  sentinel: RedisServer;
+  loseMaster(): Promise<void>;
+  stop(): Promise<void>;
+}> {
   const master = await launchRedis();
   const replica = await launchRedis({ args: ['--replicaof', '127.0.0.1', `${master.port}`] });
   const folder = mkdtempSync(join(tmpdir(), 'sentinel-'));
@@ -166,5 +171,5 @@ export async function launchSentinel(): Promise<{ url: string; loseMaster(): Pro
     await stop();
     throw error;
   }
-  return { url: `redis-sentinel://127.0.0.1:${sentinel.port}/main`, loseMaster: () => master.kill(), stop };
+  return { url: `redis-sentinel://127.0.0.1:${sentinel.port}/main`, sentinel, loseMaster: () => master.kill(), stop };
 }
