@@ -11,7 +11,7 @@ export const configSchema = z.object({
     port: port.default(8080).describe('Port for REST and /ws; 0: any free one'),
     allowed_origins: origins
       .default([])
-      .describe('Origins of pages that may connect, besides loopback pages on a loopback gateway; by commas'),
+      .describe('Origins of pages that may connect, besides loopback pages on a loopback gateway; comma-separated'),
     allowed_hosts: hostNames
       .default([])
       .describe(
@@ -28,10 +28,7 @@ export const configSchema = z.object({
     max_connections: count(1).default(50_000).describe('Sockets held at once'),
   }),
   auth: z.object({
-    mode: z
-      .enum(['none'])
-      .optional()
-      .describe('none, written out: open to whoever reaches it. Absent: the same on loopback, else only peers of this machine'),
+    mode: z.enum(['none']).optional().describe('none: no authentication; must be set explicitly to serve more than this machine'),
   }),
   livekit: z.object({
     server_url: liveKitServerUrl.optional().describe('ws, wss, http or https; absent: looked for on this machine'),
@@ -56,11 +53,11 @@ export const configSchema = z.object({
       .string()
       .min(1)
       .optional()
-      .describe('The same in two parts: memory, redis, postgres, or the name of a provider of your own'),
+      .describe('Storage type, if not given by url: memory, redis, postgres, or the name of a provider of your own'),
     connection_string: z.string().optional().describe('Where the storage of that type is; memory needs none'),
     key_prefix: z.string().max(64).default('session:').describe('In front of every key, so that deployments can share a storage'),
     timeout_s: seconds(0.1, 60).default(3).describe('Seconds one call of the storage may take'),
-    providers: list.default([]).describe('Modules that register storage providers of your own; by commas'),
+    providers: list.default([]).describe('Modules that register storage providers of your own; comma-separated'),
   }),
   gateway: z.object({
     name: z
@@ -71,7 +68,7 @@ export const configSchema = z.object({
       .describe('Marks the rooms of this deployment; default: hostname:port. Set it where the host name changes, as in containers'),
   }),
   workspace: z.object({
-    roots: list.default(['.']).describe('Folders in which workspace_dir may lie; by commas; default: where the gateway was started'),
+    roots: list.default(['.']).describe('Folders in which workspace_dir may lie, comma-separated; default: where the gateway was started'),
   }),
   microservices: z.object({
     registration_timeout: seconds(1, 3_600)
@@ -91,8 +88,8 @@ export const configSchema = z.object({
     health_path: path.default('/health').describe('Where it is asked whether it is there'),
   }),
   session: z.object({
-    default_expiry: number(1, 2_592_000).optional().describe('The same in seconds'),
-    ttl_hours: number(0.001, 720).default(24).describe('Hours a session lasts that asks for no time of its own'),
+    default_expiry: number(1, 2_592_000).optional().describe('Session lifetime in seconds; overrides ttl_hours'),
+    ttl_hours: number(0.001, 720).default(24).describe('Hours a session lasts if its request does not say'),
   }),
   limits: z.object({
     frame_bytes: count(256).default(65_536).describe('Largest frame a peer may send'),

@@ -1,10 +1,13 @@
 import { readFileSync } from 'node:fs';
+import { request } from 'node:http';
+import { networkInterfaces } from 'node:os';
 import { expect, test } from 'vitest';
 import { settings } from '../src/config.ts';
-import { loadConfig } from '../src/config-load.ts';
+import { loadConfig, warnings } from '../src/config-load.ts';
+import { startGateway } from './support/gateway.ts';
 
 const markdown = readFileSync(new URL('../CONFIG.md', import.meta.url), 'utf8');
-const [everything = '', development = ''] = [...markdown.matchAll(/^```toml\n([\s\S]*?)^```$/gm)].map(([, toml]) => toml);
+const [everything = '', development = '', open = ''] = [...markdown.matchAll(/^```toml\n([\s\S]*?)^```$/gm)].map(([, toml]) => toml);
 
 test('the complete example names every setting and changes nothing', () => {
   for (const { section, key } of settings) {
@@ -21,4 +24,27 @@ test('the development example is taken', () => {
     storage: { storage_type: 'memory' },
     logging: { level: 'debug', format: 'json' },
   });
+});
+
+/** An address of this machine on a network, if it has one. */
+const address = Object.values(networkInterfaces())
+  .flat()
+  .find((one) => one?.family === 'IPv4' && !one.internal)?.address;
+
+test.each([
+  [address, 200],
+  ['127.0.0.1', 200],
+])('the example that is open to the network is: at %s by its public name', async (host, status) => {
+  const config = loadConfig({}, {}, [{ name: 'CONFIG.md', text: open }]);
+  expect(warnings(config)).toEqual(['AUTH_MODE=none: whoever reaches this address may do everything']);
+  const { url } = await startGateway({ ...config, server: { ...config.server, port: 0 } });
+  const { port } = new URL(url);
+  const answer = await new Promise((done, fail) => {
+    // a machine without a network has loopback alone
+    const headers = { host: 'gateway.example.com', 'x-forwarded-for': '192.0.2.1' };
+    request({ host: host ?? '127.0.0.1', port, path: '/api/v1/sessions', headers }, (response) => done(response.resume().statusCode))
+      .on('error', fail)
+      .end();
+  });
+  expect(answer).toBe(status);
 });

@@ -19,7 +19,7 @@ const about: Record<keyof typeof configSchema.shape, string> = {
   heartbeat: 'When the gateway looks whether a peer is still there.',
   logging:
     'The log, one line each, on standard output. The gateway never waits for its reader: what is not read is kept up to 8 MB, after which lines are lost, and counted. A line that others can cause is written ten times a second at most.',
-  vector: 'Asked for by older configurations; all it does is one line of warning.',
+  vector: 'Accepted for compatibility; logs a warning and has no effect.',
 };
 
 /** Units by the end of a key. */
@@ -49,6 +49,24 @@ join_timeout = 60
 [logging]
 level = "debug"
 format = "json"
+`;
+
+/** Open to the network; its addresses are examples. */
+const openExample = `[server]
+host = "0.0.0.0"
+allowed_hosts = ["gateway.example.com"]
+allowed_origins = ["https://app.example.com"]
+
+[auth]
+mode = "none"
+
+[livekit]
+server_url = "wss://livekit.example.com"
+api_key = "the key"
+api_secret = "the secret, of at least 32 characters"
+
+[gateway]
+name = "example"
 `;
 
 const ownStorage = `[storage]
@@ -136,17 +154,53 @@ Every key with its default. A line that begins with \`# key =\` has none.
 \`\`\`toml
 ${exampleToml()}\`\`\`
 
-For development, open to the network, with a LiveKit in its dev mode. More than one worker needs shared storage: here one runs, and a warning
-says so. Listening on the network without \`auth.mode\` only this machine is served.
+For development, with a LiveKit in its dev mode. It listens on the network but serves only this machine, since \`auth.mode\` is not set; \`workers\` has
+no effect. A warning says each.
 
 \`\`\`toml
 ${seedExample}\`\`\`
+
+Open to the network: whoever reaches it may do everything, see [Proxies, TLS and Docker](#proxies-tls-and-docker).
+
+\`\`\`toml
+${openExample}\`\`\`
+
+## Proxies, TLS and Docker
+
+Nothing authenticates yet, and the gateway does not speak TLS. On a network it belongs behind something that does both, or on a network where
+everybody may do everything.
+
+- **AUTH_MODE** must be set explicitly as soon as a proxy passes requests on: without it requests that carry a \`Forwarded\`, \`Via\`, \`X-Real-IP\` or
+  \`X-Forwarded-*\` header are refused, since a proxy on this machine would open a gateway that serves only this machine. The proxy should send one of
+  them. The gateway takes nothing from these headers: the addresses it logs and counts are the proxy's.
+- **Names**: \`server.allowed_hosts\` lists the public names in the Host header that reaches the gateway. Pages of that name may connect; those of
+  other origins need \`server.allowed_origins\`. Requests that reach it under another name get 403, and the log says so.
+- **Sockets** need HTTP/1.1 and the headers \`Upgrade\` and \`Connection\` passed on; without them \`/ws\` answers 426. An idle client is pinged every
+  \`heartbeat.client_s\` (25 s), so that a proxy may close connections that are idle for 60 s.
+- **Calls** are answered after at most \`server.max_wait_s\` (55 s), before a proxy gives up at 60 s. Idle connections are kept for
+  \`server.keep_alive_s\` (75 s), which must be longer than the proxy keeps them, or some requests get 502.
+- **Health**: \`GET /ready\` answers 200 while the gateway can open sessions, else 503; \`GET /health\` answers 200 as long as the process runs.
+
+| in front | what to set |
+|---|---|
+| nginx | [scripts/proxy/nginx.conf](scripts/proxy/nginx.conf), a file for \`/etc/nginx/conf.d\` |
+| HAProxy | [scripts/proxy/haproxy.cfg](scripts/proxy/haproxy.cfg) |
+| AWS Application Load Balancer | its idle timeout of 60 s fits; health check \`/ready\` |
+| Google Cloud Application Load Balancer | the backend service's timeout is the longest life of a socket: set it to a day (86400 s), not the default 30 s; its connections to a backend are kept for 600 s: \`SERVER_KEEP_ALIVE_S=620\` |
+
+The two files are run in front of a gateway by the tests; the table's cloud rows are taken from the vendors' documentation. Several gateways behind one proxy share a Redis
+or PostgreSQL, and need no sticky sessions.
+
+**Docker**: the image listens on 0.0.0.0 inside its container, where only \`AUTH_MODE\`, set explicitly, opens it to the published port. Publish it on loopback
+(\`-p 127.0.0.1:8080:8080\`) unless strangers are kept out otherwise. Set \`GATEWAY_NAME\`: a new container has a new host name, and rooms that the last one left
+are deleted only by a gateway of its name. \`docker stop\` kills after 10 s, and a stop may take 30 s where a service or LiveKit does not answer: \`--stop-timeout 30\`. \`--env-file\` keeps quotes, which are refused.
+[compose.yaml](compose.yaml) is a whole example.
 
 ## Storage
 
 | \`storage.url\` | Sessions live |
 |---|---|
-| \`memory:\` | in this process, and end with it: what holds where nothing is set |
+| \`memory:\` | in this process, and end with it: the default |
 | \`redis://127.0.0.1:6379\`, \`redis://user:password@redis.example:6379/2\` | in Redis, 6.2 or newer |
 | \`rediss://user:password@redis.example:6380\` | the same over TLS |
 | \`postgres://user:password@db.example:5432/gateway\`, also \`postgresql://\` | in PostgreSQL, 13 or newer; its tables are made at the start |
@@ -155,14 +209,15 @@ ${seedExample}\`\`\`
 Any number of gateways may share a Redis or a PostgreSQL. With one \`key_prefix\` they are nodes of one deployment and see the same sessions; deployments that
 share a storage each need one of their own.
 
-- \`STORAGE_URL\` sets it. \`REDIS_URL\` alone picks that Redis; where a URL, a connection string or another type is set anywhere, it says nothing.
+- \`STORAGE_URL\` sets it. \`REDIS_URL\` alone picks that Redis; ignored if a URL, a connection string or another type is set.
 - \`storage_type = "redis"\` with \`connection_string = "redis://127.0.0.1:6379"\` is the same in two parts. A type beside the address of
-  another storage stops the gateway. Of a connection string and a URL the string counts where there is a type, else the URL.
+  another storage stops the gateway. A connection string beside a different URL is refused.
 - \`SESSION_KEY_PREFIX\` is \`key_prefix\`; \`STORAGE_KEY_PREFIX\` wins over it.
-- \`SESSION_DEFAULT_EXPIRY\` is how long a session lasts that asks for no time of its own, in seconds. Where it is set \`ttl_hours\` says nothing, whatever layer it comes from.
+- \`SESSION_DEFAULT_EXPIRY\` is how long a session lasts that asks for no time of its own, in seconds. It overrides \`ttl_hours\`, whatever layer that comes from; where both are set, a warning says so.
 - A storage that is down, or refuses writes, does not stop the gateway: requests get \`STORAGE_ERROR\` and \`/ready\` answers 503 until it works; the
-  log has one line with the reason at the start and one at the end. An unknown type or a module that cannot be
-  loaded does, with exit code 78.
+  log has one line with the reason at the start and one at the end. An unknown type, an address that cannot be right or an
+  unloadable module stops the gateway with exit code 78.
+- In a URL, a user name or password is percent-encoded: # is %23, / is %2F, ? is %3F, @ is %40, % is %25.
 - URLs and connection strings are masked where the configuration is printed.
 
 A provider of your own: each module of \`providers\`, a package or a path from where the gateway was started, is loaded at the start and calls
