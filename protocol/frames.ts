@@ -79,10 +79,17 @@ const inEnvelope = (schema: z.ZodType): JsonSchema => {
 /** Whether a message carries the `id` of a request. */
 export const hasId = ({ direction, type }: Message) => direction === 'requests' || direction === 'answers' || type === 'Error';
 
+const ignored: JsonSchema = {
+  type: 'array',
+  items: { type: 'string' },
+  description: 'Fields of the request that its message does not have; only on a socket that offered the subprotocol',
+};
+
 /** What stands around the fields of a message. */
 function envelope(message: Message): { properties: Record<string, JsonSchema>; required: string[] } {
   const properties: Record<string, JsonSchema> = { type: { const: message.type } };
   if (hasId(message)) properties.id = inEnvelope(requestId);
+  if (message.direction === 'answers') properties.ignored = ignored;
   if (message.direction !== 'events') return { properties, required: ['type'] };
   properties.seq = { type: 'integer', minimum: 1 };
   properties.ts = { type: 'string', format: 'date-time' };

@@ -15,7 +15,9 @@ export interface Refusal {
   message: string;
   details?: { issues: { path: string; message: string }[] };
 }
-export type Parsed = { ok: true; request: Request } | Refusal;
+export type Parsed =
+  | { ok: true; request: Request /** Fields of the frame that its message does not have, some of them. */; ignored?: readonly string[] }
+  | Refusal;
 
 const refuse = (code: Refusal['code'], message: string, id?: string): Refusal => ({ ok: false, code, id, message });
 
@@ -42,8 +44,22 @@ export const issuesOf = (error: { issues: readonly { path: PropertyKey[]; messag
 
 /** What a frame of each type holds: the fields of its row, and the sender's mark. A Map: a peer may send type "constructor". */
 const frames = new Map(
-  Object.entries<RequestRow>(requests).map(([type, { body }]) => [type, body.safeExtend({ id: requestId.optional() })]),
+  Object.entries<RequestRow>(requests).map(([type, { body }]) => {
+    const frame = body.safeExtend({ id: requestId.optional() });
+    return [type, { frame, known: new Set(['type', ...Object.keys(frame.shape)]) }];
+  }),
 );
+
+/** The names in an object that are none of these, the first ten; undefined: all are known. */
+export function unknownNames(value: object, known: ReadonlySet<string>): readonly string[] | undefined {
+  let unknown: string[] | undefined;
+  for (const name in value) {
+    if (known.has(name)) continue;
+    unknown ??= [];
+    if (unknown.push(clip(name, 64)) === maxIssues) break;
+  }
+  return unknown;
+}
 
 /** The types that only the gateway sends. */
 const sentTypes = new Set(allMessages.map(({ type }) => type).filter((type) => !frames.has(type)));
@@ -67,13 +83,14 @@ export function parse(text: string): Parsed {
   if (typeof value !== 'object' || value === null || Array.isArray(value))
     return refuse('INVALID_REQUEST', 'the frame is not a JSON object');
   const { type, id: given } = value as Record<string, unknown>;
-  const frame = typeof type === 'string' ? frames.get(type) : undefined;
-  const checked = frame?.safeParse(value);
+  const row = typeof type === 'string' ? frames.get(type) : undefined;
+  const checked = row?.frame.safeParse(value);
   if (checked?.success) {
     const request = checked.data as { type?: unknown };
     // `type` is not among the fields
     request.type = type;
-    return { ok: true, request: request as Request };
+    const ignored = row && unknownNames(value, row.known);
+    return ignored ? { ok: true, request: request as Request, ignored } : { ok: true, request: request as Request };
   }
   const id = requestId.safeParse(given).data;
   if (typeof type !== 'string') return refuse('INVALID_REQUEST', 'the frame has no string `type`', id);

@@ -1,5 +1,5 @@
 /** The wire contract's major version, told in Hello. It changes when an existing message changes its meaning, never for an addition. */
 export const PROTOCOL_VERSION = 1;
 
-/** Offering this WebSocket subprotocol makes the gateway say Hello first; nothing else changes with it. */
+/** Offering this WebSocket subprotocol makes the gateway say Hello first and name unknown fields in its answers; nothing else changes with it. */
 export const SUBPROTOCOL = 'session-gateway.v1';

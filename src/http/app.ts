@@ -3,8 +3,8 @@ import { getRequestListener, type HttpBindings } from '@hono/node-server';
 import { type Context, Hono } from 'hono';
 import type { Logger } from 'pino';
 import { v7 as uuid } from 'uuid';
-import type { z } from 'zod';
-import { issuesOf, maxDepth, tooDeep } from '../../protocol/parse.ts';
+import { z } from 'zod';
+import { issuesOf, maxDepth, tooDeep, unknownNames } from '../../protocol/parse.ts';
 import { type Operation, type RouteRow, routes } from '../../protocol/rest.ts';
 import { type Admission, askedFor } from '../admission.ts';
 import { GatewayError, storageFailed } from '../sessions/errors.ts';
@@ -89,6 +89,7 @@ export function restApp({ admit, endpoints, clock, log, maxBodyBytes }: AppParts
 
   for (const [operation, row] of Object.entries(routes) as [Operation, RouteRow][]) {
     const forUser = row.query !== undefined && 'user_identity' in row.query.shape;
+    const noteUnknown = { query: unknownNoter(log, row.path, row.query), body: unknownNoter(log, row.path, row.body) };
     app.on(row.method.toUpperCase(), row.path.replaceAll(/\{(\w+)\}/g, ':$1'), async (c) => {
       const query = row.query && queryOf(c);
       // what is not read could name a user
@@ -102,6 +103,8 @@ export function restApp({ admit, endpoints, clock, log, maxBodyBytes }: AppParts
         gone: c.req.raw.signal,
         admitted: c.get('admitted'),
       };
+      noteUnknown.query(query);
+      noteUnknown.body(body);
       const answer = (await (endpoints[operation] as (call: unknown) => unknown)(call)) as { version?: number };
       if (row.hasVersion) {
         const etag = `"${answer.version}"`;
@@ -194,6 +197,16 @@ const requestId = (c: Context) => {
   const given = c.req.header('x-request-id');
   return given && /^[\w.:-]{1,128}$/.test(given) ? given : uuid();
 };
+
+/** Logs what a caller names and the endpoint does not know: later versions may, but a misspelt name has no effect. */
+function unknownNoter(log: Logger, path: string, schema: z.ZodType | undefined): (value: unknown) => void {
+  // a user may be named in any body
+  const known = new Set(['user_identity', ...(schema instanceof z.ZodObject ? Object.keys(schema.shape) : [])]);
+  return (value) => {
+    const ignored = typeof value === 'object' && value !== null ? unknownNames(value, known) : undefined;
+    if (ignored) log.debug({ path, ignored }, 'unknown fields ignored');
+  };
+}
 
 /** The query's parameters. @throws GatewayError VALIDATION_FAILED one is given twice, differently */
 function queryOf(c: Context): Record<string, string> {

@@ -12,6 +12,7 @@ import { GatewayError, storageFailed } from '../sessions/errors.ts';
 import { type Clock, StorageError } from '../sessions/ports.ts';
 import type { Cursor } from './cursor.ts';
 import { dispatch, type Handlers, later } from './handlers.ts';
+import { IgnoredFields } from './ignored.ts';
 import { Outbox, type OutboxLimits } from './outbox.ts';
 import { byteBurst, bytesIn, drained, frameBurst, frameRate, one, type RateLimits } from './rates.ts';
 import type { Turn } from './turn.ts';
@@ -99,6 +100,7 @@ export class Connection extends Outbox implements ServicePeer, FrameListener {
   #whenAlone: (() => void) | undefined;
   #pausedReading = false;
   #brokeProtocol = false;
+  #ignored: IgnoredFields | undefined;
   #stalled = false;
   #accepted = false;
   #refused = 0;
@@ -178,6 +180,7 @@ export class Connection extends Outbox implements ServicePeer, FrameListener {
   }
 
   sendError(error: GatewayError, id?: string): void {
+    this.#ignored?.take(undefined, id);
     this.send({
       type: 'Error',
       ...(id !== undefined && { id }),
@@ -189,7 +192,9 @@ export class Connection extends Outbox implements ServicePeer, FrameListener {
   sendAnswer({ type, body }: Answer, id: string | undefined): void {
     // in front of the body's text, which is never empty: quicker than one more object
     const head = id === undefined ? `{"type":"${type}"` : `{"type":"${type}","id":${JSON.stringify(id)}`;
-    this.sendText(`${head},${JSON.stringify(body).slice(1)}`);
+    const ignored = this.#ignored?.take(type, id);
+    const told = ignored === undefined ? '' : `,"ignored":${JSON.stringify(ignored)}`;
+    this.sendText(`${head}${told},${JSON.stringify(body).slice(1)}`);
   }
 
   /** The storage failed while events were read for this socket: it is tried again by the next sweep. */
@@ -320,10 +325,23 @@ export class Connection extends Outbox implements ServicePeer, FrameListener {
   }
 
   #take(parsed: Parsed): Promise<void> | undefined {
-    if (parsed.ok) return this.#carryOut(requests[parsed.request.type], parsed.request);
+    if (parsed.ok) {
+      if (parsed.ignored) this.#ignore(parsed.request, parsed.ignored);
+      return this.#carryOut(requests[parsed.request.type], parsed.request);
+    }
     this.#refuse(new GatewayError(parsed.code, parsed.message, parsed.details && { details: parsed.details }), parsed.id);
     if (parsed.code !== 'VALIDATION_FAILED') this.close(Close.BadMessage);
     return undefined;
+  }
+
+  /** Fields may be of a later version, and are no fault; a misspelt one has no effect, which its sender should hear. */
+  #ignore({ type, id }: Request, names: readonly string[]): void {
+    this.#parts.log.debug({ connection_id: this.id, session_id: this.sessionId, type, ignored: names }, 'unknown fields ignored');
+    const { reply } = requests[type] as RequestRow;
+    // without the subprotocol an answer has nothing that older clients do not know
+    if (reply === undefined || this.ws.protocol === '') return;
+    this.#ignored ??= new IgnoredFields();
+    this.#ignored.add(reply, id, names);
   }
 
   #carryOut(row: RequestRow, request: Request): Promise<void> | undefined {

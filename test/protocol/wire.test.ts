@@ -19,7 +19,7 @@ const folders = readdirSync(folder).sort();
 
 /** What stands around a message's own fields. */
 const envelopes = {
-  answers: z.object({ id: z.string().min(1).max(64).optional() }),
+  answers: z.object({ id: z.string().min(1).max(64).optional(), ignored: z.array(z.string()).optional() }),
   events: z.object({ seq: z.number().int().min(1), ts: z.iso.datetime(), session_id: z.string() }),
   commands: z.object({}),
   notices: z.object({}),
