@@ -28,6 +28,17 @@ function cover(fields: Record<string, unknown>, depth = 1): Record<string, unkno
   return copy ?? fields;
 }
 
+/** Characters that act on a terminal, or on how the rest of a line is read, and that JSON leaves as they are: C1 controls, line separators, those that turn the direction. */
+const acting = /[\u007f-\u009f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069]/g;
+const escaped = (character: string) => `\\u${character.charCodeAt(0).toString(16).padStart(4, '0')}`;
+
+/** Text of somebody else's as it can be shown on a terminal: what would act there is written out. */
+// biome-ignore lint/suspicious/noControlCharactersInRegex: they are what is looked for
+export const visible = (text: string) => text.replace(/[\u0000-\u001f]/g, escaped).replace(acting, escaped);
+
+/** A line of JSON whose strings, once they are parsed and printed, have nothing in them that acts; line breaks stay. */
+export const printable = (line: string) => line.replace(/\\(u[\da-f]{4}|.)/gi, (part) => (/^\\(u|[bfr]$)/.test(part) ? `\\${part}` : part));
+
 /** Lines wait for each other this long, or until there is this much of them. */
 const flushMs = 50;
 const flushBytes = 8_192;
@@ -144,6 +155,7 @@ export function makeLog(level: string, to?: DestinationStream): Logger {
       base: null,
       timestamp: () => `,"time":"${iso(Date.now())}"`,
       formatters: { level: (label) => ({ level: label }), log: (fields) => cover(fields) },
+      hooks: { streamWrite: (line) => line.replace(acting, escaped) },
       serializers: { err: (error) => cover(pino.stdSerializers.err(error) as unknown as Record<string, unknown>, 0) },
     },
     to ?? (standardOutput as Output),

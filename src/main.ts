@@ -6,6 +6,7 @@ import { localUrl } from './admission.ts';
 import { type Config, ConfigError, settings } from './config.ts';
 import { type ConfigFile, loadConfig, printConfig, warnings } from './config-load.ts';
 import { checkConfig, PortInUse } from './gateway.ts';
+import { visible } from './log.ts';
 import { serve } from './serve.ts';
 import { version } from './version.ts';
 
@@ -85,7 +86,7 @@ async function list(what: 'microservices' | 'sessions', columns: readonly string
     cursor = page.next_cursor;
     if (cursor === undefined || items.length >= listed) break;
   }
-  const rows = [columns, ...items.map((item) => columns.map((column) => String(item[column] ?? '-')))];
+  const rows = [columns, ...items.map((item) => columns.map((column) => visible(String(item[column] ?? '-'))))];
   const widths = columns.map((_, i) => Math.max(...rows.map((row) => (row[i] ?? '').length)));
   for (const row of rows)
     say(

@@ -4,7 +4,7 @@ import { localUrl } from './admission.ts';
 import type { Config } from './config.ts';
 import { unreadEnvFile, warnings } from './config-load.ts';
 import { checkConfig, type Gateway, startGateway } from './gateway.ts';
-import { makeLog, Output } from './log.ts';
+import { makeLog, Output, printable } from './log.ts';
 import { type Found, findLiveKit } from './rooms/find.ts';
 import { afterRunning } from './sessions/time.ts';
 
@@ -86,7 +86,8 @@ export async function serve(config: Config): Promise<void> {
 async function prettyFormat(): Promise<((line: string) => string) | undefined> {
   try {
     const { prettyFactory } = await import('pino-pretty');
-    return prettyFactory({ colorize: process.stdout.isTTY, ignore: 'pid,hostname', singleLine: true });
+    const pretty = prettyFactory({ colorize: process.stdout.isTTY, ignore: 'pid,hostname', singleLine: true });
+    return (line) => pretty(printable(line));
   } catch {
     return undefined;
   }

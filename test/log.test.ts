@@ -5,7 +5,7 @@ import { createInterface } from 'node:readline';
 import type { Readable } from 'node:stream';
 import { text } from 'node:stream/consumers';
 import { describe, expect, onTestFinished, test } from 'vitest';
-import { makeLog } from '../src/log.ts';
+import { makeLog, printable, visible } from '../src/log.ts';
 import { root } from './support/process.ts';
 
 const lines = () => {
@@ -147,4 +147,24 @@ describe('where the log cannot be written', () => {
     expect((await text(child.stdout as Readable)).match(/"msg":"line"/g)).toHaveLength(1_000);
     expect(await exited).toBe(7);
   });
+});
+
+const acting = '\u009b31m \u0085 \u202e \u2066 \u200f \u061c \u2028 \u007f';
+
+test('what would act on a terminal is written out, and is the same for programs', () => {
+  const { log, written, last } = lines();
+  log.warn({ name: acting, err: new Error(acting) }, 'said');
+  expect(written.join()).toMatch(/^[\x20-\x7e\n]*$/);
+  expect(last()).toMatchObject({ name: acting, err: { message: acting } });
+});
+
+test('a readable line has nothing that acts on a terminal either', () => {
+  const { log, written } = lines();
+  const text = `\u001b[2J \u0008\r ${acting} \\u001b C:\\users\t"`;
+  log.warn({ name: text }, 'said');
+  const shown = JSON.parse(printable(written[0] ?? '')).name;
+  expect(shown).toMatch(/^[\x20-\x7e\t]*$/);
+  expect(shown).toContain('\\u001b[2J \\b\\r \\u009b31m');
+  expect(shown).toContain('\\u001b C:\\users\t"');
+  expect(visible(`${text}\n`)).toMatch(/^[\x20-\x7e]*$/);
 });

@@ -1,9 +1,11 @@
 import { once } from 'node:events';
 import { connect, type Socket } from 'node:net';
-import { expect, onTestFinished, test } from 'vitest';
+import { expect, onTestFinished, test, vi } from 'vitest';
 import { connectService, TestClient } from '../support/client.ts';
 import { settled } from '../support/clock.ts';
 import { startGateway } from '../support/gateway.ts';
+import { keptLog } from '../support/log.ts';
+import { head } from '../support/raw.ts';
 
 test('a frame over the limit ends the socket with 1009, a binary one with 1003', async () => {
   const { url } = await startGateway({ limits: { frame_bytes: 1_024 } });
@@ -119,15 +121,30 @@ test('frames of one socket are answered in order, also behind a slow one', async
   expect(client.all.map((frame) => frame.id)).toEqual(Array.from({ length: 100 }, (_, i) => `${i}`));
 });
 
+const upgrade = head('GET /ws', {
+  Connection: 'Upgrade',
+  Upgrade: 'websocket',
+  'Sec-WebSocket-Version': '13',
+  'Sec-WebSocket-Key': Buffer.alloc(16).toString('base64'),
+});
+
+/** What an upgrade is answered with. The socket says nothing more. */
+async function answerTo(url: string): Promise<{ status: number; text: string }> {
+  const { hostname, port } = new URL(url);
+  const socket = connect(Number(port), hostname);
+  onTestFinished(() => void socket.destroy());
+  socket.write(upgrade);
+  const [chunk] = (await once(socket, 'data')) as [Buffer];
+  return { status: Number(chunk.toString('latin1', 9, 12)), text: chunk.toString('latin1') };
+}
+
 /** A socket that has spoken and then reads nothing more. */
 async function stalledReader(url: string): Promise<Socket> {
   const { hostname, port } = new URL(url);
   const socket = connect(Number(port), hostname);
   onTestFinished(() => void socket.destroy());
   await once(socket, 'connect');
-  socket.write(
-    `GET /ws HTTP/1.1\r\nHost: localhost\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: ${Buffer.alloc(16).toString('base64')}\r\n\r\n`,
-  );
+  socket.write(upgrade);
   await once(socket, 'readable');
   return socket;
 }
@@ -163,4 +180,36 @@ test('more sockets than allowed are closed with 4503', async () => {
   await connectService(url, 'asr');
   const second = await TestClient.connect(url);
   expect(await second.closed).toEqual({ code: 4503, reason: 'overloaded' });
+});
+
+test('beyond 256 that are being closed with 4503 a socket gets 503 with Retry-After', async () => {
+  const { log, said } = keptLog('warn');
+  const { url, holds } = await startGateway({ server: { port: 0, max_connections: 1 } }, log);
+  await connectService(url, 'asr');
+  // nobody answers the close frame, and the time until they are cut stands still
+  vi.useFakeTimers({ toFake: ['setTimeout'] });
+  try {
+    const answers = await Promise.all(Array.from({ length: 260 }, () => answerTo(url)));
+    const refused = answers.filter(({ status }) => status === 503);
+    expect([answers.filter(({ status }) => status === 101).length, refused.length]).toEqual([256, 4]);
+    for (const { text } of refused) expect(text).toMatch(/retry-after: [1-5]\r\n/);
+    expect(holds().sockets).toBe(1);
+    expect(said('socket closed: server.max_connections are held')).toHaveLength(10);
+  } finally {
+    vi.useRealTimers();
+  }
+});
+
+test('sockets come no faster than limits.upgrades_per_second', async () => {
+  const { url, clock } = await startGateway({ limits: { upgrades_per_second: 5 } });
+  const statuses = async (count: number) => {
+    const found: number[] = [];
+    for (let i = 0; i < count; i++) found.push((await answerTo(url)).status);
+    return found;
+  };
+  expect(await statuses(7)).toEqual([101, 101, 101, 101, 101, 503, 503]);
+  await clock.advance(400);
+  expect(await statuses(3)).toEqual([101, 101, 503]);
+  await clock.advance(1_000);
+  expect(await statuses(6)).toEqual([101, 101, 101, 101, 101, 503]);
 });
