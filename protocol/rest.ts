@@ -147,7 +147,7 @@ export const routes = {
         .optional()
         .describe('How the storage stands'),
       sockets: z.number().int().optional().describe('WebSockets open on this node'),
-      live_sessions: z.number().int().optional().describe('Sessions held by sockets of this node'),
+      live_sessions: z.number().int().optional().describe('Sessions held by sockets of this node; one that was opened over REST has none'),
     }),
     errors: [],
   },
@@ -333,7 +333,8 @@ export const routes = {
       messages: z.number().int().describe('Messages they hold'),
       services: z.number().int().describe('Registered services of this node that can be reached'),
       sockets: z.number().int().describe('Open sockets of this node'),
-      live_sessions: z.number().int().describe('Sessions held by sockets of this node'),
+      live_sessions: z.number().int().describe('Sessions held by sockets of this node; one that was opened over REST has none'),
+      running_sessions: z.number().int().describe('Sessions that have not ended, held by a socket or not; on shared storage of all nodes'),
     }),
     errors: [],
   },

@@ -25,11 +25,16 @@ async def session(join, progress):
     # from livekit import rtc            # pip install livekit
     # room = rtc.Room()
     # await room.connect(join["livekit_url"], join["access_token"])
+    # await room.local_participant.set_attributes({"lk.agent.state": "listening"})  # LiveKit's UI waits for it
     await progress("loading the model", 50, "1 of 2 files")
     try:
         yield
     finally:
         pass  # await room.disconnect()
+
+
+# what a peer of the gateway must take; the library's own limit may be another
+MAX_FRAME = 262_144
 
 
 class Seat:
@@ -56,7 +61,7 @@ class Service:
         while True:
             code = 1006
             try:
-                async with websockets.connect(self.url, ping_interval=10, ping_timeout=10) as socket:
+                async with websockets.connect(self.url, ping_interval=10, ping_timeout=10, max_size=MAX_FRAME) as socket:
                     try:
                         await self.talk(socket)
                     except asyncio.CancelledError:

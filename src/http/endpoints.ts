@@ -10,7 +10,7 @@ import { GatewayError } from '../sessions/errors.ts';
 import type { Sessions } from '../sessions/manager.ts';
 import { type NewSession, type Openings, sessionInRoom } from '../sessions/openings.ts';
 import { type Operations, whyNotCreated } from '../sessions/operations.ts';
-import type { Clock, SessionStore } from '../sessions/ports.ts';
+import type { Clock, SessionStore, Statistics } from '../sessions/ports.ts';
 import { allServe, isEnded, type Session } from '../sessions/record.ts';
 import { pendingServices } from '../sessions/snapshot.ts';
 import { iso } from '../sessions/time.ts';
@@ -58,6 +58,11 @@ const notReadyInTime = (session: Session) =>
   });
 
 const changedSince = () => new GatewayError('PRECONDITION_FAILED', 'the session has another version than If-Match names');
+
+const withRunning = (statistics: Statistics) => {
+  const { by_status, sessions } = statistics;
+  return { ...statistics, running_sessions: sessions - (by_status.Terminating ?? 0) - (by_status.Terminated ?? 0) };
+};
 
 const ending = (session: Session) => ({
   session_id: session.session_id,
@@ -198,7 +203,7 @@ export function endpoints(parts: EndpointsParts): Endpoints {
     getMessages: ({ params, query }) => operations.messages(params.id, callerOf(query), query),
 
     statistics: async () => ({
-      ...(await store.getStatistics()),
+      ...withRunning(await store.getStatistics()),
       services: [...dispatcher.registry.all()].filter(({ link }) => link).length,
       ...parts.holds(),
     }),

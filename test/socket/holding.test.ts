@@ -489,6 +489,7 @@ test('the statistics count sessions, messages and what this node holds', async (
     services: 0,
     sockets: 1,
     live_sessions: 1,
+    running_sessions: 2,
   });
   await ask(ada, 'EndSessionRequest');
   await ada.next('SessionEnded');
@@ -497,6 +498,7 @@ test('the statistics count sessions, messages and what this node holds', async (
     by_status: { Terminated: 1, Ready: 1 },
     messages: 2,
     live_sessions: 0,
+    running_sessions: 1,
   });
 });
 
