@@ -1,4 +1,5 @@
 import { expect, test } from 'vitest';
+import { makeLog } from '../../src/log.ts';
 import { connectService, TestClient } from '../support/client.ts';
 import { startGateway } from '../support/gateway.ts';
 import { HttpService, rest } from '../support/http-service.ts';
@@ -26,6 +27,22 @@ test('a socket whose registration was taken over is closed, and its end changes 
   const client = await TestClient.connect(url);
   await client.ask({ type: 'NewSessionRequest', user_identity: 'ada', required_services: ['asr'] });
   await fresh.next('JoinRoomRequest');
+});
+
+test('the end of a socket whose registration was taken over, or taken back, is no disconnection', async () => {
+  const lines: Record<string, unknown>[] = [];
+  const { url } = await startGateway({}, makeLog('info', { write: (line) => void lines.push(JSON.parse(line)) }));
+  const old = await connectService(url, 'asr', { instance_id: 'a' });
+  const fresh = await connectService(url, 'asr', { instance_id: 'a' });
+  await old.closed;
+  await fresh.ask({ type: 'DeregisterServiceRequest' });
+  fresh.ws.close();
+  await fresh.closed;
+  // one that is a disconnection is said to be one, after these
+  const other = await connectService(url, 'tts');
+  other.ws.close();
+  await expect.poll(() => lines.filter(({ msg }) => msg === 'service disconnected')).not.toEqual([]);
+  expect(lines.filter(({ msg }) => msg === 'service disconnected')).toMatchObject([{ service_id: 'tts' }]);
 });
 
 test('a service that registers again on its own socket keeps the socket', async () => {

@@ -24,6 +24,8 @@ interface Life {
 function deployment() {
   const store: StoreProvider = memoryStore();
   let made: Life = { dead: false, hold: undefined, stuck: undefined };
+  /** The sessions that were read one by one. */
+  const reads: string[] = [];
   /** While down, no node reaches the storage. */
   const outage = { down: false };
   registerStoreProvider('shared', async () => {
@@ -48,7 +50,10 @@ function deployment() {
         await store.saveSession(...args);
         await hold;
       },
-      loadSession: (id) => up().then(() => store.loadSession(id)),
+      loadSession: (id) => {
+        reads.push(id);
+        return up().then(() => store.loadSession(id));
+      },
       listSessions: (filter) => up().then(() => store.listSessions(filter)),
       due: (before, limit) => up().then(() => store.due(before, limit)),
       beat: (id, until) => up().then(() => store.beat(id, until)),
@@ -85,7 +90,7 @@ function deployment() {
   const advance = async (ms: number, ...nodes: { clock: ManualClock }[]) => {
     for (let left = ms; left > 0; left -= 1_000) for (const { clock } of nodes) await clock.advance(Math.min(left, 1_000));
   };
-  return { store, rooms, node, advance, outage };
+  return { store, rooms, node, advance, outage, reads };
 }
 const wish = { user_identity: 'ada', room: false, visibility: 'public' };
 
@@ -413,6 +418,18 @@ describe('a session whose client may come back', () => {
     expect((await comeBack(b.url, then, then.seq)).answer).toMatchObject({ recovered: true });
     await advance(60_000, b);
     expect(await linkOf(b.api, then.session_id)).toMatchObject({ status: 'Active', link: 'attached' });
+  });
+
+  test('and is away, is not read at each look at its dead node: that its socket is lost is known', async () => {
+    const { node, advance, reads } = deployment();
+    const [a, b] = [await node(), await node()];
+    const { session_id } = await (await TestClient.connect(a.url)).ask(waits);
+    a.die();
+    await advance(41_000, b);
+    expect(await linkOf(b.api, session_id)).toMatchObject({ link: 'away' });
+    reads.length = 0;
+    await advance(40_000, b);
+    expect(reads).toEqual([]);
   });
 
   test('and does not, ends as resume_expired after the death of its node and its window', async () => {

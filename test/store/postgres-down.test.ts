@@ -228,6 +228,27 @@ describeWith(parts.postgres)('postgres store', () => {
     expect(seqs(await store.messagesAfter('a', 0, 10))).toEqual([2]);
   });
 
+  test('a commit takes its claims in the order of their names, so that two that want the same never wait for each other', async () => {
+    const keyPrefix = freshPrefix();
+    const store = await open({ keyPrefix, timeoutMs: 20_000 });
+    await store.ping();
+    const letters = [...'abcdefghijklmnopqrstuvwxyz'];
+    const claim = `INSERT INTO ${tablePrefix(keyPrefix)}claims VALUES ($1, 'another')`;
+    const [holder, looks, taker] = [await connect(server().url), await connect(server().url), await connect(server().url)];
+    await holder.query('BEGIN');
+    await holder.query(claim, ['m']);
+    const saved = store.saveSession(record('a', { claims: letters.toReversed() }), 0, []);
+    const waiting = `pg_stat_activity WHERE wait_event_type = 'Lock' AND query LIKE 'SELECT ${tablePrefix(keyPrefix)}save%'`;
+    await vi.waitFor(async () => expect((await looks.query(`SELECT 1 FROM ${waiting}`)).rowCount).toBe(1), patience);
+    // it waits for m: what comes later is free, which whoever wants it finds out at once
+    await taker.query(`BEGIN; SET LOCAL lock_timeout = '3s'`);
+    for (const later of letters.slice(letters.indexOf('m') + 1)) await taker.query(claim, [later]);
+    await taker.query('ROLLBACK');
+    await holder.query('ROLLBACK');
+    await saved;
+    expect(await store.holderOf('m')).toBe('a');
+  });
+
   test('a crash of the server under load loses no acknowledged commit, event or message', { timeout: 60_000 }, async () => {
     const store = await open();
     await store.ping();
