@@ -1,6 +1,6 @@
 import { readFileSync } from 'node:fs';
 import { expect, test } from 'vitest';
-import { allMessages, bodySchema } from '../../protocol/frames.ts';
+import { allMessages, bodySchema, frameSchema } from '../../protocol/frames.ts';
 import { PROTOCOL_VERSION } from '../../protocol/version.ts';
 import { fieldTable, fillTables, words } from '../../scripts/docs/fields.ts';
 import { schema } from '../../scripts/docs/schema.ts';
@@ -33,6 +33,10 @@ test.each(generated)('$path says what the code says', ({ path }) => {
 test('of all a peer is sent no two messages have the same type', () => {
   const types = allMessages.filter(({ direction }) => direction !== 'requests').map(({ type }) => type);
   expect(types).toHaveLength(new Set(types).size);
+});
+
+test('events have ts, and nothing else does', () => {
+  for (const one of allMessages) expect('ts' in (frameSchema(one).properties ?? {}), one.name).toBe(one.direction === 'events');
 });
 
 test('no two messages have the same name', () => {

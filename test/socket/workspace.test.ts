@@ -1,4 +1,5 @@
 import { mkdirSync, mkdtempSync, realpathSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
+import type { Socket } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { expect, onTestFinished, test } from 'vitest';
@@ -131,6 +132,7 @@ test.each([
   ['more messages than it may', (client: TestClient) => many(1_000, () => client.send({ type: 'Ping' })), 4529],
   ['a binary frame', (client: TestClient) => client.ws.send(Buffer.from('{"type":"Ping"}')), 1003],
   ['text that is not UTF-8', (client: TestClient) => client.ws.send(Buffer.from([0xff]), { binary: false }), 1007],
+  ['a compressed frame', (client: TestClient) => compressed(client), 1002],
   ['a frame above the limit', (client: TestClient) => client.send({ type: 'Ping', pad: 'x'.repeat(65_536) }), 1009],
 ])('a session whose socket is closed by the gateway for %s ends with protocol_error', async (_, breakProtocol, code) => {
   const { client, root, gateway } = await connected();
@@ -145,3 +147,6 @@ test.each([
 const many = (times: number, act: () => void) => {
   for (let i = 0; i < times; i++) act();
 };
+
+/** A text frame of no bytes with the bit of compression, which nobody agreed on. */
+const compressed = ({ ws }: TestClient) => (ws as unknown as { _socket: Socket })._socket.write(Buffer.from([0xc1, 0x80, 0, 0, 0, 0]));

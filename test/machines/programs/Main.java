@@ -1,4 +1,3 @@
-import java.net.http.HttpClient;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
@@ -10,7 +9,6 @@ import org.openapitools.client.model.*;
 public class Main {
     public static void main(String[] args) throws Exception {
         ApiClient client = new ApiClient();
-        client.setHttpClientBuilder(HttpClient.newBuilder().version(HttpClient.Version.HTTP_1_1));
         client.updateBaseUri(args[0]);
         SessionsApi api = new SessionsApi(client);
         SessionMetadata metadata = new SessionMetadata().tags(List.of("demo")).putAdditionalProperty("robot", "r2").putAdditionalProperty("floor", 3);
