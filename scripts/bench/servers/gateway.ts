@@ -18,6 +18,7 @@ serve({
       LIVEKIT_MODE: 'on_join',
       LIMITS_MESSAGES_PER_SECOND: aboveTheLoad,
       LIMITS_MESSAGE_BURST: aboveTheLoad,
+      LIMITS_UPGRADES_PER_SECOND: aboveTheLoad,
       LIMITS_BYTES_PER_SECOND: '2000000000',
       LIMITS_MESSAGES_PER_SESSION: aboveTheLoad,
       ...(storage !== undefined && { STORAGE_URL: storage }),
