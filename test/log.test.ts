@@ -5,7 +5,9 @@ import { createInterface } from 'node:readline';
 import type { Readable } from 'node:stream';
 import { text } from 'node:stream/consumers';
 import { describe, expect, onTestFinished, test } from 'vitest';
-import { makeLog, printable, visible } from '../src/log.ts';
+import { LimitedLog, makeLog, printable, visible } from '../src/log.ts';
+import { ManualClock } from './support/clock.ts';
+import { keptLog } from './support/log.ts';
 import { root } from './support/process.ts';
 
 const lines = () => {
@@ -167,4 +169,40 @@ test('a readable line has nothing that acts on a terminal either', () => {
   expect(shown).toContain('\\u001b[2J \\b\\r \\u009b31m');
   expect(shown).toContain('\\u001b C:\\users\t"');
   expect(visible(`${text}\n`)).toMatch(/^[\x20-\x7e]*$/);
+});
+
+describe('a limited log', () => {
+  test('writes ten lines a second of each kind, and a warning behind many lines of its text', async () => {
+    const { log: to, lines } = keptLog();
+    const clock = new ManualClock();
+    const limited = new LimitedLog(to, clock);
+    const { log } = limited;
+    for (let i = 0; i < 12; i++) log.info({ i }, 'refused');
+    log.warn('refused');
+    log.info('other');
+    expect(lines.map(({ level, msg }) => `${level} ${msg}`)).toEqual([
+      ...Array.from({ length: 10 }, () => 'info refused'),
+      'warn refused',
+      'info other',
+    ]);
+    await clock.advance(1_000);
+    expect(lines.at(-1)).toMatchObject({ level: 'info', more: 2, msg: 'refused: and 2 more' });
+    await clock.advance(1_000);
+    log.info('refused');
+    limited.close();
+    expect(lines.at(-1)?.msg).toBe('refused');
+  });
+
+  test('writes every debug line, and none below its level', () => {
+    const clock = new ManualClock();
+    const { log: to, lines } = keptLog('debug');
+    const { log } = new LimitedLog(to, clock);
+    for (let i = 0; i < 30; i++) log.debug({ i }, 'seen');
+    expect(lines).toHaveLength(30);
+    const quiet = keptLog('warn');
+    const limited = new LimitedLog(quiet.log, clock);
+    for (let i = 0; i < 30; i++) limited.log.info({ i }, 'seen');
+    limited.close();
+    expect(quiet.lines).toEqual([]);
+  });
 });

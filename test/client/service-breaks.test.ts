@@ -113,8 +113,12 @@ describe('a connection that breaks', () => {
     await broken;
     done.make(undefined);
     await back;
-    const statuses = async () => (await (await fetch(`${gateway.url}/api/v1/sessions?status=Ready&limit=100`)).json()).items.length;
-    await expect.poll(statuses, { timeout: 5_000 }).toBe(ids.length);
+    // a page ends at 32 KiB
+    const countReady = async (cursor = ''): Promise<number> => {
+      const page = await (await fetch(`${gateway.url}/api/v1/sessions?status=Ready&limit=100${cursor}`)).json();
+      return page.items.length + (page.next_cursor === undefined ? 0 : await countReady(`&cursor=${page.next_cursor}`));
+    };
+    await expect.poll(() => countReady(), { timeout: 5_000 }).toBe(ids.length);
     expect(joins).toHaveLength(ids.length);
   });
 
