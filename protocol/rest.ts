@@ -81,7 +81,9 @@ const createErrors = [
 // an empty text is how protobuf writes a missing one
 const given = <S extends z.ZodType>(schema: S) => z.union([z.literal('').transform(() => undefined), schema]).optional();
 const tokenSource = z.object({
-  room_name: given(roomName).describe("The room; absent: a new one. One that this user's session holds gives a new token for it"),
+  room_name: given(roomName).describe(
+    'The room; absent: a new one. One that a live session has: a token for that one, where this user may join it',
+  ),
   participant_identity: given(identity).describe('The user; absent: a new one'),
   participant_name: text(256).optional().describe("The user's display name"),
   participant_metadata: text(4_096).optional().describe("The user's metadata in the room"),

@@ -1,20 +1,19 @@
-import { v7 as uuid } from 'uuid';
 import type { Dispatcher } from '../services/dispatcher.ts';
 import { type EndpointPaths, httpLink } from '../services/links.ts';
 import type { Outbound } from '../services/outbound.ts';
 import { type Instance, matches } from '../services/registry.ts';
 import type { Reports } from '../services/reports.ts';
 import type { Caller } from '../sessions/access.ts';
-import type { Spec } from '../sessions/create.ts';
 import { GatewayError } from '../sessions/errors.ts';
 import type { Sessions } from '../sessions/manager.ts';
-import { type NewSession, type Openings, sessionInRoom } from '../sessions/openings.ts';
-import { type Operations, whyNotCreated } from '../sessions/operations.ts';
+import type { Opened, Openings } from '../sessions/openings.ts';
+import { type Operations, roomIsThere, whyNotCreated } from '../sessions/operations.ts';
 import type { Clock, SessionStore, Statistics } from '../sessions/ports.ts';
 import { allServe, isEnded, type Session } from '../sessions/record.ts';
 import { pendingServices } from '../sessions/snapshot.ts';
 import { iso } from '../sessions/time.ts';
 import type { Call, Endpoints } from './app.ts';
+import { tokenSource } from './token-source.ts';
 
 export interface EndpointsParts {
   openings: Openings;
@@ -75,34 +74,34 @@ export function endpoints(parts: EndpointsParts): Endpoints {
   const { openings, operations, sessions, store, dispatcher, reports, clock } = parts;
 
   /**
-   * Opens a session and waits until it is `far` enough, at most as long as a call may wait: the session it opened then ends.
+   * Waits until a session that is asked for is `far` enough, at most as long as a call may wait: the session it opened then ends.
    * A caller that goes away without an idempotency key takes its session along.
+   * @throws GatewayError why it never came so far
    */
-  const create = async (
-    body: NewSession,
+  const settle = async (
+    opening: Promise<Opened>,
     far: (session: Session) => boolean,
-    token_policy: Session['token_policy'],
     gone: AbortSignal,
-    more: Pick<Spec, 'user' | 'places'> = {},
-  ) => {
-    const maxJoinMs = far === isReady ? parts.maxWaitMs : undefined;
+    isKeyed: boolean,
+  ): Promise<Opened> => {
     const timeIsOver = new AbortController();
     const stop = clock.every(parts.maxWaitMs, () => timeIsOver.abort());
-    let opened: { session: Session; replayed: boolean } | undefined;
+    let opened: Opened | undefined;
     try {
-      opened = await openings.open(body, { token_policy, maxJoinMs, ...more });
+      opened = await opening;
+      const { replayed } = opened;
       const { session_id } = opened.session;
-      const settled = await sessions.until(session_id, far, AbortSignal.any([gone, timeIsOver.signal])).catch(async (error) => {
+      const session = await sessions.until(session_id, far, AbortSignal.any([gone, timeIsOver.signal])).catch(async (error) => {
         if (gone.aborted || !timeIsOver.signal.aborted) throw error;
         // one that was there before belongs to another call
-        return opened?.replayed ? sessions.get(session_id) : sessions.apply(session_id, { type: 'JoinTimeout' });
+        return replayed ? sessions.get(session_id) : sessions.apply(session_id, { type: 'JoinTimeout' });
       });
-      const refusal = whyNotCreated(settled);
+      const refusal = whyNotCreated(session);
       if (refusal) throw refusal;
-      if (!far(settled)) throw notReadyInTime(settled);
-      return { settled, answer: await operations.created(settled, { replayed: opened.replayed, seq: settled.seq }) };
+      if (!far(session)) throw notReadyInTime(session);
+      return { session, replayed };
     } catch (error) {
-      if (opened && gone.aborted && body.idempotency_key === undefined) {
+      if (opened && gone.aborted && !isKeyed) {
         await sessions.tell(opened.session.session_id, { type: 'End', reason: 'client_gone', by: 'client' });
       }
       throw error;
@@ -111,7 +110,6 @@ export function endpoints(parts: EndpointsParts): Endpoints {
     }
   };
   let looking: ReturnType<EndpointsParts['readiness']> | undefined;
-  const roomIsThere = ({ status }: Session) => status !== 'Creating';
   const isReady = (session: Session) => session.status === 'Ready' || session.status === 'Active' || isEnded(session);
 
   const createSession = async ({ body, query, headers, gone }: Call<'createSession' | 'createSessionAtOnce'>) => {
@@ -119,9 +117,10 @@ export function endpoints(parts: EndpointsParts): Endpoints {
     if (key !== undefined && body.idempotency_key !== undefined && key !== body.idempotency_key)
       throw new GatewayError('VALIDATION_FAILED', 'header: idempotency-key: the body has another idempotency_key');
     const wish = { ...body, ...(key !== undefined && { idempotency_key: key }) };
-    const { answer } =
-      query.wait === 'ready' ? await create(wish, isReady, 'on_ready', gone) : await create(wish, roomIsThere, 'immediate', gone);
-    return answer;
+    const waits = query.wait === 'ready';
+    const opening = openings.open(wish, waits ? { token_policy: 'on_ready', maxJoinMs: parts.maxWaitMs } : { token_policy: 'immediate' });
+    const { session, replayed } = await settle(opening, waits ? isReady : roomIsThere, gone, wish.idempotency_key !== undefined);
+    return operations.created(session, { replayed, seq: session.seq });
   };
 
   return {
@@ -216,52 +215,6 @@ export function endpoints(parts: EndpointsParts): Endpoints {
     sessionToken: ({ params, query, body }) =>
       body.role === 'manager' ? operations.managerToken(params.id, callerOf(query)) : operations.refreshToken(params.id, callerOf(query)),
 
-    async tokenSource({ body, gone }) {
-      const { room_name, participant_identity, participant_name, participant_metadata, participant_attributes } = body;
-      const user = { metadata: participant_metadata, attributes: participant_attributes };
-      const user_identity = participant_identity ?? `user-${uuid()}`;
-      const held = room_name === undefined ? undefined : await sessionInRoom(store, room_name);
-      if (held && held.user_identity === user_identity) {
-        // an app may ask twice at once
-        const settled = await sessions.until(held.session_id, roomIsThere, gone);
-        const refusal = whyNotCreated(settled);
-        if (refusal) throw refusal;
-        const { access_token, livekit_url } = await operations.refreshToken(held.session_id, { operator: false, user: user_identity });
-        return { server_url: livekit_url, participant_token: access_token, room_name: room_name ?? '' };
-      }
-      const places = new Map<string, Record<string, string>>();
-      const agents = body.room_config?.agents?.flatMap(({ agent_name, agentName, metadata, deployment }) => {
-        const id = agent_name ?? agentName;
-        if (id === undefined) return [];
-        const passedOn = { ...(metadata !== undefined && { agent_metadata: metadata }), ...(deployment !== undefined && { deployment }) };
-        if (metadata !== undefined || deployment !== undefined) places.set(id, passedOn);
-        return [id];
-      });
-      const wish: NewSession = {
-        user_identity,
-        user_name: participant_name,
-        room: true,
-        room_name,
-        metadata: {},
-        visibility: 'private',
-        optional_services: [],
-        on_join_timeout: 'fail',
-        on_service_loss: 'replace',
-        resume_window_s: 0,
-        // an app may ask twice at once: one session for both
-        ...(room_name !== undefined && { idempotency_key: `livekit ${room_name}`.slice(0, 128) }),
-        ...(agents && agents.length > 0 && { required_services: agents }),
-      };
-      if (agents?.includes(user_identity))
-        throw new GatewayError('VALIDATION_FAILED', 'participant_identity: a user may not be named like a service of the session');
-      const { answer } = await create(wish, roomIsThere, 'immediate', gone, { user, places });
-      return {
-        server_url: answer.livekit_url ?? '',
-        participant_token: answer.access_token ?? '',
-        room_name: answer.room_name ?? '',
-        livekit_room: answer.livekit_room,
-        ...(participant_name !== undefined && { participant_name }),
-      };
-    },
+    tokenSource: tokenSource({ openings, operations, sessions, store, settle }),
   };
 }

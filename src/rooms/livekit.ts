@@ -119,9 +119,10 @@ export class LiveKitRooms implements Rooms {
     );
   }
 
-  async clientToken(session: Session): Promise<string> {
+  async clientToken(session: Session, { lifeMs, guest }: Parameters<Rooms['clientToken']>[1] = {}): Promise<string> {
     const { user_identity, session_id, user_name: name, user_metadata: metadata, user_attributes: attributes } = session;
-    return joinToken(this.#sign, session, { identity: user_identity ?? session_id, name, metadata, attributes }, this.#clock.now());
+    const bearer = guest ?? { identity: user_identity ?? session_id, name, metadata, attributes };
+    return joinToken(this.#sign, session, bearer, this.#clock.now(), lifeMs);
   }
 
   async serviceToken(session: Session, serviceId: string): Promise<string> {

@@ -9,11 +9,9 @@ export interface Key {
   apiSecret: string;
 }
 
-const maxTtlSeconds = tokenLifeMs.client / 1_000;
-
-/** Seconds a token of this session lives: 6 h, or what is left of the session, and never less than one. */
-export const tokenTtl = (session: Session, now: number) =>
-  Math.max(1, Math.min(maxTtlSeconds, Math.ceil((session.expires_at - now) / 1_000)));
+/** Seconds a token of this session lives: what is asked for, or what is left of the session, and never less than one. */
+const tokenTtl = (session: Session, now: number, lifeMs: number) =>
+  Math.max(1, Math.ceil(Math.min(lifeMs, session.expires_at - now) / 1_000));
 
 interface Bearer {
   identity: string;
@@ -22,6 +20,8 @@ interface Bearer {
   attributes?: Record<string, string> | undefined;
   /** An agent does not keep a room open. */
   kind?: 'agent';
+  /** False: it hears and sees only. */
+  speaks?: boolean;
 }
 
 interface Grants {
@@ -52,10 +52,16 @@ export function signer({ apiKey, apiSecret }: Key): Sign {
 }
 
 /** A token that lets its bearer into the session's room, to publish, subscribe and send data there. */
-export function joinToken(sign: Sign, session: Session, { identity, name, metadata, attributes, kind }: Bearer, now: number): string {
+export function joinToken(
+  sign: Sign,
+  session: Session,
+  { identity, name, metadata, attributes, kind, speaks = true }: Bearer,
+  now: number,
+  lifeMs: number = tokenLifeMs.client,
+): string {
   // without a room the token would be good for every room
   if (!session.room) throw new Error('a session without a room has no tokens');
-  return sign(identity, tokenTtl(session, now), {
+  return sign(identity, tokenTtl(session, now, lifeMs), {
     // the SDK leaves an empty one out
     name: name || undefined,
     metadata: metadata || undefined,
@@ -65,9 +71,9 @@ export function joinToken(sign: Sign, session: Session, { identity, name, metada
     video: {
       roomJoin: true,
       room: livekitName(session.room),
-      canPublish: true,
+      canPublish: speaks,
       canSubscribe: true,
-      canPublishData: true,
+      canPublishData: speaks,
       // as LiveKit's own agents: their state (lk.agent.state) is an attribute
       ...(kind === 'agent' && { canUpdateOwnMetadata: true }),
     },

@@ -245,6 +245,12 @@ function becomeReady(d: Draft): void {
     s.deadlines.rejoin = now + rejoinMs(s);
     return;
   }
+  awaitUser(d);
+}
+
+/** Gives the user, who has not come yet, the time to join from now. */
+export function awaitUser({ s, now }: Draft): void {
+  if (!s.room) return;
   const madeAt = s.created_at + (s.timings.room_ms ?? 0);
   const emptyAt = madeAt + s.room.empty_timeout * 1_000 - emptyMarginMs;
   s.deadlines.client_join = Math.min(emptyAt, now + (s.client_join_timeout_ms ?? Number.POSITIVE_INFINITY));
@@ -291,6 +297,7 @@ export function roomSeen(d: Draft, present: readonly Participant[]): void {
 
   if (userIsIn(s)) {
     if (s.room) s.room.user_seen = true;
+    if (s.idempotency?.until_joined) s.claims = s.claims.filter((claim) => claim !== s.idempotency?.claim);
     if (!wasIn) userCame(d);
   } else if (wasIn) userWent(d);
 }

@@ -14,6 +14,7 @@ import {
   type Participant,
   type Requirement,
   type RoomFailure,
+  rejoinMs,
   roomClaim,
   type Session,
   userIsIn,
@@ -59,6 +60,8 @@ export type Input =
   | { type: 'Attached'; node_id: string; connection_id: string; token_hash?: string }
   /** That socket has ended: on purpose, by accident, because the gateway refused what it sent, or together with its node. Nothing where another one holds the session by now. */
   | { type: 'Detached'; connection_id: string; how: 'closed' | 'broken' | 'refused' | 'node_lost' }
+  /** Its user asked for a token again, and is to have the time to join with it. */
+  | { type: 'UserAsked' }
   /** Somebody changes what it holds. `command`: the hash of the request, where its outcome is to be remembered. */
   | (HoldingInput & { command?: string | undefined })
   | { type: 'End'; reason: EndReason; by: 'client' | 'gateway' }
@@ -285,6 +288,14 @@ const rules: { [T in Input['type']]: Rule<T> } = {
     s.link = 'away';
     s.deadlines.resume = d.now + s.resume.window_ms;
     d.effects.push({ do: 'presence' });
+  },
+
+  UserAsked(d) {
+    const { status, deadlines } = d.s;
+    if (status !== 'Ready') return nothing;
+    if (deadlines.client_join !== undefined) gate.awaitUser(d);
+    else if (deadlines.rejoin !== undefined) deadlines.rejoin = d.now + rejoinMs(d.s);
+    else return nothing;
   },
 
   Update: hold,

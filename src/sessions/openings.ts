@@ -25,6 +25,14 @@ interface Opening {
   /** The longest its services may take, whatever is asked for. */
   maxJoinMs?: number | undefined;
   places?: Spec['places'];
+  /** Its idempotency key gives the session only until its user has joined. */
+  until_joined?: true;
+}
+
+/** A session that was asked for; `replayed`: it was there before. */
+export interface Opened {
+  session: Session;
+  replayed: boolean;
 }
 
 export interface OpeningsParts {
@@ -61,13 +69,13 @@ export class Openings {
    */
   async open(
     body: NewSession,
-    { holder, token_policy, user, places, maxJoinMs = Number.POSITIVE_INFINITY }: Opening,
+    { holder, token_policy, user, places, maxJoinMs = Number.POSITIVE_INFINITY, until_joined }: Opening,
     starting: (id: string) => void = () => {},
-  ): Promise<{ session: Session; replayed: boolean }> {
+  ): Promise<Opened> {
     this.refuseWhileDraining();
     const { sessions, rooms, defaults, checkWorkspace, exactRoomNames } = this.#parts;
     const workspace_dir = body.workspace_dir === undefined ? undefined : await checkWorkspace(body.workspace_dir);
-    const idempotency = idempotencyOf(body);
+    const idempotency = idempotencyOf(body, until_joined);
     const room = body.room && body.user_identity !== undefined;
     for (let tries = 0; ; tries++) {
       const held = idempotency && (await this.#replay(idempotency));
@@ -193,10 +201,14 @@ const distinct = (wants: readonly Wanted[]) => [
   ...new Map(wants.map((want) => [typeof want === 'string' ? want : Symbol(), want])).values(),
 ];
 
-function idempotencyOf(wish: NewSession): Session['idempotency'] {
+function idempotencyOf(wish: NewSession, until_joined: true | undefined): Session['idempotency'] {
   if (wish.idempotency_key === undefined) return undefined;
   // a request has its type and its sender's mark besides, which do not count
   const { idempotency_key: key, type: _, id: __, ...body } = wish as NewSession & { type?: string; id?: string };
   const scope = body.user_identity ?? 'anonymous';
-  return { claim: `key:${JSON.stringify([scope, key])}`, hash: createHash('sha256').update(JSON.stringify(body)).digest('base64') };
+  return {
+    claim: `key:${JSON.stringify([scope, key])}`,
+    hash: createHash('sha256').update(JSON.stringify(body)).digest('base64'),
+    until_joined,
+  };
 }

@@ -9,8 +9,8 @@ import { GatewayError } from './errors.ts';
 import type { HoldingInput } from './holding.ts';
 import type { Sessions } from './manager.ts';
 import { maxPageBytes, readPage, sizeOf, sizeOfMessage, sizeOfSession } from './pages.ts';
-import { type Clock, type Message, type Rooms, type SessionStore, tokenLifeMs } from './ports.ts';
-import { isEnded, livekitName, type Session } from './record.ts';
+import { type Clock, type Guest, type Message, type Rooms, type SessionStore, tokenLifeMs } from './ports.ts';
+import { isEnded, livekitName, nameOf, type Session } from './record.ts';
 import { pendingServices, readyServices, snapshot } from './snapshot.ts';
 import { iso } from './time.ts';
 
@@ -194,6 +194,23 @@ export class Operations {
     return this.#tokenBody(session, await this.#parts.rooms.clientToken(session));
   }
 
+  /**
+   * A short token for whoever asks for the session's room: its user, or somebody who may read the session. Participants take part, others listen.
+   * @throws GatewayError SESSION_NOT_FOUND they may not read it; VALIDATION_FAILED a service has that name; ILLEGAL_STATE ended, or not ready yet
+   */
+  async roomToken(session: Session, guest: Omit<Guest, 'speaks'>, lifeMs: number): Promise<string> {
+    const caller = { operator: false, user: guest.identity };
+    authorize(session, caller, 'read');
+    if (isEnded(session)) throw new GatewayError('ILLEGAL_STATE', `the session is ${session.status}`);
+    if (!this.#mayJoin(session)) throw new GatewayError('ILLEGAL_STATE', `the session is ${session.status}: its token comes with Ready`);
+    const { rooms } = this.#parts;
+    const standsAs = standing(session, caller);
+    if (standsAs === 'owner') return rooms.clientToken(session, { lifeMs });
+    if (session.requirements.some((requirement) => nameOf(requirement) === guest.identity))
+      throw new GatewayError('VALIDATION_FAILED', 'participant_identity: a user may not be named like a service of the session');
+    return rooms.clientToken(session, { lifeMs, guest: { ...guest, speaks: standsAs === 'participant' } });
+  }
+
   /** A token that administers the session's room. @throws GatewayError FORBIDDEN, SESSION_NOT_FOUND, ILLEGAL_STATE */
   async managerToken(id: string, caller: Caller) {
     if (!caller.operator) throw new GatewayError('FORBIDDEN', 'only the operator gets a manager token');
@@ -277,6 +294,8 @@ function placeOf(cursor: string): { created_at: number; session_id: string } {
   if (!/^\d{1,15}$/.test(created_at) || session_id === '') throw new GatewayError('VALIDATION_FAILED', 'cursor: not one of ours');
   return { created_at: Number(created_at), session_id };
 }
+
+export const roomIsThere = ({ status }: Session) => status !== 'Creating';
 
 /** Why a session never became what its creator waits for. @returns undefined: it did */
 export function whyNotCreated(session: Session): GatewayError | undefined {

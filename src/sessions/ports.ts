@@ -169,6 +169,16 @@ export interface Reach {
 /** How long a token lives, where its session does not end before: LiveKit gives whoever joined with one newer ones. */
 export const tokenLifeMs = { client: 6 * 3_600_000, manager: 600_000 };
 
+/** Somebody else than the session's user. */
+export interface Guest {
+  identity: string;
+  name?: string | undefined;
+  metadata?: string | undefined;
+  attributes?: Record<string, string> | undefined;
+  /** Whether it is heard and seen; else it only hears and sees. */
+  speaks: boolean;
+}
+
 /** The rooms on LiveKit. Every call ends within its own deadline. */
 export interface Rooms {
   /** Where clients and services join. */
@@ -188,8 +198,8 @@ export interface Rooms {
   list(): Promise<{ name: string; metadata: string }[]>;
   /** Whether LiveKit answers now. */
   ping(): Promise<boolean>;
-  /** A token that lets the user in until the session expires, 6 h at most. */
-  clientToken(session: Session): Promise<string>;
+  /** A token that lets the user in, or a guest, until the session expires; 6 h at most. */
+  clientToken(session: Session, wish?: { lifeMs?: number; guest?: Guest | undefined }): Promise<string>;
   /** A token that lets a service in under its service id, as an agent. */
   serviceToken(session: Session, serviceId: string): Promise<string>;
   /** A token that administers the room unseen, for 10 min. */

@@ -199,8 +199,8 @@ export interface Session {
   expiry_reason: 'ttl' | 'duration_limit';
   /** Names nobody else may hold while this record does; the store refuses a second holder. */
   claims: string[];
-  /** Its creation may be asked for again: the claim of the key, and the hash of what was asked for. */
-  idempotency: { claim: string; hash: string } | undefined;
+  /** Its creation may be asked for again: the claim of the key, and the hash of what was asked for. `until_joined`: not once its user was in the room. */
+  idempotency: { claim: string; hash: string; until_joined?: true | undefined } | undefined;
   timings: { room_ms: number | undefined; services_ms: number | undefined; total_ms: number | undefined };
   created_at: number;
   updated_at: number;

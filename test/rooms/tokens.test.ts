@@ -81,6 +81,13 @@ test("a token names LiveKit's room, not the label that comes again", async () =>
   }
 });
 
+test('a guest who may only listen is not heard, and a token can live shorter than its session', async () => {
+  const listens = joinToken(sign, session, { identity: 'cyd', speaks: false }, now, 80_000);
+  const { video, exp = 0, nbf = 0 } = await verified(listens);
+  expect(video).toMatchObject({ roomJoin: true, canSubscribe: true, canPublish: false, canPublishData: false });
+  expect(exp - nbf).toBe(80);
+});
+
 test('a session without a room has no tokens', () => {
   const { room: _, ...roomless } = session;
   expect(() => joinToken(sign, roomless as Session, { identity: 'ada' }, now)).toThrow();

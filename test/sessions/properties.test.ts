@@ -83,6 +83,7 @@ const inputs: fc.Arbitrary<Happening['input']> = fc.oneof(
   told({ type: 'RoomDeleteFailed' }),
   told({ type: 'RoomGone' }),
   told({ type: 'LiveKitLost' }),
+  told({ type: 'UserAsked' }),
   told({ type: 'End', reason: 'client_ended', by: 'client' }),
   told({ type: 'JoinTimeout' }),
   {

@@ -1,4 +1,4 @@
-import { type Reach, RoomNameTaken, type Rooms, RoomsError } from '../../src/sessions/ports.ts';
+import { type Guest, type Reach, RoomNameTaken, type Rooms, RoomsError } from '../../src/sessions/ports.ts';
 import { livekitName, type Participant, type Room, type Session } from '../../src/sessions/record.ts';
 
 /** A LiveKit in memory: rooms, who is in them, and the ways it can fail. */
@@ -76,7 +76,8 @@ export class FakeRooms implements Rooms {
     return this.reachable;
   }
 
-  async clientToken(session: Session): Promise<string> {
+  async clientToken(session: Session, { guest }: { guest?: Guest | undefined } = {}): Promise<string> {
+    if (guest) return `${guest.speaks ? 'guest' : 'listener'}-token-of-${guest.identity}`;
     return `client-token-of-${session.user_identity}`;
   }
 
