@@ -138,7 +138,8 @@ export function restApp({ admit, endpoints, clock, log, maxBodyBytes }: AppParts
     if (error.retryAfterMs !== undefined) c.header('retry-after', String(Math.ceil(error.retryAfterMs / 1_000)));
     const { status, code, message } = error;
     // what the operator may want to allow is a warning, once
-    const level = c.get('isNew') ? 'warn' : 'info';
+    // that the storage is down is said once, when it begins
+    const level = code === 'STORAGE_ERROR' ? 'debug' : c.get('isNew') ? 'warn' : 'info';
     log[level]({ ...askedFor(c.env.incoming), status, code, message }, 'request refused');
     // a browser may send a request again by itself on a connection that is reused after 408
     if (error.status === 408) c.header('connection', 'close');

@@ -544,3 +544,24 @@ test('a node that stops while a session lives on with its service warns of nothi
   expect(lines).toContainEqual(expect.objectContaining({ msg: 'service disconnected', sessions: 1 }));
   expect(lines.filter(({ level }) => level !== 'info')).toEqual([]);
 });
+
+test('an outage of the storage is one line at its start and one at its end, whoever meets it', async () => {
+  const { node, outage, advance } = deployment();
+  const { log, lines } = keptLog();
+  const a = await node(log);
+  const client = await TestClient.connect(a.url);
+  const { session_id } = await client.ask({ type: 'NewSessionRequest', ...wish });
+  const before = lines.length;
+  outage.down = true;
+  for (let i = 0; i < 5; i++) {
+    expect(await client.ask({ type: 'GetSessionRequest', session_id })).toMatchObject({ code: 'STORAGE_ERROR' });
+    expect((await rest(`${a.api}/${session_id}`)).status).toBe(503);
+  }
+  await advance(15_000, a);
+  outage.down = false;
+  await advance(15_000, a);
+  expect(lines.slice(before).map(({ level, msg }) => `${level}: ${msg}`)).toEqual([
+    'error: storage does not answer; until it does, requests get STORAGE_ERROR',
+    'info: storage works again',
+  ]);
+});
