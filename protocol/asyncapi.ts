@@ -51,8 +51,9 @@ function operation(message: Message) {
   };
 }
 
-/** The socket side as an AsyncAPI document, told from the gateway: it receives requests and sends the rest. `version`: the gateway's own. */
-export function asyncapi(version: string) {
+/** The socket side as an AsyncAPI document, told from the gateway: it receives requests and sends the rest. `version`: the gateway's own; `url`: where it is served. */
+export function asyncapi(version: string, url = 'http://localhost:8080') {
+  const { host, protocol } = new URL(url);
   return {
     asyncapi: '3.0.0',
     info: {
@@ -62,7 +63,9 @@ export function asyncapi(version: string) {
       license: { name: 'MIT' },
     },
     defaultContentType: 'application/json',
-    servers: { local: { host: 'localhost:8080', protocol: 'ws', description: 'Where the gateway listens by default' } },
+    servers: {
+      gateway: { host, protocol: protocol === 'https:' ? 'wss' : 'ws', description: 'Where it is served; by default localhost:8080' },
+    },
     channels: {
       socket: {
         address: '/ws',

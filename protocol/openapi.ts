@@ -2,10 +2,11 @@ import { z } from 'zod';
 import { createDocument, type ZodOpenApiOperationObject, type ZodOpenApiPathsObject, type ZodOpenApiResponseObject } from 'zod-openapi';
 import { type ErrorCode, errors } from './errors.ts';
 import { controls } from './events.ts';
+import { examples, refusal } from './examples.ts';
 import { titled, word } from './fields.ts';
 import { type JsonSchema, plainer } from './frames.ts';
 import { type Named, published } from './published.ts';
-import { commonErrors, type RouteRow, routes } from './rest.ts';
+import { commonErrors, type Operation, type RouteRow, routes } from './rest.ts';
 
 const json = 'application/json';
 const error = controls.Error.body.extend({
@@ -26,23 +27,39 @@ function refusals(codes: readonly ErrorCode[]): Record<string, ZodOpenApiRespons
   const byStatus = new Map<number, Set<ErrorCode>>();
   for (const code of codes) byStatus.set(errors[code].status, (byStatus.get(errors[code].status) ?? new Set()).add(code));
   return Object.fromEntries(
-    [...byStatus].map(([status, possible]) => [status, { description: [...possible].join(', '), content: { [json]: { schema: error } } }]),
+    [...byStatus].map(([status, possible]) => [
+      status,
+      {
+        description: [...possible].join(', '),
+        content: {
+          [json]: { schema: error, example: { ...refusal, code: [...possible][0], error: errors[[...possible][0] as ErrorCode].error } },
+        },
+      },
+    ]),
   );
 }
 
-function operation(operationId: string, row: RouteRow): ZodOpenApiOperationObject {
+function operation(operationId: Operation, row: RouteRow): ZodOpenApiOperationObject {
   const { params: path, query, headers: header } = row;
-  const reply = (description: string): ZodOpenApiResponseObject => ({ description, content: { [json]: { schema: row.reply } } });
+  const example = examples[operationId];
+  const refused = refusals([...row.errors, ...commonErrors]);
+  const reply = (description: string, shown: object): ZodOpenApiResponseObject => ({
+    description,
+    content: { [json]: { schema: row.reply, example: shown } },
+  });
   return {
     operationId,
     tags: [tagOf(row.path)],
     summary: row.about,
     ...((path || query || header) && { requestParams: { ...(path && { path }), ...(query && { query }), ...(header && { header }) } }),
-    ...(row.body && { requestBody: { required: row.bodyOptional !== true, content: { [json]: { schema: row.body } } } }),
+    ...(row.body && {
+      requestBody: { required: row.bodyOptional !== true, content: { [json]: { schema: row.body, example: example.body } } },
+    }),
     responses: {
-      [row.status]: reply('Done'),
-      ...(row.statusOf && { 503: reply('Not now') }),
-      ...refusals([...row.errors, ...commonErrors]),
+      [row.status]: reply('Done', example.reply),
+      ...refused,
+      // with the same body as when it succeeds
+      ...(row.statusOf && { 503: reply(`Not now, ${refused[503]?.description}`, { ...example.reply, ready: false }) }),
     } as ZodOpenApiOperationObject['responses'],
   };
 }
@@ -52,7 +69,7 @@ const document = (operationId: string, summary: string): ZodOpenApiOperationObje
   tags: ['system'],
   summary,
   responses: {
-    200: { description: 'The document', content: { [json]: { schema: { type: 'object' } } } },
+    200: { description: 'The document', content: { [json]: { schema: { type: 'object' }, example: {} } } },
     ...refusals(commonErrors),
   } as ZodOpenApiOperationObject['responses'],
 });
@@ -65,9 +82,15 @@ const others: ZodOpenApiPathsObject = {
       tags: ['livekit'],
       summary: "Takes LiveKit's webhooks. What they say is not believed, only that something happened in the room.",
       security: [{ livekit: [] }],
-      requestBody: { required: true, content: { 'application/webhook+json': { schema: { type: 'object' } } } },
+      requestBody: {
+        required: true,
+        content: { 'application/webhook+json': { schema: { type: 'object' }, example: { event: 'room_finished', id: 'EV_9fQ2' } } },
+      },
       responses: {
-        200: { description: 'Done', content: { [json]: { schema: z.object({ success: z.literal(true).describe('Always true') }) } } },
+        200: {
+          description: 'Done',
+          content: { [json]: { schema: z.object({ success: z.literal(true).describe('Always true') }), example: { success: true } } },
+        },
         ...refusals(['UNAUTHENTICATED', ...commonErrors]),
       } as ZodOpenApiOperationObject['responses'],
     },
@@ -76,10 +99,10 @@ const others: ZodOpenApiPathsObject = {
   '/asyncapi.json': { get: document('asyncapi', 'The messages of /ws, as AsyncAPI.') },
 };
 
-/** The REST side as an OpenAPI document. `version`: the gateway's own. */
-export function openapi(version: string): object {
+/** The REST side as an OpenAPI document. `version`: the gateway's own; `url`: where it is served. */
+export function openapi(version: string, url = 'http://localhost:8080'): object {
   const paths: Record<string, Record<string, ZodOpenApiOperationObject>> = {};
-  for (const [operationId, row] of Object.entries(routes) as [string, RouteRow][]) {
+  for (const [operationId, row] of Object.entries(routes) as [Operation, RouteRow][]) {
     paths[row.path] = { ...paths[row.path], [row.method]: operation(operationId, row) };
   }
   const document = createDocument(
@@ -91,7 +114,7 @@ export function openapi(version: string): object {
         description: 'The REST side of the gateway. A call that names no user_identity is the operator’s. The socket side: /asyncapi.json.',
         license: { name: 'MIT', identifier: 'MIT' },
       },
-      servers: [{ url: 'http://localhost:8080' }],
+      servers: [{ url }],
       tags: [
         { name: 'system', description: 'The gateway itself' },
         { name: 'microservices', description: 'The services that join rooms' },

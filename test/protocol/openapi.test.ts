@@ -2,18 +2,22 @@ import { readFileSync } from 'node:fs';
 import { Validator } from '@seriousme/openapi-schema-validator';
 import { describe, expect, test } from 'vitest';
 import { type ErrorCode, errors } from '../../protocol/errors.ts';
+import { controls } from '../../protocol/events.ts';
 import { openapi } from '../../protocol/openapi.ts';
 import { commonErrors, type RouteRow, routes } from '../../protocol/rest.ts';
 import { version } from '../../src/version.ts';
 import { startGateway } from '../support/gateway.ts';
 
+interface Content {
+  content?: Record<string, { example?: unknown }>;
+}
 interface Operation {
   operationId: string;
   summary: string;
   tags: string[];
   parameters?: { in: string; name: string; description?: string }[];
-  requestBody?: { required: boolean };
-  responses: Record<string, { description: string }>;
+  requestBody?: { required: boolean } & Content;
+  responses: Record<string, { description: string } & Content>;
 }
 const document = JSON.parse(JSON.stringify(openapi(version))) as {
   paths: Record<string, Record<string, Operation>>;
@@ -102,5 +106,32 @@ test('the gateway serves it, and the file says the same', async () => {
   expect(response.status).toBe(200);
   expect(response.headers.get('content-type')).toBe('application/json');
   const file = JSON.parse(readFileSync(new URL('../../protocol/openapi.json', import.meta.url), 'utf8'));
-  expect(await response.json(), 'run npm run docs').toEqual(file);
+  expect(file.servers).toEqual([{ url: 'http://localhost:8080' }]);
+  expect(await response.json(), 'run npm run docs').toEqual({ ...file, servers: [{ url }] });
+});
+
+test('behind TLS the served document says so', async () => {
+  const { url } = await startGateway({ auth: { mode: 'none' } });
+  const response = await fetch(`${url}/openapi.json`, { headers: { 'x-forwarded-proto': 'https' } });
+  expect(await response.json()).toMatchObject({ servers: [{ url: url.replace('http:', 'https:') }] });
+});
+
+describe.each(operations)('$operationId', ({ operationId, requestBody, responses }) => {
+  const media = [...(requestBody ? [requestBody] : []), ...Object.values(responses)].flatMap(({ content = {} }) => Object.values(content));
+
+  test('shows an example of all that it takes and answers', () => {
+    expect(media.length).toBeGreaterThan(0);
+    for (const { example } of media) expect(example).toBeDefined();
+  });
+
+  test('has examples that are right', () => {
+    const row = rows.find(([name]) => name === operationId)?.[1];
+    const shown = Object.values(requestBody?.content ?? {}).map(({ example }) => example);
+    for (const body of shown) row?.body?.parse(body);
+    for (const [status, { content = {} }] of Object.entries(responses)) {
+      const isReply = Number(status) === row?.status || (row?.statusOf && status === '503');
+      for (const { example } of Object.values(content))
+        (isReply ? row.reply : Number(status) >= 400 ? controls.Error.body : undefined)?.parse(example);
+    }
+  });
 });

@@ -14,7 +14,7 @@ public class Main {
         SessionMetadata metadata = new SessionMetadata().tags(List.of("demo")).putAdditionalProperty("robot", "r2").putAdditionalProperty("floor", 3);
         List<Object> wanted = List.of("asr", Map.of("type", "TTS"));
         SessionRequest wish = new SessionRequest().userIdentity("ada").metadata(metadata).requiredServices(List.of()).optionalServices(wanted);
-        CreatedSession made = api.createSession(wish, null, null);
+        CreatedSession made = api.createSession(wish, null, null, null);
         api.updateSession(made.getSessionId(), new UpdateSessionBody().visibility(UpdateSessionBody.VisibilityEnum.SHARED), null, null);
         Session session = api.getSession(made.getSessionId(), null);
         Map<String, Object> said = new LinkedHashMap<>();
