@@ -67,7 +67,7 @@ export const errors = {
   UPGRADE_REQUIRED: { status: 426, error: 'UpgradeRequired', retryable: false },
   /** The request's header is larger than 16 KiB (HTTP only). */
   HEADERS_TOO_LARGE: { status: 431, error: 'HeadersTooLarge', retryable: false },
-  /** Frames came faster than the limit. */
+  /** Frames came faster than the limit; over REST: more bytes of answers were asked for than the limit. */
   RATE_LIMITED: { status: 429, error: 'TooManyRequests', retryable: true },
   /** LiveKit is out of reach, or did not take the request: then the error itself says `retryable: false`. */
   LIVEKIT_ERROR: { status: 502, error: 'LiveKitError', retryable: true },

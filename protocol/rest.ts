@@ -412,6 +412,7 @@ export const commonErrors = [
   'NOT_FOUND',
   'PAYLOAD_TOO_LARGE',
   'UNSUPPORTED_MEDIA_TYPE',
+  'RATE_LIMITED',
   'INTERNAL',
   'VERSION_CONFLICT',
   'STORAGE_ERROR',

@@ -103,6 +103,11 @@ export const configSchema = z.object({
       .default(2_000)
       .describe('WebSocket frames of every kind a socket may send each second: messages, fragments, pings, pongs'),
     bytes_per_second: count(1_024).default(4_000_000).describe('Bytes of frames a socket may send each second'),
+    answer_bytes_per_second: count(1_024)
+      .default(8_000_000)
+      .describe(
+        'Bytes of answers a socket, or a connection over HTTP, may ask for each second; further requests wait, or get 429 over REST',
+      ),
     fragments: count(1).default(64).describe('Fragments a message may come in'),
     messages_per_session: count(1).default(10_000).describe('Messages a session may hold'),
     upgrades_per_second: count(1).default(2_000).describe('New sockets a second, and at once; others get HTTP 503 with Retry-After'),

@@ -8,6 +8,7 @@ import { systemClock } from './clock.ts';
 import { type Config, ConfigError, gatewayName } from './config.ts';
 import { allowedNetworks, refuse } from './config-load.ts';
 import { requestListener, restApp } from './http/app.ts';
+import { Budget } from './http/budget.ts';
 import { documents } from './http/documents.ts';
 import { endpoints } from './http/endpoints.ts';
 import { listen } from './http/listen.ts';
@@ -36,6 +37,7 @@ import { LiveSessions } from './socket/live.ts';
 import { SocketServer } from './socket/server.ts';
 import { chooseStore, nameOf, openStore, storageUrl, WishError } from './store/open.ts';
 import { withVerbs } from './store/verbs.ts';
+import { Turn } from './turn.ts';
 import { version } from './version.ts';
 import { workspaces } from './workspace.ts';
 
@@ -138,7 +140,9 @@ export async function startGateway({ config, livekit, log: full, clock = systemC
     },
   });
   const { limits, heartbeat } = config;
+  const turn = new Turn();
   const sockets = new SocketServer({
+    turn,
     sessions,
     dispatcher,
     live,
@@ -156,6 +160,7 @@ export async function startGateway({ config, livekit, log: full, clock = systemC
       messageBurst: limits.message_burst,
       framesPerSecond: limits.frames_per_second,
       bytesPerSecond: limits.bytes_per_second,
+      answerBytesPerSecond: limits.answer_bytes_per_second,
       maxFragments: limits.fragments,
       maxRefusedInARow: limits.refused_in_a_row,
       maxConnections: server.max_connections,
@@ -214,6 +219,7 @@ export async function startGateway({ config, livekit, log: full, clock = systemC
     clock,
     log,
     maxBodyBytes: limits.body_bytes,
+    budget: new Budget({ turn, clock, answerBytesPerSecond: limits.answer_bytes_per_second }),
     endpoints: endpoints({
       openings,
       operations,

@@ -14,8 +14,17 @@ const mayImport: Record<string, readonly string[]> = {
   'src/rooms': ['protocol', 'src/sessions'],
   'src/services': ['protocol', 'src/sessions'],
 
-  'src/socket': ['protocol', 'src/sessions', 'src/services', 'src/http', 'src/admission.ts', 'src/workspace.ts'],
-  'src/http': ['protocol', 'src/sessions', 'src/services', 'src/admission.ts'],
+  'src/socket': [
+    'protocol',
+    'src/sessions',
+    'src/services',
+    'src/http',
+    'src/level.ts',
+    'src/turn.ts',
+    'src/admission.ts',
+    'src/workspace.ts',
+  ],
+  'src/http': ['protocol', 'src/sessions', 'src/services', 'src/level.ts', 'src/turn.ts', 'src/admission.ts'],
 
   'src/client': ['protocol'],
 
@@ -25,6 +34,8 @@ const mayImport: Record<string, readonly string[]> = {
   'src/config-load.ts': ['protocol', 'src/admission.ts', 'src/config.ts', 'src/config-values.ts'],
   'src/config-values.ts': [],
   'src/log.ts': ['src/sessions'],
+  'src/level.ts': [],
+  'src/turn.ts': [],
   'src/version.ts': [],
   'src/workspace.ts': ['src/sessions'],
   'src/library.ts': ['protocol', 'src/sessions', 'src/store', 'src/clock.ts', 'src/log.ts'],

@@ -9,6 +9,7 @@ import { type Operation, type RouteRow, routes } from '../../protocol/rest.ts';
 import { type Admission, askedFor } from '../admission.ts';
 import { GatewayError, storageFailed } from '../sessions/errors.ts';
 import { type Clock, StorageError } from '../sessions/ports.ts';
+import type { Budget } from './budget.ts';
 import { safeHeaders } from './raw.ts';
 import { hasBody } from './target.ts';
 
@@ -43,6 +44,7 @@ export interface AppParts {
   clock: Clock;
   log: Logger;
   maxBodyBytes: number;
+  budget: Budget;
 }
 
 /** What answers anybody: who looks after the gateway asks by its address, over HTTP/1.0, or through a proxy. */
@@ -51,7 +53,7 @@ const methods = ['GET', 'POST', 'PATCH', 'DELETE'] as const;
 const socketPaths = ['/ws', '/ws/'];
 
 /** The REST edge: checks each request by its row, hands it to its endpoint, and gives every error the one shape. */
-export function restApp({ admit, endpoints, clock, log, maxBodyBytes }: AppParts): App {
+export function restApp({ admit, endpoints, clock, log, maxBodyBytes, budget }: AppParts): App {
   const app: App = new Hono();
   /** The methods that a path takes; none where nothing is there. */
   const allowed = (path: string): string[] => {
@@ -80,6 +82,7 @@ export function restApp({ admit, endpoints, clock, log, maxBodyBytes }: AppParts
       // nobody reads it, and it could name a user
       throw new GatewayError('INVALID_REQUEST', `a ${c.req.method} request takes no body`);
     }
+    if (!probes.has(c.req.path)) await budget.enter(c.env.incoming, c.env.outgoing);
     if (c.req.method !== 'OPTIONS') return next();
     const taken = allowed(c.req.path);
     c.header('allow', taken.length > 0 ? taken.join(', ') : [...methods, 'HEAD', 'OPTIONS'].join(', '));

@@ -10,13 +10,12 @@ import type { ServicePeer } from '../services/links.ts';
 import type { Instance } from '../services/registry.ts';
 import { GatewayError, storageFailed } from '../sessions/errors.ts';
 import { type Clock, StorageError } from '../sessions/ports.ts';
+import type { Turn } from '../turn.ts';
 import type { Cursor } from './cursor.ts';
+import { textFrame } from './frames.ts';
 import { dispatch, type Handlers, later } from './handlers.ts';
 import { IgnoredFields } from './ignored.ts';
-import { Outbox, type OutboxLimits } from './outbox.ts';
-import { byteBurst, bytesIn, drained, frameBurst, frameRate, one, type RateLimits } from './rates.ts';
-import type { Turn } from './turn.ts';
-import type { FrameListener } from './ws-internals.ts';
+import { Metered, type MeterLimits } from './metered.ts';
 
 /** Frames that wait behind the one in work; a hand types fewer, and a burst of this size is worked off within milliseconds. */
 const pauseAt = 32;
@@ -26,10 +25,7 @@ const maxTogether = 256;
 
 const maxWatches = 32;
 
-/** The head of the smallest frame that a client can send. */
-const headBytes = 6;
-
-export interface SocketLimits extends OutboxLimits, RateLimits {
+export interface SocketLimits extends MeterLimits {
   firstFrameMs: number;
   maxRefusedInARow: number;
   clientPingMs: number;
@@ -73,7 +69,7 @@ const random = randomBytes(16);
 let opened = 0;
 
 /** One socket: takes frames in order, answers each once, and ends with a code that says why. */
-export class Connection extends Outbox implements ServicePeer, FrameListener {
+export class Connection extends Metered implements ServicePeer {
   #id: string | undefined;
   /** Given by the first accepted request that has a role. */
   role: Role | undefined;
@@ -90,7 +86,7 @@ export class Connection extends Outbox implements ServicePeer, FrameListener {
   /** The service registered here. */
   service: Instance | undefined;
 
-  readonly #parts: ConnectionParts;
+  declare protected readonly parts: ConnectionParts;
   /** Frames behind the one in work. */
   #waiting: string[] | undefined;
   #busy = false;
@@ -106,22 +102,15 @@ export class Connection extends Outbox implements ServicePeer, FrameListener {
   #refused = 0;
   /** Resume tokens that were wrong. Nothing that is accepted in between makes a guess less of one. */
   #guesses = 0;
-  /** How much of its limits it has used, as of `#seenAt`. */
-  #messages = 0;
-  #frames = 0;
-  #bytes = 0;
   /** Of the time in which sockets are looked after. */
   readonly #openedAt: number;
   /** Among all connections of the process. */
   readonly #order: number;
-  #seenAt: number;
   /** Of the time in which sockets are looked after. */
   #pingedAt: number | undefined;
 
   constructor(ws: ConnectedSocket, socket: Socket, parts: ConnectionParts) {
-    super(ws, socket, parts.turn, parts.limits);
-    this.#parts = parts;
-    this.#seenAt = parts.clock.now();
+    super(ws, socket, parts);
     this.#openedAt = parts.watchedMs();
     this.#order = ++opened;
     ws.connection = this;
@@ -140,7 +129,7 @@ export class Connection extends Outbox implements ServicePeer, FrameListener {
     error(this: WebSocket, { code, message }: Error & { code?: string }) {
       const connection = of(this);
       connection.#brokeProtocol = true;
-      connection.#parts.log.info({ err: { code, message }, connection_id: connection.id }, 'socket broke the protocol');
+      connection.parts.log.info({ err: { code, message }, connection_id: connection.id }, 'socket broke the protocol');
     },
     close(this: WebSocket, code: number) {
       of(this).#ended(code);
@@ -158,9 +147,11 @@ export class Connection extends Outbox implements ServicePeer, FrameListener {
     const { code, reason } = given;
     if (isPeersFault(code)) {
       this.#brokeProtocol = true;
-      this.#parts.log.info({ connection_id: this.id, session_id: this.sessionId, code, reason }, 'socket closed for what it sent');
+      this.parts.log.info({ connection_id: this.id, session_id: this.sessionId, code, reason }, 'socket closed for what it sent');
     }
     this.#waiting = undefined;
+    // or its answer to our close would not be read
+    if (this.#pausedReading) this.#pauseReading(false);
     super.close(given);
   }
 
@@ -181,12 +172,13 @@ export class Connection extends Outbox implements ServicePeer, FrameListener {
 
   sendError(error: GatewayError, id?: string): void {
     this.#ignored?.take(undefined, id);
-    this.send({
+    const body = {
       type: 'Error',
       ...(id !== undefined && { id }),
-      ...error.body(this.#parts.clock.now()),
+      ...error.body(this.parts.clock.now()),
       ...(this.sessionId !== undefined && { session_id: this.sessionId }),
-    });
+    };
+    this.#answer(JSON.stringify(body));
   }
 
   sendAnswer({ type, body }: Answer, id: string | undefined): void {
@@ -194,7 +186,13 @@ export class Connection extends Outbox implements ServicePeer, FrameListener {
     const head = id === undefined ? `{"type":"${type}"` : `{"type":"${type}","id":${JSON.stringify(id)}`;
     const ignored = this.#ignored?.take(type, id);
     const told = ignored === undefined ? '' : `,"ignored":${JSON.stringify(ignored)}`;
-    this.sendText(`${head}${told},${JSON.stringify(body).slice(1)}`);
+    this.#answer(`${head}${told},${JSON.stringify(body).slice(1)}`);
+  }
+
+  #answer(text: string): void {
+    const frame = textFrame(text);
+    this.charge(frame.length);
+    this.sendFrame(frame);
   }
 
   /** The storage failed while events were read for this socket: it is tried again by the next sweep. */
@@ -208,7 +206,7 @@ export class Connection extends Outbox implements ServicePeer, FrameListener {
    */
   check(now: number, watchedMs: number): void {
     if (this.closed) return;
-    const { limits } = this.#parts;
+    const { limits } = this.parts;
     if (this.#stalled) {
       this.#stalled = false;
       this.onFlushed();
@@ -222,57 +220,19 @@ export class Connection extends Outbox implements ServicePeer, FrameListener {
       return;
     }
     const interval = this.role === 'service' ? limits.servicePingMs : limits.clientPingMs;
-    if (now - this.#seenAt < interval || this.closing) return;
+    if (now - this.seenAt < interval || this.closing) return;
     this.#pingedAt = watchedMs;
     this.ws.ping();
   }
 
-  /** Something came: what it has used of its limits goes down with the time since. */
-  #sawSign(now = this.#parts.clock.now()): void {
-    const ms = now - this.#seenAt;
-    if (ms > 0) {
-      const { limits } = this.#parts;
-      this.#messages = drained(this.#messages, ms * limits.messagesPerSecond);
-      this.#frames = drained(this.#frames, ms * frameRate(limits));
-      this.#bytes = drained(this.#bytes, bytesIn(ms, limits.bytesPerSecond));
-    }
-    this.#seenAt = now;
+  protected override onSign(): void {
     this.#pingedAt = undefined;
-  }
-
-  /** Every frame counts, whatever it is: pongs that nobody asked for and empty fragments cost as much as messages. */
-  onFrame(length: number, fragment: number): CloseReason | undefined {
-    const { limits } = this.#parts;
-    this.#sawSign();
-    this.#frames += one;
-    this.#bytes += length + headBytes;
-    if (fragment > limits.maxFragments) return this.#breach(Close.TooManyFragments);
-    if (this.#frames > frameBurst(limits)) return this.#breach(Close.RateLimited, `more than ${frameRate(limits)} frames a second`);
-    if (this.#bytes > byteBurst(limits)) return this.#breach(Close.RateLimited, `more than ${limits.bytesPerSecond} bytes a second`);
-    return undefined;
-  }
-
-  #breach(reason: CloseReason, what?: string): CloseReason {
-    if (what !== undefined) this.sendError(new GatewayError('RATE_LIMITED', what, { retryAfterMs: this.#retryAfterMs }));
-    this.close(reason);
-    return reason;
-  }
-
-  stopReading(): void {
-    this.ws.pause();
-  }
-
-  get #retryAfterMs(): number {
-    return Math.ceil(1_000 / this.#parts.limits.messagesPerSecond);
   }
 
   #receive(data: RawData, isBinary: boolean): void {
     if (this.closing) return;
     if (isBinary) return this.close({ code: 1003, reason: 'text frames only' });
-    const { messageBurst, messagesPerSecond } = this.#parts.limits;
-    this.#messages += one;
-    if (this.#messages > messageBurst * one)
-      return void this.#breach(Close.RateLimited, `more than ${messagesPerSecond} messages a second`);
+    if (!this.countMessage()) return;
     // ws hands text over as one Buffer
     const frame = (data as Buffer).toString();
     if (this.#busy) {
@@ -280,9 +240,14 @@ export class Connection extends Outbox implements ServicePeer, FrameListener {
       if (this.#waiting.push(frame) === pauseAt) this.#pauseReading(true);
       return;
     }
+    const wait = this.gate();
+    if (wait) {
+      this.#waiting = [frame];
+      return void this.#drain(undefined, wait);
+    }
     // most frames are done with at once, and need no loop
     const done = this.#handle(frame);
-    if (done || !this.writable) void this.#drain(done);
+    if (done) void this.#drain(done, undefined);
   }
 
   #pauseReading(paused: boolean): void {
@@ -290,16 +255,20 @@ export class Connection extends Outbox implements ServicePeer, FrameListener {
     if (paused) this.ws.pause();
     else {
       this.ws.resume();
-      this.#sawSign();
+      this.sawSign();
     }
   }
 
-  /** One loop a socket, not one promise chain a frame: waits for the frame in work, then takes what came meanwhile. Cannot reject. */
-  async #drain(inWork: Promise<void> | undefined): Promise<void> {
+  /**
+   * One loop a socket, not one promise chain a frame: waits for the frame in work, then takes what came meanwhile. Cannot reject.
+   * @param gate what the first that waits has to wait for
+   */
+  async #drain(inWork: Promise<void> | undefined, gate: Promise<void> | undefined): Promise<void> {
     this.#busy = true;
-    for (let done = inWork; ; ) {
+    for (let done = inWork, wait = gate; ; wait = undefined) {
       if (done) await done;
-      if (!this.writable && !this.closed) await new Promise<void>((flushed) => this.whenFlushed(flushed));
+      if (!this.#waiting?.length) break;
+      for (wait ??= this.gate(); wait; wait = this.gate()) await wait;
       const frame = this.#waiting?.shift();
       if (frame === undefined) break;
       if (this.#pausedReading && (this.#waiting?.length ?? 0) < pauseAt) this.#pauseReading(false);
@@ -336,7 +305,7 @@ export class Connection extends Outbox implements ServicePeer, FrameListener {
 
   /** Fields may be of a later version, and are no fault; a misspelt one has no effect, which its sender should hear. */
   #ignore({ type, id }: Request, names: readonly string[]): void {
-    this.#parts.log.debug({ connection_id: this.id, session_id: this.sessionId, type, ignored: names }, 'unknown fields ignored');
+    this.parts.log.debug({ connection_id: this.id, session_id: this.sessionId, type, ignored: names }, 'unknown fields ignored');
     const { reply } = requests[type] as RequestRow;
     // without the subprotocol an answer has nothing that older clients do not know
     if (reply === undefined || this.ws.protocol === '') return;
@@ -348,7 +317,7 @@ export class Connection extends Outbox implements ServicePeer, FrameListener {
     try {
       if (this.role !== undefined && !row.from.includes(this.role))
         throw new GatewayError('FORBIDDEN', `a ${this.role} socket may not send ${request.type}`);
-      const outcome = dispatch(this.#parts.handlers, request, this);
+      const outcome = dispatch(this.parts.handlers, request, this);
       if (!(outcome instanceof Promise)) {
         this.#answered(row, outcome, request.id);
         return undefined;
@@ -387,7 +356,7 @@ export class Connection extends Outbox implements ServicePeer, FrameListener {
   }
 
   #refuse(error: unknown, id: string | undefined): void {
-    const { log, limits } = this.#parts;
+    const { log, limits } = this.parts;
     if (error instanceof GatewayError) {
       const { code, message } = error;
       log.info(
@@ -421,6 +390,6 @@ export class Connection extends Outbox implements ServicePeer, FrameListener {
     for (const watch of this.#watches?.values() ?? []) watch.stop();
     this.#watches = undefined;
     this.onFlushed();
-    this.#parts.onEnd(this);
+    this.parts.onEnd(this);
   }
 }

@@ -44,7 +44,7 @@ export abstract class Cursor implements Reader {
   /** The session is over, or nothing more may be told of it. */
   protected abstract onEnded(): void;
   /** Everything up to here has been sent: what `begin` said, and each event then. */
-  protected passed?(seq: number): void;
+  protected passed?(seq: number, bytes: number): void;
 
   /** Begins. Called once. */
   start(): this {
@@ -140,14 +140,14 @@ export abstract class Cursor implements Reader {
       if (event.seq <= seq) continue;
       if (event.seq !== seq + 1 || this.isDressed(event) || !this.connection.writable) return news.slice(i);
       this.connection.sendFrame(entry.frame);
-      this.#moveTo(event.seq);
+      this.#moveTo(event.seq, entry.frame.length);
       if (event.type === 'SessionEnded') this.end();
     }
     return [];
   }
 
-  #moveTo(seq: number): void {
+  #moveTo(seq: number, bytes = 0): void {
     this.#seq = seq;
-    this.passed?.(seq);
+    this.passed?.(seq, bytes);
   }
 }

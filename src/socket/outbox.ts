@@ -1,13 +1,18 @@
 import type { Socket } from 'node:net';
 import type { WebSocket } from 'ws';
 import { Close, type CloseReason } from '../../protocol/close.ts';
+import type { Turn } from '../turn.ts';
 import { pongFrame, textFrame } from './frames.ts';
-import type { Turn } from './turn.ts';
 
 /** What waits for a peer, and for how long it may. */
 export interface OutboxLimits {
   maxBufferedBytes: number;
   slowReaderMs: number;
+}
+
+export interface OutboxParts {
+  turn: Turn;
+  limits: OutboxLimits;
 }
 
 /** What a socket sends: all frames of a turn of the event loop in one write, and no more than its peer reads. */
@@ -17,9 +22,8 @@ export abstract class Outbox {
   protected closing = false;
 
   protected readonly ws: WebSocket;
+  protected readonly parts: OutboxParts;
   readonly #socket: Socket;
-  readonly #turn: Turn;
-  readonly #limits: OutboxLimits;
   /** The frames of this turn of the event loop, as bytes. */
   #out = '';
   /** What the last ping that is not answered yet held, as bytes. */
@@ -31,11 +35,10 @@ export abstract class Outbox {
   /** Since when too much waits for this peer, and it reads none of it. */
   #stuckSince: number | undefined;
 
-  constructor(ws: WebSocket, socket: Socket, turn: Turn, limits: OutboxLimits) {
+  constructor(ws: WebSocket, socket: Socket, parts: OutboxParts) {
     this.ws = ws;
     this.#socket = socket;
-    this.#turn = turn;
-    this.#limits = limits;
+    this.parts = parts;
   }
 
   /** More may be written again. */
@@ -57,7 +60,7 @@ export abstract class Outbox {
   /** As `send`, of a frame that is encoded already; it may go to many sockets. */
   sendFrame(frame: string): boolean {
     if (this.closing || this.ended !== undefined) return false;
-    if (this.#out === '') this.#turn.add(this);
+    if (this.#out === '') this.parts.turn.add(this);
     this.#out += frame;
     return true;
   }
@@ -65,7 +68,7 @@ export abstract class Outbox {
   /** Answers a ping at the end of the turn, and of several only the last: RFC 6455, 5.5.3. */
   protected pong(payload: Buffer): void {
     if (this.closing || this.ended !== undefined) return;
-    if (this.#out === '' && this.#pinged === undefined) this.#turn.add(this);
+    if (this.#out === '' && this.#pinged === undefined) this.parts.turn.add(this);
     this.#pinged = payload.toString('latin1');
   }
 
@@ -80,7 +83,7 @@ export abstract class Outbox {
     this.#out = '';
     if (frames === '' || this.ws.readyState !== this.ws.OPEN) return;
     // the end of these frames wakes those who stopped because too much waited
-    const isFull = this.#socket.writableLength + frames.length > this.#limits.maxBufferedBytes;
+    const isFull = this.#socket.writableLength + frames.length > this.parts.limits.maxBufferedBytes;
     if (!isFull && !this.#cursorsBlocked) this.#socket.write(frames, 'latin1');
     else this.#socket.write(frames, 'latin1', () => this.onFlushed());
   }
@@ -88,7 +91,7 @@ export abstract class Outbox {
   /** Whether more may be written now; if not, those who follow a session here are woken when it may. */
   get writable(): boolean {
     if (this.closing || this.ended !== undefined) return false;
-    if (this.ws.bufferedAmount + this.#out.length <= this.#limits.maxBufferedBytes) return true;
+    if (this.ws.bufferedAmount + this.#out.length <= this.parts.limits.maxBufferedBytes) return true;
     this.#cursorsBlocked = true;
     return false;
   }
@@ -123,14 +126,14 @@ export abstract class Outbox {
   /** Called by the sweep: what ws itself writes may have filled the buffer, and nobody hears when it is gone; a peer that reads nothing is cut. */
   protected checkOutbox(now: number): void {
     if (this.#cursorsBlocked && this.writable) this.onFlushed();
-    const waits = this.ws.bufferedAmount > this.#limits.maxBufferedBytes;
+    const waits = this.ws.bufferedAmount > this.parts.limits.maxBufferedBytes;
     if (!waits && this.#stuckSince === undefined) return;
     const writtenBytes = this.#socket.bytesWritten - this.#socket.writableLength;
     const progress = writtenBytes > this.#writtenBytes;
     this.#writtenBytes = writtenBytes;
     if (!waits) this.#stuckSince = undefined;
     else if (progress || this.#stuckSince === undefined) this.#stuckSince = now;
-    else if (now - this.#stuckSince >= this.#limits.slowReaderMs) {
+    else if (now - this.#stuckSince >= this.parts.limits.slowReaderMs) {
       // it reads nothing, so it would not read the close frame either: soon after, the socket is cut
       this.close(Close.TooSlow);
       this.onFlushed();

@@ -118,7 +118,10 @@ export class ResumedSession extends OwnSession {
     return kept ? this.#lastSeq : session.seq;
   }
 
-  protected override passed(seq: number): void {
+  protected override passed(seq: number, bytes: number): void {
+    if (this.#replayUntil === undefined) return;
+    // its client asked for these
+    this.connection.charge(bytes);
     if (seq !== this.#replayUntil) return;
     this.#replayUntil = undefined;
     this.connection.send({ type: 'ResumeComplete', session_id: this.sessionId, seq });

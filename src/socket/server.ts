@@ -13,12 +13,12 @@ import type { Dispatcher } from '../services/dispatcher.ts';
 import type { Sessions } from '../sessions/manager.ts';
 import type { Clock } from '../sessions/ports.ts';
 import { afterRunning, inTurns, spreadMs } from '../sessions/time.ts';
+import type { Turn } from '../turn.ts';
 import { ConnectedSocket, Connection, type ConnectionParts, type SocketLimits } from './connection.ts';
 import { textFrame } from './frames.ts';
 import type { Handlers } from './handlers.ts';
 import type { LiveSessions } from './live.ts';
-import { frameRate } from './rates.ts';
-import { Turn } from './turn.ts';
+import { frameRate } from './metered.ts';
 import { endOnce, listenToFrames } from './ws-internals.ts';
 
 /** With a slash as well: some programs add one. */
@@ -41,6 +41,7 @@ export interface SocketServerParts {
   handlers: Handlers;
   admit: Admission;
   limits: SocketLimits & { maxConnections: number; upgradesPerSecond: number };
+  turn: Turn;
   clock: Clock;
   log: Logger;
   version: string;
@@ -66,7 +67,7 @@ export class SocketServer {
     let watchedMs = 0;
     this.#shared = {
       handlers,
-      turn: new Turn(),
+      turn: parts.turn,
       limits,
       clock,
       log,

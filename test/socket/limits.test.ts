@@ -159,7 +159,7 @@ function textFrame(text: string): Buffer {
 
 test('a reader that asks and never reads is not read from any more, then closed as too slow', async () => {
   const { url, clock, holds } = await startGateway({
-    limits: { buffered_bytes: 16_384, messages_per_second: 1_000_000, message_burst: 1_000_000 },
+    limits: { buffered_bytes: 16_384, messages_per_second: 1_000_000, message_burst: 1_000_000, answer_bytes_per_second: 1_000_000_000 },
   });
   const socket = await stalledReader(url);
   const frame = textFrame(JSON.stringify({ type: 'NewSessionRequest', id: 'x'.repeat(65) }));
@@ -167,8 +167,10 @@ test('a reader that asks and never reads is not read from any more, then closed 
   // each question is answered by an error of its own size; the kernel's buffers fill, then ours, then the gateway stops reading
   for (let i = 0; i < 20_000 && !stuck; i++) {
     const question = i % 15 === 0 ? textFrame('{"type":"Ping"}') : frame;
-    if (!socket.write(question)) stuck = !(await Promise.race([once(socket, 'drain').then(() => true), settled(200).then(() => false)]));
+    if (!socket.write(question)) stuck = !(await Promise.race([once(socket, 'drain').then(() => true), settled(5_000).then(() => false)]));
   }
+  // a burst is worked off a few milliseconds a turn
+  await settled(5_000);
   await clock.advance(12_000);
   expect(holds().sockets).toBe(1);
   // the close frame cannot be delivered either: the socket is cut

@@ -20,6 +20,7 @@ serve({
       LIMITS_MESSAGE_BURST: aboveTheLoad,
       LIMITS_UPGRADES_PER_SECOND: aboveTheLoad,
       LIMITS_BYTES_PER_SECOND: '2000000000',
+      LIMITS_ANSWER_BYTES_PER_SECOND: '2000000000',
       LIMITS_MESSAGES_PER_SESSION: aboveTheLoad,
       ...(storage !== undefined && { STORAGE_URL: storage }),
     });
