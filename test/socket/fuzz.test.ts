@@ -42,7 +42,14 @@ const documentedCloses = new Set([4400, 4413]);
 test(`${frameCount} random and mutated frames never crash the gateway; each is answered or closes the socket as documented`, {
   timeout: 120_000,
 }, async () => {
-  const { url, holds } = await startGateway({ limits: { messages_per_second: 1_000_000, message_burst: 1_000_000 } });
+  const { url, holds } = await startGateway({
+    limits: {
+      messages_per_second: 1_000_000,
+      message_burst: 1_000_000,
+      bytes_per_second: 1_000_000_000,
+      answer_bytes_per_second: 1_000_000_000,
+    },
+  });
   const operator = await TestClient.connect(url);
   const frames = fc.sample(text, { numRuns: frameCount, seed: 7 });
   const seen = new Map<string, number>();
