@@ -33,7 +33,7 @@ async function faultsWith(spoil: (store: StoreProvider) => StoreProvider): Promi
   return new Set(findings.map(({ fault }) => fault));
 }
 
-describe('a gateway that is not right is found out', { timeout: 60_000 }, () => {
+describe('a gateway that is not right is found out', () => {
   test('where it drops an event, which its client then asks for again', async () => {
     spoilEvents(() => []);
     expect(await faultsWith((store) => store)).toContain('event lost');

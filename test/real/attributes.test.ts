@@ -14,7 +14,7 @@ describeWith(parts.livekit)('in a room of a real LiveKit', () => {
     return room;
   };
 
-  test('a user sees the attributes that a service sets, and may set none', { timeout: 40_000 }, async () => {
+  test('a user sees the attributes that a service sets, and may set none', async () => {
     const gateway = await startGatewayOn(livekit());
     const asr = await connectService(gateway.url, 'asr', { auto: false });
     const client = await TestClient.connect(gateway.url);

@@ -30,7 +30,7 @@ async function losesNothing(url: string): Promise<void> {
 }
 
 describeWith(parts.redis)('two gateways on Redis, one of them killed', () => {
-  test('lose nothing and double nothing when sockets break', { timeout: 90_000 }, async () => {
+  test('lose nothing and double nothing when sockets break', async () => {
     await losesNothing((await startRedis()).url);
   });
 });
@@ -38,7 +38,7 @@ describeWith(parts.redis)('two gateways on Redis, one of them killed', () => {
 describe('two gateways on PostgreSQL, one of them killed', () => {
   const postgres = sharedPostgres();
 
-  test('lose nothing and double nothing when sockets break', { timeout: 90_000 }, async () => {
+  test('lose nothing and double nothing when sockets break', async () => {
     await losesNothing(postgres().url);
   });
 });

@@ -64,7 +64,7 @@ describe.each(['nginx', 'haproxy'] as const)('behind %s', (name) => {
       const gateway = await startGateway(overrides);
       const port = await freePort();
       proxies[name](gateway.url, port);
-      await vi.waitFor(() => ask(port, 'GET', '/health'), { timeout: 10_000, interval: 50 });
+      await vi.waitFor(() => ask(port, 'GET', '/health'));
       return { gateway, port };
     }
 

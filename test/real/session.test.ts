@@ -25,7 +25,7 @@ describeWith(parts.livekit)('sessions on a real LiveKit', () => {
     return (await livekit().client.listRooms()).map((room) => room.name);
   }
 
-  test('three services and a user talk in a room of which nothing stays, twice on one socket', { timeout: 40_000 }, async () => {
+  test('three services and a user talk in a room of which nothing stays, twice on one socket', async () => {
     const gateway = await startGatewayOn(livekit(), { gateway: { name: 'this-test' } });
     const steps = await startServices(gateway.socket);
     const client = await TestClient.connect(gateway.url);
@@ -62,7 +62,7 @@ describeWith(parts.livekit)('sessions on a real LiveKit', () => {
     }
   });
 
-  test('services join as agents under their ids and do not keep the room open', { timeout: 40_000 }, async () => {
+  test('services join as agents under their ids and do not keep the room open', async () => {
     const gateway = await startGatewayOn(livekit());
     const service = await TestClient.connect(gateway.url);
     await service.ask({ type: 'RegisterServiceRequest', service_id: 'asr' });
@@ -87,7 +87,7 @@ describeWith(parts.livekit)('sessions on a real LiveKit', () => {
     expect(await rooms()).toEqual([]);
   });
 
-  test('a client token lives six hours, and no longer than its session', { timeout: 20_000 }, async () => {
+  test('a client token lives six hours, and no longer than its session', async () => {
     const gateway = await startGatewayOn(livekit());
     const lifetime = async (ttl_hours: number) => {
       const client = await TestClient.connect(gateway.url);

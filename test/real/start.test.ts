@@ -12,7 +12,7 @@ import { freePort, sharedLiveKit } from '../support/livekit.ts';
 import { describeWith, parts } from '../support/parts.ts';
 import { Child, cleanEnv, restUrl, root, startBuiltGateway } from '../support/process.ts';
 
-const long = { timeout: 60_000 };
+const long = { timeout: 90_000 };
 
 // what is stale is built before the clocks of the tests run
 beforeAll(() => void execFileSync(process.execPath, ['scripts/prepare.mjs'], { cwd: root }));

@@ -10,7 +10,7 @@ import { describeWith, parts } from '../support/parts.ts';
 import { HandClock, ownLiveKit, startGatewayIn } from './own-livekit.ts';
 import { joinRoom } from './room.ts';
 
-const long = { timeout: 60_000 };
+const long = { timeout: 90_000 };
 
 /** One webhook as LiveKit sent it. */
 interface Hook {
@@ -38,7 +38,7 @@ async function mailbox() {
   /** The webhooks of a room from one place on, once those named are among them. */
   const came = async (room: string, events: string[], from = 0) => {
     const found = () => hooks.filter((hook) => hook.room === room).slice(from);
-    await expect.poll(() => found().map(({ event }) => event), { timeout: 10_000, interval: 20 }).toEqual(expect.arrayContaining(events));
+    await expect.poll(() => found().map(({ event }) => event), { interval: 20 }).toEqual(expect.arrayContaining(events));
     return found();
   };
   return { url: `http://127.0.0.1:${(server.address() as AddressInfo).port}/`, came };
@@ -75,7 +75,7 @@ describeWith(parts.livekit)('webhooks of a real LiveKit', () => {
     return { clock, livekit, gateway, open, seen };
   }
 
-  const soon = { timeout: 10_000, interval: 20 };
+  const soon = { timeout: 30_000, interval: 20 };
 
   test('a user who joins or leaves is seen when the bell rings', long, async () => {
     const { open } = await setUp();

@@ -110,7 +110,7 @@ test('the log names what a session waits for, and what it ended for', async () =
 test('REST is told which services were missing, and why', async () => {
   const { url, clock } = await startGateway();
   const asked = rest(`${url}/api/v1/sessions`, 'POST', { user_identity: 'ada', required_services: ['nope'] });
-  await expect.poll(async () => (await rest(`${url}/api/v1/stats`)).body.by_status, { timeout: 10_000 }).toEqual({ WaitingForServices: 1 });
+  await expect.poll(async () => (await rest(`${url}/api/v1/stats`)).body.by_status).toEqual({ WaitingForServices: 1 });
   await clock.advance(31_000);
   expect(await asked).toMatchObject({
     status: 408,

@@ -223,7 +223,7 @@ test('two clients that send the same frame for sessions of their own are two', a
   expect(await bob.ask({ type: 'GetSessionRequest' })).toMatchObject({ messages: 1 });
 });
 
-test('the last 256 are remembered', { timeout: 20_000 }, async () => {
+test('the last 256 are remembered', async () => {
   const { client, read } = await stage();
   const frame = (n: number) => ({ type: 'AddMessageRequest', id: `c${n}`, role: 'user', content: 'hello' });
   for (let n = 0; n < 257; n++) await client.ask(frame(n));
@@ -234,7 +234,7 @@ test('the last 256 are remembered', { timeout: 20_000 }, async () => {
   expect(await read()).toMatchObject({ messages: 258 });
 });
 
-test('what is remembered takes no more than 32 KiB: large outcomes push out the oldest', { timeout: 20_000 }, async () => {
+test('what is remembered takes no more than 32 KiB: large outcomes push out the oldest', async () => {
   let records: Session[] = [];
   registerStoreProvider('looking', async (): Promise<StoreProvider> => {
     const memory = memoryStore();

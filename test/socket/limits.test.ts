@@ -174,7 +174,7 @@ test('a reader that asks and never reads is not read from any more, then closed 
   await clock.advance(12_000);
   expect(holds().sockets).toBe(1);
   // the close frame cannot be delivered either: the socket is cut
-  await expect.poll(() => holds().sockets, { timeout: 5_000 }).toBe(0);
+  await expect.poll(() => holds().sockets).toBe(0);
 });
 
 test('more sockets than allowed are closed with 4503', async () => {

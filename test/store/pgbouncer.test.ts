@@ -34,16 +34,18 @@ describeWith(parts.postgres, parts.pgbouncer)('postgres store behind PgBouncer',
   test.for(['session', 'transaction'] as const)('in %s pooling a commit that waits for another is not made later', async (mode) => {
     const { url, keyPrefix, a } = await two(mode);
     const impatient = await openStore(url, { keyPrefix, timeoutMs: 500 });
+    await vi.waitFor(() => impatient.ping());
     // what a transaction saw of the activity it goes on seeing: the look has a connection of its own
     const [sql, looks] = [await connect(server().url), await connect(server().url)];
     await sql.query(`BEGIN; SELECT 1 FROM ${tablePrefix(keyPrefix)}sessions FOR UPDATE`);
     await expect(impatient.saveSession(record('a', { version: 2 }), 1, [])).rejects.toThrow(StorageError);
     // the server has ended it before the other commit lets go
     const running = `pg_stat_activity WHERE state = 'active' AND query LIKE 'SELECT ${tablePrefix(keyPrefix)}save%'`;
-    await vi.waitFor(async () => expect((await looks.query(`SELECT 1 FROM ${running}`)).rowCount).toBe(0), { timeout: 10_000 });
+    await vi.waitFor(async () => expect((await looks.query(`SELECT 1 FROM ${running}`)).rowCount).toBe(0));
     await sql.query('COMMIT');
     expect(await a.loadSession('a')).toMatchObject({ version: 1 });
-    await impatient.saveSession(record('a', { version: 2 }), 1, []);
+    const second = record('a', { version: 2 });
+    await vi.waitFor(() => impatient.saveSession(second, 1, []));
   });
 
   test('in session pooling commits are signalled', async () => {

@@ -117,7 +117,7 @@ describeWith(...(canRun ? [] : [parts.postgres]))('postgres store alone', () => 
       await vi.waitFor(() => expect(wake).toHaveBeenCalledTimes(2));
     });
 
-    test('take a hundred writers on one session: its versions are the successes', { timeout: 60_000 }, async () => {
+    test('take a hundred writers on one session: its versions are the successes', async () => {
       const { a, b } = await two();
       await a.saveSession(record('a'), 0, log('a', 1, 1));
       let conflicts = 0;

@@ -14,16 +14,19 @@ import { TcpProxy } from '../support/proxy.ts';
 import { launchCluster, launchRedis, launchSentinel, type RedisServer, startRedis } from '../support/redis.ts';
 import { record, said, storeContract } from './contract.ts';
 
-const open = async (url: string, keyPrefix: string, timeoutMs = 5_000, clock: Clock = systemClock): Promise<StoreProvider> => {
-  const store = await redisStore({ url, keyPrefix, timeoutMs, clock, log: pino({ level: 'silent' }) });
+const open = async (url: string, keyPrefix: string, limitMs = timeoutMs, clock: Clock = systemClock): Promise<StoreProvider> => {
+  const store = await redisStore({ url, keyPrefix, timeoutMs: limitMs, clock, log: pino({ level: 'silent' }) });
   onTestFinished(() => store.close());
   return store;
 };
 let prefixes = 0;
 const freshPrefix = () => `test-${++prefixes}:`;
+/** More than anything takes; where it is to pass, a test lets it. */
+const timeoutMs = 20_000;
+/** For what cannot succeed. */
 const shortMs = 300;
 /** Waits until a store answers again. */
-const back = (store: StoreProvider) => vi.waitFor(() => store.ping(), { timeout: 10_000, interval: 20 });
+const back = (store: StoreProvider) => vi.waitFor(() => store.ping());
 const message = (seq: number) => said('a', seq);
 const everything = { limit: 100, offset: 0 };
 
@@ -42,11 +45,16 @@ const calls = (store: StoreProvider): Record<string, () => Promise<unknown>> => 
   due: () => store.due(t0, 10),
   ping: () => store.ping(),
 });
-/** Every call fails as one to a storage that is away, and in time. */
-const expectAway = async (store: StoreProvider, withinMs: number) => {
-  const started = performance.now();
-  const outcomes = await Promise.allSettled(Object.values(calls(store)).map((call) => call()));
-  expect(performance.now() - started).toBeLessThan(withinMs + 500);
+/** From now on timers stand still, but for those that the test, or a wait in it, moves on; sockets go on as always. */
+const holdTimers = () => {
+  vi.useFakeTimers({ toFake: ['setTimeout', 'clearTimeout'] });
+  onTestFinished(() => void vi.useRealTimers());
+};
+/** Every call fails as one to a storage that is away: at once, or where timers stand still no later than its time is over. */
+const expectAway = async (store: StoreProvider) => {
+  const failed = Promise.allSettled(Object.values(calls(store)).map((call) => call()));
+  if (vi.isFakeTimers()) await vi.advanceTimersByTimeAsync(timeoutMs);
+  const outcomes = await failed;
   for (const outcome of outcomes) expect(outcome).toMatchObject({ status: 'rejected', reason: expect.any(StorageError) });
 };
 
@@ -62,11 +70,11 @@ const cutOnAnswer = (proxy: TcpProxy, text: string) => cutOnce(proxy, 'server', 
 /** It does not come to the server. */
 const cutOnSending = (proxy: TcpProxy, text: string) => cutOnce(proxy, 'client', text);
 /** Two stores on one server; one may lose its connection at a bad moment. */
-const twoStores = async (timeoutMs = 800) => {
+const twoStores = async (limitMs = timeoutMs) => {
   const prefix = freshPrefix();
   const proxy = await TcpProxy.before(shared.port);
-  const store = await open(`redis://127.0.0.1:${proxy.port}`, prefix, timeoutMs);
-  return [{ store, proxy }, await open(shared.url, prefix, timeoutMs)] as const;
+  const store = await open(`redis://127.0.0.1:${proxy.port}`, prefix, limitMs);
+  return [{ store, proxy }, await open(shared.url, prefix, limitMs), prefix] as const;
 };
 
 let shared: RedisServer;
@@ -81,8 +89,8 @@ describeWith(parts.redis)('redis', () => {
   test('a store made while the server is down fails at once, and works once it is there', async () => {
     const server = await startRedis();
     await server.kill();
-    const store = await open(server.url, 'x:', 2_000);
-    await expectAway(store, 0);
+    const store = await open(server.url, 'x:');
+    await expectAway(store);
     await server.restart();
     await back(store);
     await store.saveSession(record('a'), 0, []);
@@ -100,19 +108,17 @@ describeWith(parts.redis)('redis', () => {
     const silent = createServer(() => {}).listen(0, '127.0.0.1');
     onTestFinished(() => void silent.close());
     await once(silent, 'listening');
-    const started = performance.now();
     const store = await open(`redis://127.0.0.1:${(silent.address() as { port: number }).port}`, 'x:', shortMs);
-    expect(performance.now() - started).toBeLessThan(shortMs + 500);
-    await expectAway(store, shortMs);
+    await expectAway(store);
   });
 
   test('after a restart on its disk everything is as it was', async () => {
     const server = await startRedis({ durable: true });
-    const store = await open(server.url, 'x:', 1_000);
+    const store = await open(server.url, 'x:');
     const session = record('a', { claims: ['x'], deadlines: { expiry: t0 } });
     await store.saveSession(session, 0, [message(1)]);
     await server.kill();
-    await expectAway(store, 1_000);
+    await expectAway(store);
     await server.restart();
     await back(store);
     expect(await store.loadSession('a')).toEqual(session);
@@ -124,7 +130,7 @@ describeWith(parts.redis)('redis', () => {
 
   test('after an empty restart there is nothing, and new sessions are kept', async () => {
     const server = await startRedis({ durable: true });
-    const store = await open(server.url, 'x:', 1_000);
+    const store = await open(server.url, 'x:');
     await store.saveSession(record('a', { claims: ['x'], deadlines: { expiry: t0 } }), 0, [message(1)]);
     await server.kill();
     await server.restart({ empty: true });
@@ -140,14 +146,15 @@ describeWith(parts.redis)('redis', () => {
 
   test('while the server is frozen calls fail in time, and a repeated commit has one effect', async () => {
     const server = await startRedis();
-    const store = await open(server.url, 'x:', shortMs);
+    const store = await open(server.url, 'x:');
     await store.saveSession(record('a'), 0, [message(1)]);
     server.freeze();
+    holdTimers();
     const second = record('a', { version: 2, claims: ['x'] });
-    const started = performance.now();
-    await expect(store.saveSession(second, 1, [message(2)])).rejects.toMatchObject({ refused: false });
-    expect(performance.now() - started).toBeLessThan(shortMs + 500);
-    await expectAway(store, shortMs);
+    const failed = expect(store.saveSession(second, 1, [message(2)])).rejects.toMatchObject({ refused: false });
+    await vi.advanceTimersByTimeAsync(timeoutMs);
+    await failed;
+    await expectAway(store);
     server.thaw();
     await back(store);
     await store.saveSession(second, 1, [message(2)]);
@@ -200,20 +207,23 @@ describeWith(parts.redis)('redis', () => {
   });
 
   test('a claim of a commit that never came about is free after the time limit', async () => {
-    const [{ store, proxy }, other] = await twoStores();
+    const [{ store, proxy }, other, prefix] = await twoStores();
     cutOnSending(proxy, scripts.commit.sha1);
     await expect(store.saveSession(record('a', { claims: ['x'] }), 0, [])).rejects.toThrow(StorageError);
     expect(await other.holderOf('x')).toBeUndefined();
     await expect(other.saveSession(record('b', { claims: ['x'] }), 0, [])).rejects.toThrow(ClaimTaken);
-    await vi.waitFor(() => other.saveSession(record('c', { claims: ['x'] }), 0, []), { timeout: 10_000, interval: 20 });
+    const [impatient, third] = [await open(shared.url, prefix, shortMs), record('c', { claims: ['x'] })];
+    await vi.waitFor(() => impatient.saveSession(third, 0, []));
     expect(await other.holderOf('x')).toBe('c');
   });
 
   test('a commit that comes late, after its claim was taken over, is refused', async () => {
-    const [{ store, proxy }, other] = await twoStores();
+    const [{ store, proxy }, other, prefix] = await twoStores();
+    const [impatient, second] = [await open(shared.url, prefix, shortMs), record('b', { claims: ['x'] })];
     proxy.rule = (from, text) => (from === 'client' && text.includes(scripts.commit.sha1) ? 'hold' : 'pass');
-    await expect(store.saveSession(record('late', { claims: ['x'] }), 0, [])).rejects.toThrow(StorageError);
-    await vi.waitFor(() => other.saveSession(record('b', { claims: ['x'] }), 0, []), { timeout: 10_000, interval: 20 });
+    const late = expect(store.saveSession(record('late', { claims: ['x'] }), 0, [])).rejects.toThrow(ClaimTaken);
+    await vi.waitFor(() => expect(proxy.holds).toBe(true));
+    await vi.waitFor(() => impatient.saveSession(second, 0, []));
     const answered = new Promise<void>((done) => {
       proxy.rule = (from, text) => {
         if (from === 'server' && text.includes('denied')) done();
@@ -223,6 +233,7 @@ describeWith(parts.redis)('redis', () => {
     expect(proxy.holds).toBe(true);
     proxy.release();
     await answered;
+    await late;
     expect(await other.loadSession('late')).toBeUndefined();
     expect(await other.holderOf('x')).toBe('b');
   });
@@ -236,7 +247,7 @@ describeWith(parts.redis)('redis', () => {
       return 'hold';
     };
     await expect(store.ping()).rejects.toThrow(StorageError);
-    await vi.waitFor(() => store.ping(), { timeout: 5 * shortMs, interval: 20 });
+    await vi.waitFor(() => store.ping());
   });
 
   test('a full server refuses commits, and what it holds stays readable', async () => {
@@ -273,10 +284,10 @@ describeWith(parts.redis)('redis', () => {
     await old.command('REPLICAOF', '127.0.0.1', String(await freePort()));
     proxy.target = fresh.port;
     await expect(store.saveSession(record('a', { version: 2 }), 1, [])).rejects.toMatchObject({ refused: true });
-    await vi.waitFor(() => store.saveSession(record('b'), 0, []), { timeout: 10_000, interval: 20 });
+    await vi.waitFor(() => store.saveSession(record('b'), 0, []));
     // the subscription has moved too
-    await vi.waitFor(async () => expect(await fresh.command('PUBSUB', 'NUMSUB', 'x:wake')).toMatch(/:1$/), { timeout: 10_000 });
-    await vi.waitFor(async () => expect(await old.command('PUBSUB', 'NUMSUB', 'x:wake')).toMatch(/:0$/), { timeout: 10_000 });
+    await vi.waitFor(async () => expect(await fresh.command('PUBSUB', 'NUMSUB', 'x:wake')).toMatch(/:1$/));
+    await vi.waitFor(async () => expect(await old.command('PUBSUB', 'NUMSUB', 'x:wake')).toMatch(/:0$/));
     await vi.waitFor(async () => {
       const version = (await store.loadSession('b'))?.version ?? 0;
       await store.saveSession(record('b', { version: version + 1 }), version, []);
@@ -287,7 +298,7 @@ describeWith(parts.redis)('redis', () => {
   test('subscribers of a record that is gone are woken, and nobody else', async () => {
     const server = await startRedis();
     const clock = new ManualClock();
-    const store = await open(server.url, 'x:', 5_000, clock);
+    const store = await open(server.url, 'x:', timeoutMs, clock);
     const [gone, there] = [vi.fn(), vi.fn()];
     for (const [id, wake] of [
       ['a', gone],
@@ -313,7 +324,7 @@ describeWith(parts.redis)('redis', () => {
     await server.command('ACL', 'SETUSER', 'app', 'on', '>pw', '~*', '+@all', 'resetchannels');
     const url = server.url.replace('redis://', 'redis://app:pw@');
     const clock = new ManualClock();
-    const [one, two] = [await open(url, 'x:'), await open(url, 'x:', 5_000, clock)];
+    const [one, two] = [await open(url, 'x:'), await open(url, 'x:', timeoutMs, clock)];
     await one.saveSession(record('a'), 0, []);
     const woken = vi.fn();
     two.subscribe('a', woken);
@@ -346,7 +357,7 @@ describeWith(parts.redis)('redis', () => {
     const server = await startRedis({ args: ['--maxmemory-policy', policy, '--maxmemory', limit] });
     const looked = vi.fn();
     const clock = new ManualClock();
-    const store = await open(server.url, 'x:', 5_000, clock);
+    const store = await open(server.url, 'x:', timeoutMs, clock);
     await vi.waitFor(async () => {
       looked(await server.command('INFO', 'commandstats'));
       expect(looked.mock.lastCall?.[0]).toMatch(/cmdstat_info:calls=[2-9]/);
@@ -364,7 +375,7 @@ describeWith(parts.redis)('redis', () => {
   test('a closed store refuses every call', async () => {
     const store = await open(shared.url, freshPrefix());
     await store.close();
-    await expectAway(store, 0);
+    await expectAway(store);
   });
 
   test('two stores on one server exclude each other s claims', async () => {
@@ -484,15 +495,16 @@ describeWith(parts.redis)('redis sentinel', () => {
   });
 
   test('when the master is gone the store goes on with its replica, and subscribers are woken', async () => {
-    const [one, two] = [await open(sentinel.url, 'y:', 1_000), await open(sentinel.url, 'y:', 1_000)];
-    await one.saveSession(record('a'), 0, [message(1)]);
+    const [one, two] = [await open(sentinel.url, 'y:', 3_000), await open(sentinel.url, 'y:', 3_000)];
+    const first = record('a');
+    await vi.waitFor(() => one.saveSession(first, 0, [message(1)]));
     const woken = vi.fn();
     two.subscribe('a', woken);
     await sentinel.loseMaster();
     const second = record('a', { version: 2 });
-    await vi.waitFor(() => one.saveSession(second, 1, [message(2)]), { timeout: 15_000, interval: 100 });
-    expect(await one.eventsAfter('a', 0, 10)).toEqual([message(1), message(2)]);
-    await vi.waitFor(() => expect(woken).toHaveBeenCalled(), { timeout: 15_000 });
+    await vi.waitFor(() => one.saveSession(second, 1, [message(2)]));
+    await vi.waitFor(async () => expect(await one.eventsAfter('a', 0, 10)).toEqual([message(1), message(2)]));
+    await vi.waitFor(() => expect(woken).toHaveBeenCalled());
     await back(two);
     woken.mockClear();
     await vi.waitFor(

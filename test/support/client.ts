@@ -1,11 +1,10 @@
 import { once } from 'node:events';
 import { onTestFinished } from 'vitest';
 import WebSocket, { type ClientOptions } from 'ws';
+import { patienceMs } from './patience.ts';
 
 // biome-ignore lint/suspicious/noExplicitAny: a frame is what the test says it is
 export type Frame = { type: string; [field: string]: any };
-
-const waitMs = 10_000;
 
 /** A raw socket that queues every frame, and the close. Ended with the test. */
 export class TestClient {
@@ -56,8 +55,8 @@ export class TestClient {
     if (at >= 0) return this.frames.splice(at, 1)[0] as Frame;
     return new Promise((take, fail) => {
       const timer = setTimeout(
-        () => fail(new Error(`no ${wanted} within ${waitMs} ms; came: ${this.all.map((f) => f.type).join(' ')}`)),
-        waitMs,
+        () => fail(new Error(`no ${wanted} within ${patienceMs} ms; came: ${this.all.map((f) => f.type).join(' ')}`)),
+        patienceMs,
       );
       this.#waiting.push({
         match,

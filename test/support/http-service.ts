@@ -2,8 +2,7 @@ import { once } from 'node:events';
 import { createServer, type IncomingHttpHeaders, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { onTestFinished } from 'vitest';
-
-const waitMs = 10_000;
+import { patienceMs } from './patience.ts';
 
 /** One request a service got. */
 export interface Call {
@@ -63,8 +62,8 @@ export class HttpService {
     if (here) return here;
     return new Promise((take, fail) => {
       const timer = setTimeout(
-        () => fail(new Error(`no ${path} within ${waitMs} ms; came: ${this.calls.map((c) => c.path).join(' ')}`)),
-        waitMs,
+        () => fail(new Error(`no ${path} within ${patienceMs} ms; came: ${this.calls.map((c) => c.path).join(' ')}`)),
+        patienceMs,
       );
       this.#waiting.push({
         path,

@@ -8,8 +8,8 @@ import { startGateway } from '../../src/gateway.ts';
 import { makeLog } from '../../src/log.ts';
 import { testConfig } from './gateway.ts';
 import { parts } from './parts.ts';
+import { patienceMs } from './patience.ts';
 
-const startMs = 15_000;
 const stopMs = 3_000;
 
 /** Where a server is, and what signs its tokens. */
@@ -110,7 +110,7 @@ async function start(more: object = {}): Promise<LiveKit> {
 }
 
 async function answers(client: RoomServiceClient, child: ChildProcess, ended: Promise<void>): Promise<boolean> {
-  for (const until = Date.now() + startMs; child.exitCode === null && Date.now() < until; ) {
+  for (const until = Date.now() + patienceMs; child.exitCode === null && Date.now() < until; ) {
     const answered = await client.listRooms(['-']).then(
       () => true,
       () => false,

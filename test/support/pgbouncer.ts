@@ -34,6 +34,6 @@ export async function startPgBouncer(url: string, mode: 'session' | 'transaction
     new Promise<void>((done, fail) => {
       const socket = connect(listens, '127.0.0.1', () => done(void socket.destroy())).once('error', fail);
     });
-  await vi.waitFor(answers, { timeout: 10_000, interval: 20 });
+  await vi.waitFor(answers);
   return `postgres://${username}@127.0.0.1:${listens}/${database}`;
 }

@@ -2,9 +2,9 @@ import { type ChildProcess, spawn } from 'node:child_process';
 import { join } from 'node:path';
 import { onTestFinished } from 'vitest';
 import { freePort } from './livekit.ts';
+import { patienceMs } from './patience.ts';
 
 export const root = join(import.meta.dirname, '../..');
-const waitMs = 20_000;
 const stopMs = 5_000;
 
 /** A process of a test: its lines are kept, and it ends with the test. */
@@ -72,8 +72,8 @@ export class Child {
       };
       const timer = setTimeout(() => {
         end();
-        fail(new Error(`no line like ${match} within ${waitMs} ms; it printed:\n${this.lines.join('\n')}`));
-      }, waitMs);
+        fail(new Error(`no line like ${match} within ${patienceMs} ms; it printed:\n${this.lines.join('\n')}`));
+      }, patienceMs);
       this.#waiting.add(look);
       look();
     });

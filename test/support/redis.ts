@@ -7,6 +7,7 @@ import { join } from 'node:path';
 import { onTestFinished, vi } from 'vitest';
 import { freePort } from './livekit.ts';
 import { parts } from './parts.ts';
+import { patienceMs } from './patience.ts';
 
 /** A real redis-server on loopback, in a folder of its own. */
 export class RedisServer {
@@ -30,7 +31,7 @@ export class RedisServer {
 
   /** It answers. */
   async ready(): Promise<this> {
-    await vi.waitFor(async () => expectPong(await this.command('PING')), { timeout: 10_000, interval: 20 });
+    await vi.waitFor(async () => expectPong(await this.command('PING')));
     return this;
   }
 
@@ -39,7 +40,7 @@ export class RedisServer {
     return new Promise((done, fail) => {
       const socket = connect(this.port, '127.0.0.1', () => socket.end(`${words.join(' ')}\r\n`));
       let answer = '';
-      socket.setTimeout(5_000, () => socket.destroy(new Error('redis-server does not answer')));
+      socket.setTimeout(patienceMs, () => socket.destroy(new Error('redis-server does not answer')));
       socket.on('data', (data) => {
         answer += data;
       });
@@ -136,7 +137,7 @@ export async function launchCluster(): Promise<{ url: string; stop(): Promise<vo
       const info = await node.command('CLUSTER', 'INFO');
       if (!/cluster_state:ok/.test(info) || !/cluster_size:3/.test(info)) throw new Error(info);
     };
-    await vi.waitFor(() => Promise.all(nodes.map(isWhole)), { timeout: 20_000, interval: 50 });
+    await vi.waitFor(() => Promise.all(nodes.map(isWhole)));
   } catch (error) {
     await stop();
     throw error;
@@ -166,10 +167,19 @@ export async function launchSentinel(): Promise<{
     if (!/master_link_status:up/.test(await replica.command('INFO'))) throw new Error('the replica does not follow');
   };
   try {
-    await vi.waitFor(knowsReplica, { timeout: 20_000, interval: 50 });
+    await vi.waitFor(knowsReplica);
   } catch (error) {
     await stop();
     throw error;
   }
-  return { url: `redis-sentinel://127.0.0.1:${sentinel.port}/main`, sentinel, loseMaster: () => master.kill(), stop };
+  return {
+    url: `redis-sentinel://127.0.0.1:${sentinel.port}/main`,
+    sentinel,
+    loseMaster: async () => {
+      // what was acknowledged is at the replica by then
+      await master.command('WAIT', '1', '0');
+      await master.kill();
+    },
+    stop,
+  };
 }
