@@ -63,6 +63,7 @@ const answers: Record<string, (peer: Peer, frame: Frame, reply: Reply) => void> 
         room_name: session.room_name,
         livekit_room: session.room_name,
         service_identity: service_id,
+        user_identity,
         livekit_url: livekitUrl,
         access_token: joinToken(key, secret, session.room_name, service_id, 'agent'),
         context: {},

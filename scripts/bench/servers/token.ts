@@ -7,7 +7,14 @@ const ttlSeconds = 6 * 3_600;
 export function joinToken(key: string, secret: string, room: string, identity: string, kind?: 'agent'): string {
   const now = Math.floor(Date.now() / 1_000);
   const claims = {
-    video: { roomJoin: true, room, canPublish: true, canSubscribe: true, canPublishData: true },
+    video: {
+      roomJoin: true,
+      room,
+      canPublish: true,
+      canSubscribe: true,
+      canPublishData: true,
+      ...(kind === 'agent' && { canUpdateOwnMetadata: true }),
+    },
     kind,
     iss: key,
     exp: now + ttlSeconds,
