@@ -196,7 +196,7 @@ curl -X POST http://localhost:8080/api/v1/microservices/register \\
     expect(await run(gateway, register)).toEqual({ status: 201, body: registered });
     expect(await run(gateway, register)).toMatchObject({
       status: 400,
-      body: { error: 'InvalidRequest', message: 'Service ID already exists', timestamp: expect.any(String) },
+      body: { error: 'InvalidRequest', message: expect.stringMatching(/^Service ID already exists\b/), timestamp: expect.any(String) },
     });
 
     const create = `
