@@ -6,7 +6,7 @@ import type { Sessions } from '../sessions/manager.ts';
 import { type NewSession, type Opened, type Openings, sessionInRoom } from '../sessions/openings.ts';
 import { type Operations, roomIsThere } from '../sessions/operations.ts';
 import type { SessionStore } from '../sessions/ports.ts';
-import { livekitName, type Session } from '../sessions/record.ts';
+import { labelOf, type Session } from '../sessions/record.ts';
 import type { Call, Endpoints } from './app.ts';
 
 /**
@@ -87,8 +87,8 @@ export function tokenSource({ openings, operations, sessions, store, settle }: T
     return {
       server_url: session.room?.livekit_url ?? '',
       participant_token: await operations.roomToken(session, { identity, name, metadata, attributes }, tokenLifeMs),
-      room_name: session.room?.name ?? '',
-      livekit_room: session.room && livekitName(session.room),
+      room_name: session.room ? labelOf(session.room) : '',
+      livekit_room: session.room?.name,
       ...(name !== undefined && { participant_name: name }),
     };
   };

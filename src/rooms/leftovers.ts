@@ -1,7 +1,7 @@
 import type { Logger } from 'pino';
 import type { Sessions } from '../sessions/manager.ts';
 import { type Clock, type Rooms, RoomsError, type SessionStore, tokenLifeMs } from '../sessions/ports.ts';
-import { livekitName, type Session } from '../sessions/record.ts';
+import type { Session } from '../sessions/record.ts';
 import { markedSession } from './livekit.ts';
 
 const sweepMs = 30_000;
@@ -45,10 +45,10 @@ export class Leftovers {
     if (!room) return;
     if (status !== 'Terminated') {
       // only a name that was chosen comes again
-      if (room.chosen) this.#ended.delete(livekitName(room));
+      if (room.chosen) this.#ended.delete(room.name);
       return;
     }
-    this.#ended.set(livekitName(room), Math.min(expires_at, this.#parts.clock.now() + tokenLifeMs.client));
+    this.#ended.set(room.name, Math.min(expires_at, this.#parts.clock.now() + tokenLifeMs.client));
     const [oldest] = this.#ended.keys();
     if (this.#ended.size > maxEndedNames && oldest !== undefined) this.#ended.delete(oldest);
   }
@@ -82,6 +82,6 @@ export class Leftovers {
     if (id === undefined) return metadata === '' && this.#ended.has(name);
     const session = await this.#parts.store.loadSession(id);
     // one that is ending deletes its room itself
-    return session === undefined || session.status === 'Terminated' || session.room === undefined || livekitName(session.room) !== name;
+    return session === undefined || session.status === 'Terminated' || session.room?.name !== name;
   }
 }

@@ -1,7 +1,7 @@
 import { type ParticipantInfo, ParticipantInfo_State } from 'livekit-server-sdk';
 import type { Logger } from 'pino';
 import { type Clock, type Reach, RoomNameTaken, type Rooms, RoomsError } from '../sessions/ports.ts';
-import { livekitName, type Participant, type Room, type Session } from '../sessions/record.ts';
+import type { Participant, Room, Session } from '../sessions/record.ts';
 import { RoomApi, roomsError } from './api.ts';
 import { Health } from './health.ts';
 import { joinToken, type Key, managerToken, type Sign, signer } from './tokens.ts';
@@ -68,9 +68,9 @@ export class LiveKitRooms implements Rooms {
 
   async create(room: Room, sessionId: string): Promise<void> {
     if (this.#config.mode === 'on_join') return;
+    const { name } = room;
     // CreateRoom on an existing name would take over somebody else's room without a word
-    const name = livekitName(room);
-    if (room.chosen && room.livekit_name === undefined) {
+    if (room.chosen && room.label === undefined) {
       const [existing] = await this.#call(() => this.#client.listRooms([name]));
       if (existing && markedSession(existing.metadata, this.#config.gatewayName) !== sessionId) throw new RoomNameTaken(name);
     }

@@ -1,7 +1,7 @@
 import type { Logger } from 'pino';
 import type { Sessions } from '../sessions/manager.ts';
 import { type Clock, type Rooms, RoomsError } from '../sessions/ports.ts';
-import { assignments, isEnded, livekitName, type Session, userIsIn } from '../sessions/record.ts';
+import { assignments, isEnded, type Session, userIsIn } from '../sessions/record.ts';
 
 const sweepMs = 500;
 const awaitedMs = 2_000;
@@ -75,7 +75,7 @@ export class Reconciler {
   #watch(session: Session): void {
     const { room } = session;
     if (!room) return;
-    const name = livekitName(room);
+    const { name } = room;
     const found = this.#watched.get(name);
     // a name that is free again may be another session's by now
     const watched = found?.session.session_id === session.session_id ? found : undefined;
@@ -116,7 +116,7 @@ export class Reconciler {
       const watched = this.#queue.pop();
       if (!watched) return;
       const { room } = watched.session;
-      const name = room && livekitName(room);
+      const name = room?.name;
       if (name !== undefined && !watched.looking && this.#watched.get(name) === watched) void this.#look(watched, name);
     }
   }

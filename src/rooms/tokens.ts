@@ -1,7 +1,7 @@
 import { createHmac, createSecretKey } from 'node:crypto';
 import type { VideoGrant } from 'livekit-server-sdk';
 import { tokenLifeMs } from '../sessions/ports.ts';
-import { livekitName, type Session } from '../sessions/record.ts';
+import type { Session } from '../sessions/record.ts';
 
 /** What signs a token that LiveKit accepts. */
 export interface Key {
@@ -70,7 +70,7 @@ export function joinToken(
     kind,
     video: {
       roomJoin: true,
-      room: livekitName(session.room),
+      room: session.room.name,
       canPublish: speaks,
       canSubscribe: true,
       canPublishData: speaks,
@@ -88,7 +88,7 @@ export function managerToken(sign: Sign, session: Session): string {
     video: {
       roomJoin: true,
       roomAdmin: true,
-      room: livekitName(session.room),
+      room: session.room.name,
       hidden: true,
       canPublish: false,
       canSubscribe: false,

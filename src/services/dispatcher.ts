@@ -8,7 +8,7 @@ import { faults, isToTell } from '../sessions/gate.ts';
 import type { Offer } from '../sessions/machine.ts';
 import type { Sessions } from '../sessions/manager.ts';
 import type { Clock, Found, Offers, Rooms } from '../sessions/ports.ts';
-import { type Assignment, assignments, isEnded, isPending, type Leaving, livekitName, type Session } from '../sessions/record.ts';
+import { type Assignment, assignments, isEnded, isPending, type Leaving, labelOf, type Session } from '../sessions/record.ts';
 import { iso } from '../sessions/time.ts';
 import type { Link } from './links.ts';
 import { hasFreeSlot, type Instance, Registry, type Wish } from './registry.ts';
@@ -126,8 +126,8 @@ export class Dispatcher implements Offers {
       assignment_id,
       attempt: assignment.attempt,
       session_id: session.session_id,
-      room_name: session.room.name,
-      livekit_room: livekitName(session.room),
+      room_name: labelOf(session.room),
+      livekit_room: session.room.name,
       service_identity: service_id,
       user_identity: session.user_identity,
       user_name: session.user_name,

@@ -49,7 +49,7 @@ export const copySession = (s: Session): Session => ({
 
 export const copyRoom = (room: Room): Room => ({
   name: room.name,
-  livekit_name: room.livekit_name,
+  label: room.label,
   livekit_url: room.livekit_url,
   chosen: room.chosen,
   state: room.state,

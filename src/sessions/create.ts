@@ -110,8 +110,8 @@ export function create(spec: Spec, now: number): Extract<Decision, { ok: true }>
 }
 
 const room = (spec: Spec): Room => ({
-  name: spec.room_name ?? `room-${spec.session_id}`,
-  livekit_name: spec.room_name === undefined ? undefined : spec.livekit_room,
+  name: spec.livekit_room ?? spec.room_name ?? `room-${spec.session_id}`,
+  label: spec.livekit_room === undefined ? undefined : spec.room_name,
   livekit_url: spec.livekit_url,
   chosen: spec.room_name !== undefined,
   state: 'creating',

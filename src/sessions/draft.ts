@@ -1,7 +1,7 @@
 import type { EventBody, EventType, LogEvent } from '../../protocol/events.ts';
 import type { ServiceStatus, Status } from '../../protocol/states.ts';
 import { copyRequirement, copyRoom, copySession, copyTimings, deadlines } from './copy.ts';
-import { type Assignment, type Leaving, livekitName, type Room, type Session } from './record.ts';
+import { type Assignment, type Leaving, labelOf, type Room, type Session } from './record.ts';
 import { iso } from './time.ts';
 
 /** What is to be done after a commit. The record already says so: an effect that is lost is found again by its deadline. */
@@ -93,8 +93,8 @@ export class Draft {
       seq: s.seq,
       ts: iso(this.now),
       session_id: s.session_id,
-      room_name: room.name,
-      livekit_room: livekitName(room),
+      room_name: labelOf(room),
+      livekit_room: room.name,
       livekit_url: room.livekit_url,
       timings: s.timings,
     });

@@ -2,7 +2,7 @@ import type { Logger } from 'pino';
 import type { Effect } from './draft.ts';
 import type { Input } from './machine.ts';
 import { type Offers, RoomNameTaken, type Rooms, RoomsError, type SessionStore } from './ports.ts';
-import { livekitName, type Session } from './record.ts';
+import type { Session } from './record.ts';
 
 interface EffectsParts {
   store: SessionStore;
@@ -65,7 +65,7 @@ export class Effects {
     const { rooms, tell } = this.#parts;
     if (!session.room) return;
     try {
-      await rooms.remove(livekitName(session.room));
+      await rooms.remove(session.room.name);
     } catch (err) {
       this.#logRoomError(err, session, 'room deletion failed, will retry');
       return tell(session.session_id, { type: 'RoomDeleteFailed' });
@@ -75,7 +75,7 @@ export class Effects {
 
   #logRoomError(err: unknown, { session_id, room }: Session, text: string): void {
     const { log } = this.#parts;
-    const fields = { session_id, room: room && livekitName(room) };
+    const fields = { session_id, room: room?.name };
     if (!(err instanceof RoomsError || err instanceof RoomNameTaken)) return log.error({ err, ...fields }, text);
     // what concerns every room is logged once, by those who call LiveKit
     const isKnown = err instanceof RoomsError && (err.kind === 'unreachable' || err.kind === 'unauthorized');

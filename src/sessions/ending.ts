@@ -1,7 +1,7 @@
 import type { EndReason } from '../../protocol/states.ts';
 import { deadlines } from './copy.ts';
 import type { Draft } from './draft.ts';
-import { assignments, empty, failures, isEnded, missing, roomClaim, type Session } from './record.ts';
+import { assignments, empty, failures, isEnded, missing, type Session, withoutRoomClaim } from './record.ts';
 
 const leaveMs = 3_000;
 const endMs = 10_000;
@@ -35,7 +35,7 @@ export function terminate(
   }
   // an ended session's key may be used for the next, and so may a name that is not LiveKit's own
   if (s.idempotency) s.claims = s.claims.filter((claim) => claim !== s.idempotency?.claim);
-  if (s.room?.livekit_name !== undefined) s.claims = s.claims.filter((claim) => claim !== roomClaim(s.room?.name ?? ''));
+  if (s.room?.label !== undefined) s.claims = withoutRoomClaim(s.claims);
   for (const assignment of s.leaving) d.effects.push({ do: 'leave', assignment, reason });
   for (const requirement of s.requirements) {
     requirement.replace_by = undefined;
@@ -81,7 +81,7 @@ export function roomDeleted(d: Draft): void {
   if (!room) return;
   room.state = 'deleted';
   room.delete_at = undefined;
-  if (room.chosen && room.livekit_name === undefined) d.s.deadlines.release_name = d.now + nameRestMs;
+  if (room.chosen && room.label === undefined) d.s.deadlines.release_name = d.now + nameRestMs;
   advance(d);
 }
 

@@ -15,9 +15,9 @@ import {
   type Requirement,
   type RoomFailure,
   rejoinMs,
-  roomClaim,
   type Session,
   userIsIn,
+  withoutRoomClaim,
 } from './record.ts';
 import { iso } from './time.ts';
 
@@ -478,5 +478,5 @@ function left(d: Draft, assignment_id: string): boolean {
 
 function release(d: Draft): void {
   d.s.deadlines.release_name = undefined;
-  if (d.s.room) d.s.claims = d.s.claims.filter((claim) => claim !== roomClaim(d.s.room?.name ?? ''));
+  d.s.claims = withoutRoomClaim(d.s.claims);
 }

@@ -4,7 +4,7 @@ import { inWords } from '../../protocol/failures.ts';
 import { clip } from '../../protocol/fields.ts';
 import type { EndReason } from '../../protocol/states.ts';
 import { unaskedTexts } from './gate.ts';
-import { livekitName, type Session } from './record.ts';
+import type { Session } from './record.ts';
 
 /** What to do about an end that nobody wanted. */
 const hints: Partial<Record<EndReason, string>> = {
@@ -81,7 +81,7 @@ export function note(
   const { status, room, user_identity, requirements } = session;
   if (first.from === undefined) {
     const services = requirements.map(({ key }) => key);
-    sessionLog.info({ session_id, status, room: room && livekitName(room), services, user_identity }, 'session created');
+    sessionLog.info({ session_id, status, room: room?.name, services, user_identity }, 'session created');
   }
   if (isReady) noteReady(sessionLog, session);
   if (status === 'Terminated') {

@@ -189,9 +189,10 @@ export class Openings {
 
 /** The live session that holds a room of this name. */
 export async function sessionInRoom(store: SessionStore, name: string): Promise<Session | undefined> {
-  const id = (await store.holderOf(roomClaim(name))) ?? /^room-(.+)$/.exec(name)?.[1];
+  const holder = await store.holderOf(roomClaim(name));
+  const id = holder ?? /^room-(.+)$/.exec(name)?.[1];
   const session = id === undefined ? undefined : await store.loadSession(id);
-  return session && !isEnded(session) && session.room?.name === name ? session : undefined;
+  return session && !isEnded(session) && (holder !== undefined || session.room?.name === name) ? session : undefined;
 }
 
 /** Eight of 32 letters that nobody mistakes for each other: what nobody can have a token for yet. */

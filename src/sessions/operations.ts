@@ -10,7 +10,7 @@ import type { HoldingInput } from './holding.ts';
 import type { Sessions } from './manager.ts';
 import { maxPageBytes, readPage, sizeOf, sizeOfMessage, sizeOfSession } from './pages.ts';
 import { type Clock, type Guest, type Message, type Rooms, type SessionStore, tokenLifeMs } from './ports.ts';
-import { isEnded, livekitName, nameOf, type Session } from './record.ts';
+import { isEnded, labelOf, nameOf, type Session } from './record.ts';
 import { pendingServices, readyServices, snapshot } from './snapshot.ts';
 import { iso } from './time.ts';
 
@@ -228,8 +228,8 @@ export class Operations {
     return {
       session_id: session.session_id,
       status: session.status,
-      room_name: room?.name,
-      livekit_room: room && livekitName(room),
+      room_name: room && labelOf(room),
+      livekit_room: room?.name,
       livekit_url: room?.livekit_url,
       access_token: room && this.#mayJoin(session) ? await this.#parts.rooms.clientToken(session) : undefined,
       workspace_dir: session.workspace_dir,

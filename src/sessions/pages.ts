@@ -1,5 +1,5 @@
 import type { Message } from './ports.ts';
-import { nameOf, type Session } from './record.ts';
+import { labelOf, nameOf, type Session } from './record.ts';
 
 /** What a page holds at most, as JSON, beyond its first item: a page is one frame, and some clients take no larger ones. */
 export const maxPageBytes = 32_768;
@@ -66,7 +66,7 @@ export function sizeOfSession({
   participants,
 }: Session): number {
   let size = session + bytesOf(owner_id) + bytesOf(user_identity) + bytesOf(workspace_dir) + sizeOf(metadata) + sizeOf(shares);
-  if (room) size += 2 * bytesOf(room.name) + bytesOf(room.livekit_url);
+  if (room) size += bytesOf(labelOf(room)) + bytesOf(room.name) + bytesOf(room.livekit_url);
   // each stands in two lists
   for (const requirement of requirements) size += service + 2 * bytesOf(nameOf(requirement)) + bytesOf(requirement.error);
   for (const { identity } of participants) size += participant + bytesOf(identity);

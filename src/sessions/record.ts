@@ -72,10 +72,10 @@ export interface Leaving {
 
 /** The LiveKit room. Its state is written before the call it names is made, so that whoever finds the record can finish the work. */
 export interface Room {
-  /** As clients and services know it. */
+  /** What LiveKit calls it. */
   name: string;
-  /** What LiveKit calls it, where that is not `name`: a chosen name comes again, and old tokens must not open the next room. */
-  livekit_name: string | undefined;
+  /** The chosen name, where LiveKit's is another: a chosen name comes again, and old tokens must not open the next room. */
+  label: string | undefined;
   /** Where clients and services join it. */
   livekit_url: string;
   /** The client chose the name: another session may ask for the same. */
@@ -224,11 +224,14 @@ export interface Session {
 /** Nothing by name, in a record: the same for all records, which are not changed once they are saved. */
 export const empty: Record<string, never> = Object.freeze({});
 
-/** What LiveKit calls a room. */
-export const livekitName = ({ name, livekit_name }: Pick<Room, 'name' | 'livekit_name'>) => livekit_name ?? name;
+/** What clients and services know a room by. */
+export const labelOf = ({ name, label }: Pick<Room, 'name' | 'label'>) => label ?? name;
 
 /** What claims a client-chosen room name. */
 export const roomClaim = (name: string) => `room:${name}`;
+
+/** The claims without that of a room's name. */
+export const withoutRoomClaim = (claims: string[]) => claims.filter((claim) => !claim.startsWith(roomClaim('')));
 
 /** How long the room waits for its user, who may come back with the client. */
 export const rejoinMs = ({ resume }: Pick<Session, 'resume'>) => Math.max(20_000, (resume?.window_ms ?? 0) + 10_000);

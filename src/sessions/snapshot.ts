@@ -1,7 +1,7 @@
 import type { Snapshot } from '../../protocol/answers.ts';
 import type { ServiceStatus } from '../../protocol/states.ts';
 import { unserved } from './ending.ts';
-import { isServing, livekitName, nameOf, type Requirement, type Session } from './record.ts';
+import { isServing, labelOf, nameOf, type Requirement, type Session } from './record.ts';
 import { iso } from './time.ts';
 
 export const readyServices = (session: Session) => session.requirements.filter(isServing).map(nameOf);
@@ -17,8 +17,8 @@ export function snapshot(session: Session): Snapshot {
     ...(session.owner_id !== undefined && { owner_id: session.owner_id }),
     ...(session.user_identity !== undefined && { user_identity: session.user_identity }),
     ...(session.room && {
-      room_name: session.room.name,
-      livekit_room: livekitName(session.room),
+      room_name: labelOf(session.room),
+      livekit_room: session.room.name,
       livekit_url: session.room.livekit_url,
     }),
     ...(session.workspace_dir !== undefined && { workspace_dir: session.workspace_dir }),

@@ -75,7 +75,7 @@ test('a token signed with another secret is not accepted', async () => {
 });
 
 test("a token names LiveKit's room, not the label that comes again", async () => {
-  const labelled = { ...session, room: { name: 'parlour', livekit_name: 'parlour~abcdefgh' } } as Session;
+  const labelled = { ...session, room: { name: 'parlour~abcdefgh', label: 'parlour' } } as Session;
   for (const token of [joinToken(sign, labelled, { identity: 'ada' }, now), managerToken(sign, labelled)]) {
     expect((await verified(token)).video).toMatchObject({ room: 'parlour~abcdefgh' });
   }

@@ -1,5 +1,5 @@
 import { type Guest, type Reach, RoomNameTaken, type Rooms, RoomsError } from '../../src/sessions/ports.ts';
-import { livekitName, type Participant, type Room, type Session } from '../../src/sessions/record.ts';
+import type { Participant, Room, Session } from '../../src/sessions/record.ts';
 
 /** A LiveKit in memory: rooms, who is in them, and the ways it can fail. */
 export class FakeRooms implements Rooms {
@@ -44,10 +44,9 @@ export class FakeRooms implements Rooms {
     this.open.get(name)?.delete(identity);
   }
 
-  async create(room: Room): Promise<void> {
+  async create({ name }: Room): Promise<void> {
     this.#call();
     await this.#gate;
-    const name = livekitName(room);
     if (this.foreign.has(name)) throw new RoomNameTaken(name);
     if (!this.open.has(name)) this.open.set(name, new Map());
   }
