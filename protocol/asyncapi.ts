@@ -51,9 +51,16 @@ function operation(message: Message) {
   };
 }
 
-/** The socket side as an AsyncAPI document, told from the gateway: it receives requests and sends the rest. `version`: the gateway's own; `url`: where it is served. */
-export function asyncapi(version: string, url = 'http://localhost:8080') {
+/** The `servers` of the document, by where it is served. */
+export function asyncapiServers(url: string) {
   const { host, protocol } = new URL(url);
+  return {
+    gateway: { host, protocol: protocol === 'https:' ? 'wss' : 'ws', description: 'Where it is served; by default localhost:8080' },
+  };
+}
+
+/** The socket side as an AsyncAPI document, from the gateway's side: it receives requests and sends the rest. `version`: the gateway's own. */
+export function asyncapi(version: string) {
   return {
     asyncapi: '3.0.0',
     info: {
@@ -63,9 +70,7 @@ export function asyncapi(version: string, url = 'http://localhost:8080') {
       license: { name: 'MIT' },
     },
     defaultContentType: 'application/json',
-    servers: {
-      gateway: { host, protocol: protocol === 'https:' ? 'wss' : 'ws', description: 'Where it is served; by default localhost:8080' },
-    },
+    servers: asyncapiServers('http://localhost:8080'),
     channels: {
       socket: {
         address: '/ws',

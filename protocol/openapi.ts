@@ -99,8 +99,11 @@ const others: ZodOpenApiPathsObject = {
   '/asyncapi.json': { get: document('asyncapi', 'The messages of /ws, as AsyncAPI.') },
 };
 
-/** The REST side as an OpenAPI document. `version`: the gateway's own; `url`: where it is served. */
-export function openapi(version: string, url = 'http://localhost:8080'): object {
+/** The `servers` of the document, by where it is served. */
+export const openapiServers = (url: string) => [{ url }];
+
+/** The REST side as an OpenAPI document, as served at localhost:8080. `version`: the gateway's own. */
+export function openapi(version: string): object {
   const paths: Record<string, Record<string, ZodOpenApiOperationObject>> = {};
   for (const [operationId, row] of Object.entries(routes) as [Operation, RouteRow][]) {
     paths[row.path] = { ...paths[row.path], [row.method]: operation(operationId, row) };
@@ -114,7 +117,7 @@ export function openapi(version: string, url = 'http://localhost:8080'): object 
         description: 'The REST side of the gateway. A call that names no user_identity is the operator’s. The socket side: /asyncapi.json.',
         license: { name: 'MIT', identifier: 'MIT' },
       },
-      servers: [{ url }],
+      servers: openapiServers('http://localhost:8080'),
       tags: [
         { name: 'system', description: 'The gateway itself' },
         { name: 'microservices', description: 'The services that join rooms' },

@@ -191,7 +191,8 @@ export class LimitedLog {
   #limit(level: (typeof limited)[number]): LogFn {
     return (...line: Parameters<LogFn>) => {
       if (!this.#to.isLevelEnabled(level)) return;
-      const text = String(typeof line[0] === 'string' ? line[0] : line[1]);
+      // of a line with values the text around them is the kind
+      const text = String(typeof line[0] === 'string' ? line[0] : line[1]).replaceAll(/%[sdifjoO]/g, '...');
       const key = `${level} ${text}`;
       const kind = this.#kinds.get(key) ?? { level, text, lines: 0 };
       if (++kind.lines === 1) this.#kinds.set(key, kind);

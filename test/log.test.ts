@@ -187,7 +187,9 @@ describe('a limited log', () => {
     ]);
     await clock.advance(1_000);
     expect(lines.at(-1)).toMatchObject({ level: 'info', more: 2, msg: 'refused: and 2 more' });
+    for (let i = 0; i < 12; i++) log.info('%s refused', i);
     await clock.advance(1_000);
+    expect(lines.at(-1)).toMatchObject({ more: 2, msg: '... refused: and 2 more' });
     log.info('refused');
     limited.close();
     expect(lines.at(-1)?.msg).toBe('refused');

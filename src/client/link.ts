@@ -16,8 +16,8 @@ const livedMs = 5_000;
 const maxQuick = 2;
 /** Refusals in a row that a later try does not change, after which there is none: a proxy that starts may refuse for a moment what it takes then. */
 const maxRefusals = 5;
-/** The same where the gateway was reached before: that moment may be as long as a deployment. */
-const maxLaterRefusals = 12;
+/** The same where the gateway was reached before: that moment may then be as long as a deployment takes. */
+const refusedForMs = 600_000;
 /** An attempt to connect has up to this many times as long as the first: a gateway to which everybody comes back is slow. */
 const maxPatience = 8;
 /** How long the other side has to close with us. */
@@ -67,7 +67,7 @@ export class Link {
   /** The one thing waited for at a time: the upgrade, silence, a heartbeat's answer, the next try, or the end. */
   #timer: ReturnType<typeof setTimeout> | undefined;
   /** In a row, without a socket in between that lived or got through. */
-  failures = 0;
+  #failures = 0;
   /** The same without the break before them: what the next attempt waits by. */
   #failedTries = 0;
   /** Sockets in a row that got through and broke before they had lived. */
@@ -77,6 +77,8 @@ export class Link {
   #brokenAt = 0;
   /** Attempts in a row that were refused as no later one would not be. */
   #refusals = 0;
+  /** When the first of them was. */
+  #refusedAt = 0;
   #heartbeatMs: number;
   #openedAt = 0;
   #seenAt = 0;
@@ -95,6 +97,11 @@ export class Link {
     this.#heartbeatMs = options.heartbeatMs ?? 25_000;
     this.#unwatchPage = onWake(() => this.#woken());
     void this.#connect();
+  }
+
+  /** Attempts and breaks in a row, without a socket in between that lived or got through. */
+  get failures(): number {
+    return this.#failures;
   }
 
   /** How long the other side has for the upgrade and the greeting's answer, after the attempts that failed so far. */
@@ -184,9 +191,11 @@ export class Link {
   /** The socket was never open. */
   #refused(error: SocketError): void {
     const why = typeof error.message === 'string' && error.message ? error.message : 'the connection could not be opened';
-    this.#refusals = isPermanent(error) ? this.#refusals + 1 : 0;
+    if (!isPermanent(error)) this.#refusals = 0;
+    else if (++this.#refusals === 1) this.#refusedAt = performance.now();
     this.#discard();
-    if (this.#refusals >= (this.#wasOpen ? maxLaterRefusals : maxRefusals)) this.#finish(1006, why);
+    const forMs = this.#wasOpen ? refusedForMs : 0;
+    if (this.#refusals >= maxRefusals && performance.now() - this.#refusedAt >= forMs) this.#finish(1006, why);
     else this.#broken('back off', why);
   }
 
@@ -240,13 +249,13 @@ export class Link {
     const hasLived = this.state === 'open' && now - this.#openedAt >= livedMs;
     if (hasLived) this.#quick = 0;
     else if (this.#isThrough) this.#quick += 1;
-    if (hasLived || (this.#isThrough && this.#quick <= maxQuick)) this.failures = 0;
+    if (hasLived || (this.#isThrough && this.#quick <= maxQuick)) this.#failures = 0;
     if (this.#isThrough) this.#brokenAt = now;
     this.#isThrough = false;
     // told to reconnect: the first try is made at once
-    const row = what === 'reconnect' ? this.failures - 1 : this.failures;
+    const row = what === 'reconnect' ? this.#failures - 1 : this.#failures;
     this.#failedTries = row + 1;
-    this.failures += 1;
+    this.#failures += 1;
     const asked = what === 'back off' ? this.#notBefore - now : 0;
     const wait = row < 0 ? 0 : backoff(row, this.#options.reconnect, this.#listener.hurryMs?.(now - this.#brokenAt));
     this.#arm(Math.max(wait, asked), () => void this.#connect());

@@ -1,25 +1,32 @@
 import type { Context } from 'hono';
-import { asyncapi } from '../../protocol/asyncapi.ts';
-import { openapi } from '../../protocol/openapi.ts';
+import { asyncapi, asyncapiServers } from '../../protocol/asyncapi.ts';
+import { openapi, openapiServers } from '../../protocol/openapi.ts';
 import type { App } from './app.ts';
 
 /** Serves the contract as OpenAPI and AsyncAPI, each with the address that it was asked for at. */
 export function documents(app: App, version: string): void {
-  const serve = (make: (version: string, url?: string) => object) => {
-    // most are asked for at one address only
-    let made: { url: string | undefined; text: string } | undefined;
+  const serve = (make: (version: string) => object, serversAt: (url: string) => object) => {
+    // it takes long to make, and all but the address is always the same
+    let made: [beforeServers: string, afterServers: string] | undefined;
     return (c: Context) => {
       const url = addressOf(c);
-      if (!made || made.url !== url) made = { url, text: JSON.stringify(make(version, url)) };
-      return c.body(made.text, 200, { 'content-type': 'application/json' });
+      made ??= aroundServers(make(version));
+      return c.body(made.join(JSON.stringify(serversAt(url))), 200, { 'content-type': 'application/json' });
     };
   };
-  app.get('/openapi.json', serve(openapi));
-  app.get('/asyncapi.json', serve(asyncapi));
+  app.get('/openapi.json', serve(openapi, openapiServers));
+  app.get('/asyncapi.json', serve(asyncapi, asyncapiServers));
 }
 
 /** As the caller reaches the gateway; a proxy in front may speak TLS. */
-function addressOf(c: Context): string | undefined {
-  const host = c.req.header('host');
-  return host && `${c.req.header('x-forwarded-proto') === 'https' ? 'https' : 'http'}://${host}`;
+function addressOf(c: Context): string {
+  const host = c.req.header('host') ?? 'localhost';
+  return `${c.req.header('x-forwarded-proto') === 'https' ? 'https' : 'http'}://${host}`;
+}
+
+/** The text of a document, cut where its servers stand. */
+function aroundServers(document: object): [string, string] {
+  const mark = '"its servers"';
+  const [before = '', after = ''] = JSON.stringify({ ...document, servers: JSON.parse(mark) }).split(mark);
+  return [before, after];
 }

@@ -80,14 +80,16 @@ export class Nodes {
   async #look(): Promise<void> {
     if (this.#looking) return;
     this.#looking = true;
-    const { store, clock, foreign, log } = this.#parts;
+    const { store, nodeId, clock, foreign, log } = this.#parts;
     try {
       await foreign.turn();
       const alive = new Set(await store.nodes(clock.now()));
+      // whose own heartbeat did not arrive in time cannot say that of others
+      const mayJudge = alive.has(nodeId) && clock.now() >= this.#judgeFrom;
       let tells: Promise<void>[] = [];
       for await (const session of unended(store)) {
         foreign.see(session);
-        if (clock.now() >= this.#judgeFrom) tells.push(...this.#judge(session, alive));
+        if (mayJudge) tells.push(...this.#judge(session, alive));
         if (tells.length >= batch) tells = await Promise.all(tells).then(() => []);
       }
       await Promise.all(tells);

@@ -9,6 +9,7 @@ import { PROTOCOL_VERSION, SUBPROTOCOL } from '../../protocol/version.ts';
 import { type Admission, askedFor } from '../admission.ts';
 import { respondRaw } from '../http/raw.ts';
 import { hasBody } from '../http/target.ts';
+import { drained } from '../level.ts';
 import type { Dispatcher } from '../services/dispatcher.ts';
 import type { Sessions } from '../sessions/manager.ts';
 import type { Clock } from '../sessions/ports.ts';
@@ -59,7 +60,9 @@ export class SocketServer {
   /** Sockets above the limit that are being closed. */
   #turnedAway = 0;
   /** The theoretical arrival time of the next upgrade (GCRA), epoch ms. */
-  #upgradesUntil = 0;
+  /** Upgrades of late, in thousandths, as of then. */
+  #upgrades = 0;
+  #upgradedAt = 0;
 
   constructor(parts: SocketServerParts) {
     this.#parts = parts;
@@ -192,10 +195,11 @@ export class SocketServer {
     const { limits, clock } = this.#parts;
     if (this.#turnedAway >= maxTurnedAway) return false;
     const now = clock.now();
-    const until = Math.max(this.#upgradesUntil, now) + 1_000 / limits.upgradesPerSecond;
-    // half a one beyond the second: sums of fractions are not exact
-    if (until - now > 1_000 + 500 / limits.upgradesPerSecond) return false;
-    this.#upgradesUntil = until;
+    const perSecond = 1_000 * limits.upgradesPerSecond;
+    this.#upgrades = drained(this.#upgrades, now - this.#upgradedAt, perSecond);
+    this.#upgradedAt = now;
+    if (this.#upgrades + 1_000 > perSecond) return false;
+    this.#upgrades += 1_000;
     return true;
   }
 

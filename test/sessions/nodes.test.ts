@@ -26,8 +26,8 @@ function deployment() {
   let made: Life = { dead: false, hold: undefined, stuck: undefined };
   /** The sessions that were read one by one. */
   const reads: string[] = [];
-  /** While down, no node reaches the storage. */
-  const outage = { down: false };
+  /** While down, no node reaches the storage; heartbeats wait for `hang`. */
+  const outage = { down: false, hang: undefined as Promise<void> | undefined };
   registerStoreProvider('shared', async () => {
     const own = made;
     const heard = new WeakMap<Wake, Wake>();
@@ -56,7 +56,11 @@ function deployment() {
       },
       listSessions: (filter) => up().then(() => store.listSessions(filter)),
       due: (before, limit) => up().then(() => store.due(before, limit)),
-      beat: (id, until) => up().then(() => store.beat(id, until)),
+      beat: async (id, until) => {
+        await up();
+        await outage.hang;
+        await store.beat(id, until);
+      },
       nodes: (now) => up().then(() => store.nodes(now)),
       ping: up,
     };
@@ -167,6 +171,24 @@ test('of a node that died the sessions its sockets held end within 40 s, and tho
   expect(await watcher.next('SessionEnded')).toMatchObject({ session_id: held.session_id, reason: 'node_lost', by: 'gateway' });
   for (const id of [heldByB.session_id, free.session_id]) expect((await rest(`${b.api}/${id}`)).body.status).toBe('Active');
   expect(await rest(`${b.api}/${free.session_id}/messages`, 'POST', { role: 'user', content: 'on' })).toMatchObject({ status: 201 });
+});
+
+test('a node whose own heartbeat did not arrive declares nobody dead, itself included', async () => {
+  const { node, outage } = deployment();
+  const { url, clock } = await node();
+  const client = await TestClient.connect(url);
+  const { session_id } = await client.ask({ type: 'NewSessionRequest', user_identity: 'ada', required_services: [] });
+  await clock.advance(15_000);
+  let arrives = () => {};
+  outage.hang = new Promise((done) => {
+    arrives = done;
+  });
+  await clock.advance(60_000);
+  expect(await client.ask({ type: 'GetSessionRequest', session_id })).toMatchObject({ link: 'attached' });
+  outage.hang = undefined;
+  arrives();
+  await clock.advance(60_000);
+  expect(await client.ask({ type: 'GetSessionRequest', session_id })).toMatchObject({ link: 'attached' });
 });
 
 test('nodes that all stood still for a minute, as the machines of one host do, hold none of each other for dead', async () => {

@@ -214,4 +214,8 @@ test('sockets come no faster than limits.upgrades_per_second', async () => {
   expect(await statuses(3)).toEqual([101, 101, 503]);
   await clock.advance(1_000);
   expect(await statuses(6)).toEqual([101, 101, 101, 101, 101, 503]);
+  clock.setBack(3_600_000);
+  expect(await statuses(1)).toEqual([503]);
+  await clock.advance(1_000);
+  expect(await statuses(1)).toEqual([101]);
 });

@@ -24,6 +24,12 @@ export class ManualClock implements Clock {
     await settled();
   }
 
+  /** Somebody sets the clock back. Timers go on as before: they count what passes. */
+  setBack(ms: number): void {
+    this.#now -= ms;
+    for (const timer of this.#timers) timer.next -= ms;
+  }
+
   #run(): void {
     for (const timer of this.#timers) {
       if (this.#now < timer.next) continue;
