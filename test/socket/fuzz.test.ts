@@ -46,6 +46,7 @@ test(`${frameCount} random and mutated frames never crash the gateway; each is a
     limits: {
       messages_per_second: 1_000_000,
       message_burst: 1_000_000,
+      upgrades_per_second: 1_000_000,
       bytes_per_second: 1_000_000_000,
       answer_bytes_per_second: 1_000_000_000,
       upgrades_per_second: 1_000_000,
