@@ -8,6 +8,7 @@ import { leaveServerAlone, root } from './bench/children.ts';
 import { type Comparison, compare, comparisonSection, fallsShort, ratioOf } from './bench/compare.ts';
 import { bare, gateway, socketio } from './bench/contestants.ts';
 import { stopAll } from './bench/ending.ts';
+import { floodsSection } from './bench/floods.ts';
 import { growthSection } from './bench/growth.ts';
 import { memorySection } from './bench/memory.ts';
 import { profileSection } from './bench/profile.ts';
@@ -20,6 +21,7 @@ import { type Workload, workloads } from './bench/workloads.ts';
 const usage = `npm run bench -- [options] [W1 W2 W3 W4 W5 W6 storage growth]     default: all of them, in about ten minutes
   --quick                       short windows and few sockets: a first impression in about three minutes
   --profile                     where the gateway's time goes in the named workloads, and nothing else
+  --floods [numbers]            a healthy client beside peers that mean harm, and nothing else: all in about three minutes, or only these
   --soak [minutes] [sockets]    idle sockets with sessions, and nothing else; default: 10 minutes, 19000 sockets`;
 
 const { values, positionals } = parseArgs({
@@ -27,6 +29,7 @@ const { values, positionals } = parseArgs({
     quick: { type: 'boolean', default: false },
     profile: { type: 'boolean' },
     soak: { type: 'boolean' },
+    floods: { type: 'boolean' },
     help: { type: 'boolean' },
   },
   allowPositionals: true,
@@ -54,6 +57,7 @@ const comparisons: Comparison[] = [];
 
 async function* sections(): AsyncGenerator<Section> {
   if (values.soak) return yield* part('soak', () => only(soakSection(soakMinutes, soakSockets)));
+  if (values.floods) return yield* part('floods', () => only(floodsSection(positionals.map(Number))));
   if (values.profile) {
     for (const workload of wanted) yield* part(workload.name, () => only(profileSection(workload, folder, many)));
     return;

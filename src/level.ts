@@ -5,8 +5,9 @@
 export const drained = (level: number, ms: number, perSecond: number): number =>
   Math.max(0, level - Math.ceil((Math.max(0, ms) * perSecond) / 1_000));
 
-/**
- * What answers may cost whoever asked: as many bytes at once as in a second. Above a share of that the next request waits for a turn of its
- * own, so that those who ask for little come in between.
- */
-export const isMuch = (level: number, bytesPerSecond: number): boolean => level > bytesPerSecond / 8;
+/** Answers above this cost so much that whoever had one waits with the next request until there is room for it: those who ask for little come in between. */
+const largeBytes = 4_096;
+
+/** Whether somebody asks for much, by the answers of late and by the last one. What there may be at once is as much as in a second. */
+export const isMuch = (level: number, lastBytes: number, bytesPerSecond: number): boolean =>
+  lastBytes > largeBytes || level > bytesPerSecond / 8;

@@ -3,7 +3,7 @@ export interface Flushes {
   flush(): void;
 }
 
-/** What a turn may last for those who ask for much. */
+/** What a turn may last for one peer, and for all those who ask for much. */
 const turnMs = 5;
 
 /**
@@ -14,10 +14,15 @@ export class Turn {
   /** Grows with each turn. */
   number = 0;
   #flushes: Flushes[] = [];
-  /** Those who wait for a turn, in order. */
+  /** Those who go on in the next turn. */
+  #soon: (() => void)[] = [];
+  /** Those who wait for a turn of their own, in order. */
   readonly #queue: (() => void)[] = [];
   #isEnding = false;
   #startedAt: number | undefined;
+  /** Who was the last to do something in this turn, and since when without another in between. */
+  #last: object | undefined;
+  #lastSince = 0;
 
   /** Calls `flush` once, at the end of this turn. */
   add(one: Flushes): void {
@@ -25,13 +30,31 @@ export class Turn {
     this.#willEnd();
   }
 
-  /** Whether what has been done in this turn took as long as it may; asked by whoever does something in it, before. */
-  get isLong(): boolean {
-    const now = performance.now();
-    if (this.#startedAt !== undefined) return now - this.#startedAt > turnMs;
-    this.#startedAt = now;
-    this.#willEnd();
+  /** Whether `one` has had its time in this turn. Asked before it does something. */
+  isLongFor(one: object): boolean {
+    const now = this.#begin();
+    if (this.#last === one) return now - this.#lastSince > turnMs;
+    this.#last = one;
+    this.#lastSince = now;
     return false;
+  }
+
+  /** Whether who asks for much may do so in this turn still: those who wait for one come first. Asked before that. */
+  get hasRoom(): boolean {
+    return !this.isLong && this.#queue.length === 0;
+  }
+
+  /** Whether this turn has lasted as long as it may for those who ask for much. */
+  get isLong(): boolean {
+    return this.#begin() - (this.#startedAt as number) > turnMs;
+  }
+
+  /** Waits until the next turn. */
+  soon(): Promise<void> {
+    return new Promise((done) => {
+      this.#soon.push(done);
+      this.#willEnd();
+    });
   }
 
   /** Waits for a turn that nobody else waited for longer. */
@@ -42,6 +65,16 @@ export class Turn {
     });
   }
 
+  /** @returns the time */
+  #begin(): number {
+    const now = performance.now();
+    if (this.#startedAt === undefined) {
+      this.#startedAt = now;
+      this.#willEnd();
+    }
+    return now;
+  }
+
   #willEnd(): void {
     if (this.#isEnding) return;
     this.#isEnding = true;
@@ -50,15 +83,17 @@ export class Turn {
 
   #end(): void {
     this.#isEnding = false;
-    const flushes = this.#flushes;
-    this.#flushes = [];
+    const [flushes, soon] = [this.#flushes, this.#soon];
+    [this.#flushes, this.#soon] = [[], []];
     for (const one of flushes) one.flush();
     // it is only compared, and stays a small number
     this.number = (this.number + 1) & 0x3fffffff;
+    this.#startedAt = this.#last = undefined;
+    for (const go of soon) go();
     const next = this.#queue.shift();
     // what was read meanwhile comes before the one after this
     if (this.#queue.length > 0) this.#willEnd();
-    this.#startedAt = next && performance.now();
+    if (next) this.#begin();
     next?.();
   }
 }

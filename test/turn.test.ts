@@ -26,14 +26,28 @@ test('those who wait for a turn have one each, in order', async () => {
   expect(turns.size).toBe(3);
 });
 
-test('a turn is long after 5 ms, and the next begins anew', async () => {
+const spend = (ms: number) => {
+  for (const until = performance.now() + ms; performance.now() < until; );
+};
+
+test('a turn is long after 5 ms, for one peer by its own time, and the next begins anew', async () => {
   const turn = new Turn();
-  expect(turn.isLong).toBe(false);
-  const until = performance.now() + 6;
-  while (performance.now() < until);
-  expect(turn.isLong).toBe(true);
+  const [a, b] = [{}, {}];
+  expect(turn.isLongFor(a)).toBe(false);
+  spend(6);
+  expect([turn.isLongFor(a), turn.isLong, turn.hasRoom]).toEqual([true, true, false]);
+  expect(turn.isLongFor(b)).toBe(false);
   const { number } = turn;
-  await new Promise((done) => setImmediate(done));
+  await turn.soon();
   expect(turn.number).toBe(number + 1);
-  expect(turn.isLong).toBe(false);
+  expect([turn.isLongFor(a), turn.isLong, turn.hasRoom]).toEqual([false, false, true]);
+});
+
+test('who goes on in the next turn does not wait for those who want one each', async () => {
+  const turn = new Turn();
+  const order: string[] = [];
+  const all = [1, 2, 3].map(() => turn.next().then(() => order.push('much')));
+  expect(turn.hasRoom).toBe(false);
+  await Promise.all([...all, turn.soon().then(() => order.push('little'))]);
+  expect(order.indexOf('little')).toBeLessThan(2);
 });

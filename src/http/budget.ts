@@ -43,7 +43,8 @@ export class Budget {
     // sent before that one was answered: what it costs is known when it is
     if (!last.writableFinished && !last.destroyed) await once(last, 'close').catch(() => {});
     const now = clock.now();
-    used.level = drained(used.level, now - used.at, answerBytesPerSecond) + socket.bytesWritten - used.written;
+    const lastBytes = socket.bytesWritten - used.written;
+    used.level = drained(used.level, now - used.at, answerBytesPerSecond) + lastBytes;
     used.at = now;
     used.written = socket.bytesWritten;
     if (used.level > answerBytesPerSecond) {
@@ -52,6 +53,6 @@ export class Budget {
         retryAfterMs,
       });
     }
-    if (isMuch(used.level, answerBytesPerSecond)) await turn.next();
+    if (!turn.hasRoom && isMuch(used.level, lastBytes, answerBytesPerSecond)) await turn.next();
   }
 }

@@ -48,10 +48,11 @@ export abstract class Metered extends Outbox implements FrameListener {
   #frames = 0;
   #bytes = 0;
   #answers = 0;
+  #lastAnswer = 0;
   #seenAt: number;
-  /** The last turn in which a request of this socket was handled, and the last that it waited for. */
-  #turnOfRequest = -1;
-  #turnOfItsOwn = -1;
+  /** The last turn that it waited for. */
+  #ownTurn = -1;
+  #hasWaited = false;
 
   constructor(ws: WebSocket, socket: Socket, parts: MeteredParts) {
     super(ws, socket, parts);
@@ -116,6 +117,7 @@ export abstract class Metered extends Outbox implements FrameListener {
   /** Its peer asked for this. */
   charge(bytes: number): void {
     this.#answers += bytes;
+    this.#lastAnswer = bytes;
   }
 
   /** What the next request has to wait for: room for its answer, a budget for it, or a turn of the event loop; undefined: nothing. */
@@ -128,15 +130,17 @@ export abstract class Metered extends Outbox implements FrameListener {
       const ms = Math.max(shortestWaitMs, ((level - perSecond) * 1_000) / perSecond);
       return new Promise((done) => setTimeout(done, ms).unref());
     }
-    const { number } = this.parts.turn;
-    const isFirst = this.#turnOfRequest !== number;
-    this.#turnOfRequest = number;
-    // asked in any case: the turn begins with the first who does
-    const isLong = this.parts.turn.isLong;
-    const mayGoOn = isMuch(level, perSecond) ? this.#turnOfItsOwn === number && !isLong : isFirst || !isLong;
-    if (mayGoOn) return undefined;
-    return this.parts.turn.next().then(() => {
-      this.#turnOfItsOwn = this.parts.turn.number;
+    const { turn } = this.parts;
+    if (this.#hasWaited) {
+      // one at least, however long that took
+      this.#hasWaited = false;
+      return undefined;
+    }
+    if (!isMuch(level, this.#lastAnswer, perSecond)) return turn.isLongFor(this) ? turn.soon() : undefined;
+    if (turn.hasRoom || (this.#ownTurn === turn.number && !turn.isLong)) return undefined;
+    return turn.next().then(() => {
+      this.#ownTurn = turn.number;
+      this.#hasWaited = true;
     });
   }
 }

@@ -7,21 +7,24 @@ import { key, livekitUrl, secret } from './key.ts';
 import { serverAnswers } from './stats.ts';
 
 const aboveTheLoad = '100000000';
+const unlimited = {
+  LIMITS_MESSAGES_PER_SECOND: aboveTheLoad,
+  LIMITS_MESSAGE_BURST: aboveTheLoad,
+  LIMITS_UPGRADES_PER_SECOND: aboveTheLoad,
+  LIMITS_BYTES_PER_SECOND: '2000000000',
+  LIMITS_ANSWER_BYTES_PER_SECOND: '2000000000',
+  LIMITS_MESSAGES_PER_SESSION: aboveTheLoad,
+};
 let gateway: Gateway | undefined;
 
 serve({
   ...serverAnswers,
-  async start({ storage }: { storage?: string | undefined }) {
+  async start({ storage, limited }: { storage?: string | undefined; limited?: true | undefined }) {
     // everything else is left as it is by default
     const config = loadConfig({
       SERVER_PORT: '0',
       LIVEKIT_MODE: 'on_join',
-      LIMITS_MESSAGES_PER_SECOND: aboveTheLoad,
-      LIMITS_MESSAGE_BURST: aboveTheLoad,
-      LIMITS_UPGRADES_PER_SECOND: aboveTheLoad,
-      LIMITS_BYTES_PER_SECOND: '2000000000',
-      LIMITS_ANSWER_BYTES_PER_SECOND: '2000000000',
-      LIMITS_MESSAGES_PER_SESSION: aboveTheLoad,
+      ...(!limited && unlimited),
       ...(storage !== undefined && { STORAGE_URL: storage }),
     });
     const livekit = { mode: 'on_join', serverUrl: livekitUrl, apiKey: key, apiSecret: secret } as const;

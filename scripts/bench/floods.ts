@@ -1,0 +1,192 @@
+import { setTimeout as sleep } from 'node:timers/promises';
+import { Child } from './children.ts';
+import type { Flood } from './load/flood.ts';
+import type { Latency } from './load/healthy.ts';
+import { count, type Section, table } from './report.ts';
+import type { Stats } from './servers/stats.ts';
+
+const warmMs = 1_500;
+const windowMs = 5_000;
+/** A flood has begun to have its effect. */
+const rampMs = 1_000;
+/** What a healthy client's p99 may be, beside what it is where the same flood goes elsewhere. */
+const most = 2;
+
+interface Case {
+  what: string;
+  flood(made: Made): Flood;
+  services?: number;
+  sessions?: number;
+}
+
+/** What was put into the gateway before. */
+interface Made {
+  /** A session with 200 messages. */
+  session_id: string;
+}
+
+const cases: Case[] = [
+  { what: 'pongs nobody asked for, 1 socket', flood: () => ({ sockets: 1, frames: ['pong'] }) },
+  { what: 'the same, 5 sockets', flood: () => ({ sockets: 5, frames: ['pong'] }) },
+  {
+    what: '250 empty fragments a message, 450 messages a second, 20 sockets',
+    flood: () => ({ sockets: 20, frames: ['fragments'], perSecond: 450 }),
+  },
+  {
+    what: 'GetMessages limit 200, 400 a second, 1 socket',
+    flood: ({ session_id }) => ({ sockets: 1, frames: [{ type: 'GetMessagesRequest', session_id, limit: 200 }], perSecond: 400 }),
+  },
+  {
+    what: 'the same as fast as it is taken',
+    flood: ({ session_id }) => ({ sockets: 1, frames: [{ type: 'GetMessagesRequest', session_id, limit: 200 }] }),
+  },
+  {
+    what: 'ListSessions limit 100, 100 a second, 20 sockets',
+    sessions: 100,
+    flood: () => ({ sockets: 20, frames: [{ type: 'ListSessionsRequest', limit: 100 }], perSecond: 100 }),
+  },
+  {
+    what: 'ListSessions by 100 sockets that never read',
+    sessions: 100,
+    flood: () => ({ sockets: 100, frames: [{ type: 'ListSessionsRequest', limit: 100 }], perSecond: 100, deaf: true }),
+  },
+  {
+    what: 'sessions that ask for every service, of 1,000, 1 a second',
+    services: 1_000,
+    flood: () => ({
+      sockets: 1,
+      frames: [{ type: 'NewSessionRequest', user_identity: 'ada' }, { type: 'EndSessionRequest' }],
+      perSecond: 1,
+    }),
+  },
+  {
+    what: 'registration of a held id, 400 a second, 1 socket',
+    services: 1,
+    flood: () => ({ sockets: 1, frames: [{ type: 'RegisterServiceRequest', service_id: 'service-0' }], perSecond: 400 }),
+  },
+];
+
+interface Measured {
+  what: string;
+  elsewhere: Latency;
+  here: Latency;
+  ratio: number;
+  /** How much larger the gateway's process was at the end of the flood. */
+  grownMb: number;
+  closed: number;
+}
+
+/**
+ * A healthy client beside floods: how long its requests take, and how long where the same flood goes to a process that only reads it.
+ * @param wanted which of the floods, from 1 on; none: all
+ */
+export async function floodsSection(wanted: readonly number[] = []): Promise<Section> {
+  const measured: Measured[] = [];
+  for (const [i, one] of cases.entries()) {
+    if (wanted.length > 0 && !wanted.includes(i + 1)) continue;
+    measured.push(await measure(one));
+    console.log(line(measured.at(-1) as Measured).join(' | '));
+  }
+  const head = ['flood', 'p50, ms', 'p99, ms', 'p99 where it goes elsewhere, ms', 'ratio', 'gateway grew, MB', 'flooders closed'];
+  const bad = measured.filter(({ ratio }) => ratio > most);
+  const verdict = bad.length === 0 ? `No ratio is above ${most}.` : `Above ${most}: ${bad.map(({ what }) => what).join('; ')}.`;
+  const text = `${table(head, measured.map(line))}\n\nOne Ping every 4 ms; a flooder that is closed comes back at once. Elsewhere: a process that reads and drops, on the gateway's core. ${verdict}`;
+  return { title: 'A healthy client beside floods', text, data: measured };
+}
+
+const line = ({ what, elsewhere, here, ratio, grownMb, closed }: Measured) => [
+  what,
+  count(here.p50),
+  count(here.p99),
+  count(elsewhere.p99),
+  ratio.toFixed(2),
+  grownMb.toFixed(0),
+  count(closed),
+];
+
+async function measure({ what, flood, services = 0, sessions = 0 }: Case): Promise<Measured> {
+  const children: Child[] = [];
+  const start = (script: string, role: 'server' | 'load') => {
+    const child = new Child(script, role);
+    children.push(child);
+    return child;
+  };
+  try {
+    const server = start('servers/gateway.js', 'server');
+    const { port } = await server.ask<{ port: number }>('start', { limited: true });
+    const made = await fill(port, sessions);
+    if (services > 0) await register(start('load/flood.js', 'load'), port, services);
+    const healthy = start('load/healthy.js', 'load');
+    await healthy.ask('open', { port });
+    await healthy.ask('measure', { ms: warmMs });
+
+    const beside = async (target: number): Promise<Latency & { closed: number }> => {
+      const flooder = start('load/flood.js', 'load');
+      await flooder.ask('start', { port: target, ...flood(made) });
+      await sleep(rampMs);
+      const latency = await healthy.ask<Latency>('measure', { ms: windowMs });
+      const { closed } = await flooder.ask<{ closed: number }>('said');
+      await flooder.stop();
+      return { ...latency, closed };
+    };
+    const sink = start('servers/sink.js', 'server');
+    const elsewhere = await beside((await sink.ask<{ port: number }>('start')).port);
+    await sink.stop();
+    const before = await server.ask<Stats>('memory');
+    const peak = watchPeak(server);
+    const here = await beside(port);
+    const grownMb = ((await peak()) - before.rss) / 1e6;
+    return { what, elsewhere, here, ratio: here.p99 / elsewhere.p99, grownMb, closed: here.closed };
+  } finally {
+    await Promise.all(children.map((child) => child.stop()));
+  }
+}
+
+/** Looks how large a process is, a few times a second. @returns ends that, and says the most */
+function watchPeak(server: Child): () => Promise<number> {
+  let most = 0;
+  let over = false;
+  const looks = (async () => {
+    while (!over) {
+      most = Math.max(most, (await server.ask<Stats>('stats')).rss);
+      await sleep(250);
+    }
+  })();
+  return async () => {
+    over = true;
+    await looks;
+    return most;
+  };
+}
+
+/** A session with 200 messages of 1 kB, and so many others with contexts of 60 kB. */
+async function fill(port: number, sessions: number): Promise<Made> {
+  const api = `http://127.0.0.1:${port}/api/v1/sessions`;
+  const send = async (path: string, method: string, body: object) => {
+    const response = await fetch(`${api}${path}`, { method, headers: { 'content-type': 'application/json' }, body: JSON.stringify(body) });
+    if (!response.ok) throw new Error(`the gateway could not be filled: ${response.status} ${await response.text()}`);
+    return (await response.json()) as { session_id: string };
+  };
+  const { session_id } = await send('', 'POST', { user_identity: 'ada', room: false });
+  for (let i = 0; i < 200; i++) await send(`/${session_id}/messages`, 'POST', { role: 'user', content: 'x'.repeat(1_000) });
+  for (let i = 0; i < sessions; i++) {
+    const { session_id } = await send('', 'POST', { user_identity: 'ada', room: false });
+    for (const key of ['a', 'b', 'c', 'd']) await send(`/${session_id}`, 'PATCH', { context_updates: { [key]: 'y'.repeat(15_000) } });
+  }
+  return { session_id };
+}
+
+/** Opens a socket for each service, which then says nothing more. */
+async function register(child: Child, port: number, services: number): Promise<void> {
+  await child.ask('start', {
+    port,
+    sockets: services,
+    first: { type: 'RegisterServiceRequest', service_id: 'service-%' },
+    frames: [],
+  } satisfies { port: number } & Flood);
+  for (let registered = 0; registered < services; ) {
+    await sleep(200);
+    const { services: found } = (await (await fetch(`http://127.0.0.1:${port}/api/v1/stats`)).json()) as { services: number };
+    registered = found;
+  }
+}
