@@ -49,7 +49,6 @@ test(`${frameCount} random and mutated frames never crash the gateway; each is a
       upgrades_per_second: 1_000_000,
       bytes_per_second: 1_000_000_000,
       answer_bytes_per_second: 1_000_000_000,
-      upgrades_per_second: 1_000_000,
     },
   });
   const operator = await TestClient.connect(url);
