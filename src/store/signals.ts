@@ -145,11 +145,10 @@ export class Signals {
   #compared(id: string, version: number): void {
     const waiting = this.#waiting.get(id);
     if (!waiting) return;
-    const isFirst = waiting.version === undefined && this.#deafness === undefined;
     if (version === 0) this.#wake(id);
-    else if (isFirst) waiting.version = version;
     // there may have been another commit after the one that was signalled: the next comparison shows it
     else if (waiting.signalled) waiting.signalled = false;
+    // at the first comparison as well: a signal may have been lost since they subscribed
     else if (version !== waiting.version) {
       waiting.version = version;
       this.#wake(id);

@@ -310,6 +310,12 @@ describeWith(parts.redis)('redis', () => {
       // no signal of its own is on its way
       await vi.waitFor(() => expect(wake).toHaveBeenCalled());
     }
+    for (const wake of [gone, there]) wake.mockClear();
+    // the first comparison wakes both
+    await vi.waitFor(async () => {
+      await clock.advance(5_000);
+      for (const wake of [gone, there]) expect(wake).toHaveBeenCalled();
+    });
     await server.command('DEL', 'x:{a}:record');
     for (const wake of [gone, there]) wake.mockClear();
     await vi.waitFor(async () => {
