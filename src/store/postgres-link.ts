@@ -3,10 +3,12 @@ import type { Logger } from 'pino';
 import { ClaimTaken, StorageError } from '../sessions/ports.ts';
 import { claimTakenState } from './postgres-migrations.ts';
 
-/** SQLSTATEs of a server that takes no write or is going away: who connects anew may find one that does. read_only_sql_transaction, admin_shutdown, crash_shutdown, cannot_connect_now. */
+/** SQLSTATEs of a server that takes no write or is going away: a new connection may lead to one that does. read_only_sql_transaction, admin_shutdown, crash_shutdown, cannot_connect_now. */
 const uselessStates = ['25006', '57P01', '57P02', '57P03'];
-/** SQLSTATEs, by their class, that are no refusal: the connection broke, or somebody ended the statement. */
-const brokenClasses = /^(?:08|57)/;
+/** SQLSTATEs, by their class, that are no refusal: the connection broke, or somebody ended the statement or rolled it back. */
+const brokenClasses = /^(?:08|40|57)/;
+/** Of a transaction that was rolled back because of others at the same time (deadlock, serialization): alone it goes through. */
+const rolledBack = /^40/;
 const redialMs = 500;
 
 export const storageError = (error: unknown): StorageError => {
@@ -67,7 +69,12 @@ export class PostgresLink {
   /** @throws StorageError @throws ClaimTaken */
   async query<Row>(text: string, values: unknown[], until: number): Promise<Row[]> {
     try {
-      return (await this.#attempt(text, values, until)).rows as Row[];
+      const { rows } = await this.#attempt(text, values, until).catch((error: pg.DatabaseError) => {
+        if (!rolledBack.test(error.code ?? '')) throw error;
+        // whatever was done, doing it again has one effect
+        return this.#attempt(text, values, until);
+      });
+      return rows as Row[];
     } catch (error) {
       const { code = '', detail, message } = error as pg.DatabaseError;
       if (code === claimTakenState) throw new ClaimTaken(detail ?? '');
@@ -115,7 +122,7 @@ export class PostgresLink {
     if (performance.now() - this.#leftAt < redialMs) return;
     this.#leftAt = performance.now();
     this.#server += 1;
-    this.#options.log.debug({ reason }, 'the postgres server is of no use: connecting anew');
+    this.#options.log.debug({ reason }, 'the postgres server is of no use: reconnecting');
     this.#options.onUseless(reason);
   }
 }

@@ -254,6 +254,36 @@ describeWith(parts.postgres)('postgres store', () => {
     expect(await store.holderOf('m')).toBe('a');
   });
 
+  test.for(['deadlock_detected', 'serialization_failure'])(
+    'a commit that %s rolls back is made again, and fails nobody',
+    async (condition) => {
+      const keyPrefix = freshPrefix();
+      const store = await open({ keyPrefix });
+      await store.saveSession(record('a'), 0, []);
+      const p = tablePrefix(keyPrefix);
+      const sql = await connect(server().url);
+      /** The first commits from now on are rolled back, after they have written: a sequence is not rolled back. */
+      const rollBack = async (times: number) => {
+        await sql.query(`
+        DROP TRIGGER IF EXISTS clash ON ${p}sessions; DROP SEQUENCE IF EXISTS ${p}tries; CREATE SEQUENCE ${p}tries;
+        CREATE OR REPLACE FUNCTION ${p}clash() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
+          IF nextval('${p}tries') <= ${times} THEN RAISE ${condition}; END IF;
+          RETURN NULL;
+        END $$;
+        CREATE TRIGGER clash AFTER UPDATE ON ${p}sessions FOR EACH ROW EXECUTE FUNCTION ${p}clash()`);
+      };
+      await rollBack(1);
+      await store.saveSession(record('a', { version: 2 }), 1, [said('a', 1)]);
+      expect(await store.loadSession('a')).toMatchObject({ version: 2 });
+      expect(seqs(await store.eventsAfter('a', 0, 10))).toEqual([1]);
+      // one that clashes again and again has failed, and whoever made it may try once more
+      await rollBack(2);
+      const third = record('a', { version: 3 });
+      await expect(store.saveSession(third, 2, [])).rejects.toMatchObject({ constructor: StorageError, refused: false });
+      await store.saveSession(third, 2, []);
+    },
+  );
+
   test('a crash of the server under load loses no acknowledged commit, event or message', async () => {
     const store = await open();
     await store.ping();
