@@ -86,8 +86,8 @@ export async function startGateway({ config, livekit, log: full, clock = systemC
       throw cannotListen(config, error);
     },
   );
-  const { port } = listener;
-  own = { host: server.host, port };
+  const { address, port } = listener;
+  own = { address, port };
   const admit = admission({
     host: server.host,
     allowedOrigins: server.allowed_origins,

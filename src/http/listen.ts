@@ -29,6 +29,8 @@ export interface Takers {
 }
 
 export interface Listener {
+  /** Where it is bound. */
+  address: string;
   port: number;
   /** Serves from now on; before, everything gets 503. */
   open(takers: Takers): void;
@@ -115,8 +117,10 @@ export async function listen({ host, port, keepAliveMs, clock, log }: ListenPart
 
   server.listen(port, host, backlog);
   await once(server, 'listening');
+  const { address, port: boundPort } = server.address() as AddressInfo;
   return {
-    port: (server.address() as AddressInfo).port,
+    address,
+    port: boundPort,
     open: (given) => {
       takers = given;
     },

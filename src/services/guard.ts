@@ -6,7 +6,8 @@ export type Guard = (host: string, socket: Pick<Socket, 'remoteAddress' | 'remot
 
 /** Where the gateway itself is bound. */
 export interface Own {
-  host: string;
+  /** As the system says, not as it was configured: a name can stand for any address. */
+  address: string;
   port: number;
 }
 
@@ -20,12 +21,9 @@ const plain = (address: string) =>
 const isLoopback = (address: string) => address.startsWith('127.') || address === '::1';
 
 /** Whether the gateway answers at this address. */
-function isOwnAddress(address: string, host: string): boolean {
-  const isAny = host === '0.0.0.0' || host === '::';
-  if (!isAny && isIP(host) !== 0) return address === plain(host);
-  // bound to a name, most often localhost
-  if (isLoopback(address)) return true;
-  return isAny && Object.values(networkInterfaces()).some((all) => all?.some((own) => own.address === address));
+function isOwnAddress(address: string, bound: string): boolean {
+  if (bound !== '0.0.0.0' && bound !== '::') return address === plain(bound);
+  return isLoopback(address) || Object.values(networkInterfaces()).some((all) => all?.some((own) => own.address === address));
 }
 
 /**
@@ -56,7 +54,7 @@ export function guard(allowed: readonly string[], own: () => Own | undefined = (
   return (host, { remoteAddress = '', remotePort }) => {
     const address = plain(remoteAddress);
     const self = own();
-    if (self && remotePort === self.port && isOwnAddress(address, self.host)) return `${address}:${remotePort} is the gateway itself`;
+    if (self && remotePort === self.port && isOwnAddress(address, self.address)) return `${address}:${remotePort} is the gateway itself`;
     if (names.has(host.toLowerCase()) || networks.check(address, isIP(address) === 6 ? 'ipv6' : 'ipv4')) return undefined;
     return `${address} is not an allowed address: add it, or its network, to microservices.allowed_networks`;
   };

@@ -1,3 +1,4 @@
+import dns from 'node:dns';
 import { networkInterfaces } from 'node:os';
 import { gzipSync } from 'node:zlib';
 import { describe, expect, onTestFinished, test, vi } from 'vitest';
@@ -517,9 +518,27 @@ describe('the address guard', () => {
     expect((await client.ask({ type: 'GetSessionRequest' })).session_id).toBe(session_id);
   });
 
+  test('the gateway is bound to where its name leads, and never called there', async () => {
+    const own = Object.values(networkInterfaces()).flatMap((all) => all?.filter((one) => one.family === 'IPv4' && !one.internal) ?? []);
+    const address = own[0]?.address ?? '127.0.0.1';
+    const { lookup } = dns;
+    const toHere = (name: string, ...rest: unknown[]) => Reflect.apply(lookup, dns, [name === 'gateway.lan' ? address : name, ...rest]);
+    const spy = vi.spyOn(dns, 'lookup').mockImplementation(toHere as typeof lookup);
+    onTestFinished(() => spy.mockRestore());
+    const { url } = await startGateway({
+      server: { port: 0, host: 'gateway.lan' },
+      auth: { mode: 'none' },
+      microservices: { allowed_networks: ['0.0.0.0/0'] },
+    });
+    const { port } = new URL(url);
+    const asr = await HttpService.start();
+    const at = (host: string) => asr.register(`http://${address}:${port}`, { service_id: 'asr', endpoint: `http://${host}:${port}` });
+    expect(await at(address)).toMatchObject({ status: 400, body: { message: `body: endpoint: ${address}:${port} is the gateway itself` } });
+  });
+
   test('where the gateway listens on the network, it is none of its addresses, and no other of this machine unless that is listed', () => {
     const port = 8080;
-    const own = () => ({ host: '0.0.0.0', port });
+    const own = () => ({ address: '0.0.0.0', port });
     const all = Object.values(networkInterfaces()).flatMap((addresses) => addresses?.map(({ address }) => address) ?? []);
     const allows = guard(['0.0.0.0/0', '::/0'], own);
     for (const remoteAddress of ['127.0.0.1', '127.8.8.8', '::ffff:127.0.0.1', ...all]) {
@@ -527,6 +546,9 @@ describe('the address guard', () => {
       expect(allows('x', { remoteAddress, remotePort: port + 1 })).toBeUndefined();
     }
     expect(allows('x', { remoteAddress: '203.0.113.7', remotePort: port })).toBeUndefined();
+    const onOne = guard(['0.0.0.0/0'], () => ({ address: '192.168.1.5', port }));
+    expect(onOne('x', { remoteAddress: '192.168.1.5', remotePort: port })).toContain('is the gateway itself');
+    expect(onOne('x', { remoteAddress: '127.0.0.1', remotePort: port })).toBeUndefined();
     const on = (settings: object) => allowedNetworks(testConfig({ ...settings }));
     expect(on({ server: { host: '127.0.0.1', port } })).toEqual(['127.0.0.0/8', '::1']);
     expect(on({ server: { host: '0.0.0.0', port }, auth: { mode: 'none' } })).toEqual([]);
