@@ -12,10 +12,6 @@ export class Emitter<Events extends object> {
     return () => handlers.delete(entry);
   }
 
-  has(type: keyof Events): boolean {
-    return (this.#handlers.get(type)?.size ?? 0) > 0;
-  }
-
   /** What a handler throws is thrown again outside of everything, as an uncaught error: the other handlers are still called. */
   emit<K extends keyof Events>(type: K, value: Events[K]): void {
     for (const { handler } of [...(this.#handlers.get(type) ?? [])]) {

@@ -1,6 +1,6 @@
 import { verdict } from '../../protocol/close.ts';
 import { type Backoff, backoff } from './backoff.ts';
-import { isPermanent, type SocketError } from './refusal.ts';
+import { isPermanent, onAnswer, type Refusal } from './refusal.ts';
 import { findSocketClass, type Socket, type SocketClass } from './socket.ts';
 import { onWake } from './wake.ts';
 
@@ -178,20 +178,22 @@ export class Link {
     };
     socket.onmessage = ({ data }: { data: unknown }) => this.#receive(data);
     // ws throws where nobody listens
-    socket.onerror = (error: SocketError) => {
+    socket.onerror = (error: Refusal) => {
       // the close that is to follow says no more, and with Node 22's own class none follows
       if (this.state === 'connecting') this.#refused(error);
       else if (this.state === 'closed') this.#discard();
     };
     socket.onclose = ({ code, reason }: { code: number; reason: string }) => this.#closed(code, reason);
+    onAnswer(socket, (refusal) => socket === this.#socket && this.#refused(refusal));
     const { patienceMs } = this;
     this.#arm(patienceMs, () => this.reconnect('back off', `the connection was not opened within ${patienceMs} ms`));
   }
 
   /** The socket was never open. */
-  #refused(error: SocketError): void {
-    const why = typeof error.message === 'string' && error.message ? error.message : 'the connection could not be opened';
-    if (!isPermanent(error)) this.#refusals = 0;
+  #refused(refusal: Refusal): void {
+    const why = typeof refusal.message === 'string' && refusal.message ? refusal.message : 'the connection could not be opened';
+    this.#notBefore = performance.now() + (refusal.retryAfterMs ?? 0);
+    if (!isPermanent(refusal)) this.#refusals = 0;
     else if (++this.#refusals === 1) this.#refusedAt = performance.now();
     this.#discard();
     const forMs = this.#wasOpen ? refusedForMs : 0;

@@ -61,7 +61,7 @@ export const serve = (url: string, options: ServiceOptions, handler: Handler): S
 /** A registered service. Its connection is opened again when it breaks, and what it serves meanwhile goes on. */
 export class Service {
   /**
-   * Resolves with the first registration. Where nobody waits for it and nobody handles 'error', its failure ends a Node process.
+   * Resolves with the first registration. Where nobody waits for it, its failure ends a Node process, with exit code 1.
    * @throws RequestFailed the gateway refused it for good: SERVICE_ID_EXISTS where another instance holds the id
    * @throws ConnectionClosed the gateway's close code says that no later try helps, or `close` was called before
    */
@@ -306,8 +306,6 @@ export class Service {
 
   #closed(code: number, reason: string): void {
     const error = this.#refused ?? new ConnectionClosed(code, reason);
-    // who handles errors is told there
-    if (this.#emitter.has('error')) this.registered.catch(() => {});
     this.#onRefused(error);
     if (!this.#refused && !this.#closing) this.#failed(error);
     for (const seat of this.#seats.values()) this.#drop(seat, 'the connection is closed');

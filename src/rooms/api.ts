@@ -3,8 +3,8 @@ import { clip } from '../../protocol/fields.ts';
 import { RoomsError } from '../sessions/ports.ts';
 import type { Key } from './tokens.ts';
 
-/** A token of the API administers every room: it lives for its one call, and as long again for clocks that differ. */
-const tokenTtlS = 60;
+/** A token of the API administers every room: it lives for its one call, and for clocks that differ by minutes. */
+const tokenTtlS = 600;
 
 /** LiveKit's room API, called with tokens that are of no use afterwards. */
 export class RoomApi extends RoomServiceClient {

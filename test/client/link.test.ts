@@ -1,7 +1,7 @@
 import { describe, expect, onTestFinished, test, vi } from 'vitest';
 import { Close, verdict } from '../../protocol/close.ts';
 import { type Frame, Link, type LinkOptions, type LinkState } from '../../src/client/link.ts';
-import type { SocketError } from '../../src/client/refusal.ts';
+import type { Refusal } from '../../src/client/refusal.ts';
 import { FakeSocket, fakeNetwork } from './fake-socket.ts';
 
 /** A link on fake sockets, and what it tells. Every wait is as long as its backoff may be. */
@@ -227,10 +227,10 @@ describe('a link', () => {
     expect(link.reason).toBe('closed by this side');
   });
 
-  const permanent: [SocketError & { message: string }][] = [
-    [{ message: 'Unexpected server response: 404' }],
-    [{ message: 'Unexpected server response: 403' }],
-    [{ message: 'Unexpected server response: 301' }],
+  const permanent: [Refusal & { message: string }][] = [
+    [{ message: 'refused with 404', status: 404 }],
+    [{ message: 'refused with 403', status: 403 }],
+    [{ message: 'refused with 301', status: 301 }],
     [{ message: 'wrong version number', error: { code: 'EPROTO' } }],
     [{ message: 'Parse Error: Expected HTTP/', error: { code: 'HPE_INVALID_CONSTANT' } }],
     [{ message: 'self-signed certificate', error: { code: 'DEPTH_ZERO_SELF_SIGNED_CERT' } }],
@@ -254,14 +254,14 @@ describe('a link', () => {
     for (let seconds = 0; told.closed.length === 0; seconds = (performance.now() - since) / 1_000) {
       expect(seconds).toBeLessThan(630);
       await untilNextSocket();
-      FakeSocket.last.onerror?.({ message: 'Unexpected server response: 404' } as never);
+      FakeSocket.last.onerror?.({ message: 'refused with 404', status: 404 } as never);
     }
     expect(performance.now() - since).toBeGreaterThanOrEqual(600_000);
   });
 
   const passing = [
-    { message: 'Unexpected server response: 503' },
-    { message: 'Unexpected server response: 429' },
+    { message: 'refused with 503', status: 503 },
+    { message: 'refused with 429', status: 429 },
     { message: 'connect ECONNREFUSED 127.0.0.1:8080', error: { code: 'ECONNREFUSED' } },
     {},
   ];
