@@ -5,7 +5,7 @@ import { startStage } from './stage.ts';
 const all = 10_000;
 const cuts = process.env.TEST_REQUIRE === 'all' ? all : 2_000;
 
-test('a socket that breaks loses nothing and doubles nothing', { timeout: 300_000 }, async ({ task }) => {
+test('a socket that breaks loses nothing and doubles nothing', { timeout: 900_000 }, async ({ task }) => {
   if (cuts < all) task.meta.leftOut = `${all - cuts} of ${all} cuts: TEST_REQUIRE=all npm test`;
   const { url, store } = await startStage();
   // set it to what a run printed to have that run again, as far as the network allows
