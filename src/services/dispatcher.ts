@@ -193,7 +193,7 @@ export class Dispatcher implements Offers {
   }
 
   /**
-   * Takes the slot of an offer again that timed out.
+   * Takes the slot of the last such offer again that timed out.
    * @returns the offer; undefined: there is none, or its slot is taken
    */
   reclaim(
@@ -201,7 +201,7 @@ export class Dispatcher implements Offers {
     which: { session_id?: string | undefined; assignment_id?: string | undefined },
   ): { session_id: string; assignment_id: string } | undefined {
     if (!link || slots.size >= maxSessions) return undefined;
-    for (const [assignment_id, session_id] of lapsed) {
+    for (const [assignment_id, session_id] of [...lapsed].reverse()) {
       if ((which.assignment_id ?? assignment_id) !== assignment_id || (which.session_id ?? session_id) !== session_id) continue;
       lapsed.delete(assignment_id);
       slots.set(assignment_id, session_id);
@@ -271,6 +271,7 @@ export class Dispatcher implements Offers {
     const release: string[] = [];
     // over HTTP nothing broke: an instance that says again where it is goes on
     const again = wish.endpoint !== undefined && wish.endpoint === old?.endpoint && wish.instance_id === old.instance_id;
+    if (again) instance.lapsed = old.lapsed;
     const holds = again ? before.map(([assignment_id, session_id]) => ({ session_id, assignment_id })) : held;
     // the slots first: what the service says it holds, it holds, and nobody else may take
     for (const { session_id, assignment_id } of holds) instance.slots.set(assignment_id, session_id);

@@ -97,21 +97,27 @@ export class Reports {
     if (id !== undefined) await this.#parts.sessions.apply(id, { type: 'ServiceLeft', assignment_id, clean });
   }
 
-  /** An offer that timed out is answered after all: it is taken while its place still waits, and nobody else was asked. */
+  /**
+   * An offer that timed out is answered after all: it is taken while its place still waits, and nobody else was asked. Of a session that has
+   * offered the service several it is the last one whose place does.
+   */
   async #late(
     service: Instance,
     which: { session_id?: string | undefined; assignment_id?: string | undefined },
-    input: (late: { assignment_id: string; isLate: true }) => Parameters<Sessions['apply']>[1],
+    input: (late: { assignment_id: string; late: number }) => Parameters<Sessions['apply']>[1],
   ): Promise<Session> {
     const { sessions, dispatcher } = this.#parts;
-    const lapsed = dispatcher.reclaim(service, which);
-    if (!lapsed) throw notHeld();
-    const { session_id, assignment_id } = lapsed;
-    try {
-      return await sessions.apply(session_id, input({ assignment_id, isLate: true }));
-    } catch (error) {
-      dispatcher.release(session_id, { ...service, assignment_id });
-      throw error;
+    for (let lapsed = dispatcher.reclaim(service, which); lapsed; lapsed = dispatcher.reclaim(service, which)) {
+      const { session_id, assignment_id } = lapsed;
+      try {
+        return await sessions.apply(session_id, input({ assignment_id, late: service.incarnation }));
+      } catch (error) {
+        const isOver = error instanceof GatewayError;
+        // what the storage could not take may be said again
+        dispatcher.release(session_id, { ...service, assignment_id }, !isOver);
+        if (!isOver || error.code !== 'ASSIGNMENT_NOT_FOUND') throw error;
+      }
     }
+    throw notHeld();
   }
 }

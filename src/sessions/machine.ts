@@ -39,12 +39,12 @@ export type Input =
    * none is registered. `lookMs`: another node may know one, and has this long to offer it.
    */
   | { type: 'Dispatched'; offers: Offer[]; busy: number[]; unfit?: number[]; lookMs?: number; node_id?: string }
-  /** `isLate`: the offer has timed out, and its slot is taken again. */
-  | { type: 'Accepted'; assignment_id: string; isLate?: true }
+  /** `late`: the offer has timed out, and this registration (its incarnation) took its slot again. */
+  | { type: 'Accepted'; assignment_id: string; late?: number }
   /** `unsure`: it may have taken the offer all the same. */
   | ({ type: 'Declined'; assignment_id: string; unsure?: boolean; retry_after_ms?: number } & gate.Fault)
   /** `incarnation` absent: said by somebody else in the service's name, which is taken where nobody authenticates. */
-  | { type: 'ServiceReady'; service_id: string; assignment_id?: string; incarnation?: number; node_id?: string; isLate?: true }
+  | { type: 'ServiceReady'; service_id: string; assignment_id?: string; incarnation?: number; node_id?: string; late?: number }
   /** `incarnation`, `node_id`: of the registration it is said of; absent: of whoever holds it. */
   | ({ type: 'ServiceFailed'; assignment_id: string; incarnation?: number; node_id?: string } & gate.Fault)
   | { type: 'ServiceLeft'; assignment_id: string; clean: boolean }
@@ -119,10 +119,10 @@ const holderOf = (d: Draft, assignment_id: string): { requirement: Requirement; 
 };
 
 /** Gives a place to the service whose offer for it timed out, where nobody else was offered it since. */
-function reclaim(d: Draft, assignment_id: string | undefined): boolean {
+function reclaim(d: Draft, assignment_id: string | undefined, incarnation: number): boolean {
   const requirement = isEnded(d.s) ? undefined : d.s.requirements.find((r) => isPending(r) && r.lapsed?.assignment_id === assignment_id);
   if (!requirement?.lapsed) return false;
-  gate.reclaimed(d, requirement, requirement.lapsed);
+  gate.reclaimed(d, requirement, { ...requirement.lapsed, incarnation });
   return true;
 }
 
@@ -179,8 +179,8 @@ const rules: { [T in Input['type']]: Rule<T> } = {
     if (!news) return nothing;
   },
 
-  Accepted(d, { assignment_id, isLate }) {
-    if (isLate) return reclaim(d, assignment_id) ? undefined : notHeld;
+  Accepted(d, { assignment_id, late }) {
+    if (late !== undefined) return reclaim(d, assignment_id, late) ? undefined : notHeld;
     const held = holderOf(d, assignment_id);
     if (!held) return notHeld;
     if (held.assignment.status !== 'Offered') return nothing;
@@ -193,9 +193,9 @@ const rules: { [T in Input['type']]: Rule<T> } = {
     (unsure ? gate.dropped : gate.failed)(d, held.requirement, { reason, error, isSaid }, retry_after_ms);
   },
 
-  ServiceReady(d, { service_id, assignment_id, incarnation, node_id, isLate }) {
+  ServiceReady(d, { service_id, assignment_id, incarnation, node_id, late }) {
     if (isEnded(d.s)) return new Refused('ILLEGAL_STATE', `the session is ${d.s.status} (${d.s.ended?.reason})`);
-    if (isLate && !reclaim(d, assignment_id)) return notHeld;
+    if (late !== undefined && !reclaim(d, assignment_id, late)) return notHeld;
     const requirement = d.s.requirements.find((r) =>
       assignment_id === undefined ? r.assignment?.service_id === service_id : r.assignment?.assignment_id === assignment_id,
     );

@@ -224,6 +224,18 @@ describe('an HTTP service', () => {
     expect(await listed(url)).toMatchObject({ sessions: 1 });
   });
 
+  test('that says ready after it said again where it is has its place as well, and is reached there', async () => {
+    const { url, client, clock, asr, session_id } = await served({ '/join': 'hang' }, { instance_id: 'a' });
+    await asr.next('/join');
+    await clock.advance(10_000);
+    await client.next((f) => f.error);
+    await asr.next('/leave');
+    await asr.register(url, { service_id: 'asr', instance_id: 'a' });
+    expect(await sayReady(url, session_id)).toMatchObject({ status: 200, body: { all_ready: true } });
+    await client.ask({ type: 'EndSessionRequest' });
+    expect((await asr.next('/leave')).body).toMatchObject({ reason: 'client_ended' });
+  });
+
   test('is not asked on after its session has ended', async () => {
     const { client, asr } = await served({ '/join': 'hang' });
     await asr.next('/join');

@@ -126,11 +126,46 @@ describe('an offer nobody answers in ten seconds', () => {
     expect(asr.all.filter((f) => f.type === 'JoinRoomRequest')).toHaveLength(1);
   });
 
-  test.each([['assignment_id'], ['session_id']] as const)('is taken by a late ready that names its %s', async (name) => {
-    const { asr, client, session_id, assignment_id } = await timedOut();
+  test.each(
+    [1, 2, 3, 4].flatMap((pause) => [
+      { pause, over: 'the socket', name: 'session_id' },
+      { pause, over: 'the socket', name: 'assignment_id' },
+      { pause, over: 'REST', name: 'session_id' },
+    ]),
+  )('is taken by a late ready over $over that names its $name, in the pause after offer $pause', async ({ pause, over, name }) => {
+    const { url, clock, asr, client, session_id, assignment_id: first } = await timedOut();
+    let assignment_id = first;
+    for (let offer = 2; offer <= pause; offer++) {
+      await clock.advance(1_000 * 2 ** (offer - 2));
+      ({ assignment_id } = await asr.next('JoinRoomRequest'));
+      await clock.advance(10_000);
+      expect(await asr.next('LeaveRoomRequest')).toMatchObject({ assignment_id });
+    }
     const names = name === 'session_id' ? { session_id, service_id: 'asr' } : { assignment_id };
-    expect(await asr.ask({ type: 'ServiceReady', ...names })).toMatchObject({ success: true, session_id, all_ready: true });
+    const said =
+      over === 'REST'
+        ? (await rest(`${url}/api/v1/sessions/${session_id}/ready`, 'POST', { service_id: 'asr' })).body
+        : await asr.ask({ type: 'ServiceReady', ...names });
+    expect(said).toMatchObject({ success: true, session_id, all_ready: true });
     await client.next('SessionReady');
+    expect((await client.ask({ type: 'GetSessionRequest' })).services).toMatchObject([{ status: 'Ready', assignment_id }]);
+  });
+
+  test('is taken for the place that still waits, where another of the same session was offered to somebody else', async () => {
+    const { url, clock } = await startGateway();
+    const asr = await connectService(url, 'asr', { auto: false, metadata: { type: 'ASR', language: 'zh-CN' } });
+    const { client, session_id } = await waiting(url, { required_services: [{ type: 'ASR', language: 'zh-CN' }, { type: 'ASR' }] });
+    const first = await asr.next('JoinRoomRequest');
+    await clock.advance(10_000);
+    await asr.next('JoinRoomRequest');
+    asr.send({ type: 'ServiceStatus', status: 'full' });
+    await asr.caughtUp();
+    await clock.advance(10_000);
+    await client.next((f) => f.error && f.assignment_id !== first.assignment_id);
+    const other = await connectService(url, 'other', { metadata: { type: 'ASR' } });
+    await other.next('JoinRoomRequest');
+    expect(await asr.ask({ type: 'ServiceReady', session_id, service_id: 'asr' })).toMatchObject({ success: true });
+    expect((await client.ask({ type: 'GetSessionRequest' })).services[0]).toMatchObject({ assignment_id: first.assignment_id });
   });
 
   test('is over once its place was offered again', async () => {
