@@ -199,7 +199,10 @@ export async function startGateway({ config, livekit, log: full, clock = systemC
     if (connection_id === undefined) return;
     const attach = async ({ link, connection_id: last }: Session): Promise<Input | undefined> =>
       link === 'away' && last === connection_id ? { type: 'Attached', node_id: nodeId, connection_id } : undefined;
-    await sessions.apply(id, attach).catch((err) => log.warn({ err, session_id: id }, 'a session held for lost could not be kept'));
+    await sessions.apply(id, attach).catch((err) => {
+      const level = err instanceof StorageError ? 'debug' : 'warn';
+      log[level]({ err, session_id: id }, 'could not re-attach session after node recovery');
+    });
   };
   const followForeign = (before: Session | undefined, session: Session) => {
     // a socket of another node holds it now

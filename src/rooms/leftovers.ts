@@ -1,6 +1,6 @@
 import type { Logger } from 'pino';
 import type { Sessions } from '../sessions/manager.ts';
-import { type Clock, type Rooms, RoomsError, type SessionStore, tokenLifeMs } from '../sessions/ports.ts';
+import { type Clock, type Rooms, RoomsError, type SessionStore, StorageError, tokenLifeMs } from '../sessions/ports.ts';
 import type { Session } from '../sessions/record.ts';
 import { markedSession } from './livekit.ts';
 
@@ -71,7 +71,8 @@ export class Leftovers {
         );
       }
     } catch (err) {
-      if (!(err instanceof RoomsError)) log.error({ err }, 'leftover sweep failed');
+      if (err instanceof StorageError) log.debug({ err }, 'leftover sweep failed');
+      else if (!(err instanceof RoomsError)) log.error({ err }, 'leftover sweep failed');
     } finally {
       this.#sweeping = false;
     }

@@ -7,7 +7,7 @@ import { GatewayError } from '../sessions/errors.ts';
 import { faults, isToTell } from '../sessions/gate.ts';
 import type { Offer } from '../sessions/machine.ts';
 import type { Sessions } from '../sessions/manager.ts';
-import type { Clock, Found, Offers, Rooms } from '../sessions/ports.ts';
+import { type Clock, type Found, type Offers, type Rooms, StorageError } from '../sessions/ports.ts';
 import { type Assignment, assignments, isEnded, isPending, type Leaving, labelOf, type Session } from '../sessions/record.ts';
 import { iso } from '../sessions/time.ts';
 import type { Link } from './links.ts';
@@ -319,7 +319,8 @@ export class Dispatcher implements Offers {
     try {
       await this.dispatch(await this.#parts.sessions.get(sessionId));
     } catch (err) {
-      this.#parts.log.warn({ err, session_id: sessionId }, 'waiting session could not be offered');
+      const level = err instanceof StorageError ? 'debug' : 'warn';
+      this.#parts.log[level]({ err, session_id: sessionId }, 'waiting session could not be offered');
     }
   }
 

@@ -1,7 +1,7 @@
 import type { Logger } from 'pino';
 import type { Effect } from './draft.ts';
 import type { Input } from './machine.ts';
-import { type Offers, RoomNameTaken, type Rooms, RoomsError, type SessionStore } from './ports.ts';
+import { type Offers, RoomNameTaken, type Rooms, RoomsError, type SessionStore, StorageError } from './ports.ts';
 import type { Session } from './record.ts';
 
 interface EffectsParts {
@@ -45,7 +45,7 @@ export class Effects {
           return await store.deleteSession(id);
       }
     } catch (err) {
-      log.error({ err, session_id: id, effect: effect.do, url: rooms.url }, 'effect failed');
+      log[err instanceof StorageError ? 'debug' : 'error']({ err, session_id: id, effect: effect.do, url: rooms.url }, 'effect failed');
     }
   }
 

@@ -49,7 +49,9 @@ export class Nodes {
   async close(): Promise<void> {
     for (const stop of this.#stops) stop();
     const { store, nodeId, log } = this.#parts;
-    await store.beat(nodeId, 0).catch((err) => log.warn({ reason: err.message }, 'could not deregister this node'));
+    await store
+      .beat(nodeId, 0)
+      .catch((err) => log[err instanceof StorageError ? 'debug' : 'warn']({ err }, 'could not deregister this node'));
   }
 
   /** One heartbeat and one look at the others. Cannot reject. */

@@ -182,7 +182,7 @@ export const redisStore: StoreFactory = async ({ url, keyPrefix, timeoutMs, cloc
       ]);
     } catch (err) {
       // the commit stands, or does not; what is left over is mended later
-      log.warn({ err, session_id: id }, 'redis indexes could not be brought up to date');
+      log[err instanceof ErrorReply ? 'warn' : 'debug']({ err, session_id: id }, 'redis indexes could not be brought up to date');
     }
     if (outcome === 'conflict') throw new VersionConflict(id);
     if (outcome === 'denied') throw new ClaimTaken(denied);

@@ -1,6 +1,8 @@
+import { hostname } from 'node:os';
 import { describe, expect, onTestFinished, test } from 'vitest';
 import { startGateway as start } from '../../src/gateway.ts';
 import { makeLog } from '../../src/log.ts';
+import { mark } from '../../src/rooms/livekit.ts';
 import { StorageError, type StoreProvider, type Wake } from '../../src/sessions/ports.ts';
 import { memoryStore } from '../../src/store/memory.ts';
 import { registerStoreProvider } from '../../src/store/open.ts';
@@ -26,8 +28,8 @@ function deployment() {
   let made: Life = { dead: false, hold: undefined, stuck: undefined };
   /** The sessions that were read one by one. */
   const reads: string[] = [];
-  /** While down, no node reaches the storage; heartbeats wait for `hang`. */
-  const outage = { down: false, hang: undefined as Promise<void> | undefined };
+  /** While down, no node reaches the storage; heartbeats wait for `hang`; no record is dropped while `undeletable`. */
+  const outage = { down: false, undeletable: false, hang: undefined as Promise<void> | undefined };
   registerStoreProvider('shared', async () => {
     const own = made;
     const heard = new WeakMap<Wake, Wake>();
@@ -53,6 +55,10 @@ function deployment() {
       loadSession: (id) => {
         reads.push(id);
         return up().then(() => store.loadSession(id));
+      },
+      deleteSession: async (id) => {
+        if (outage.undeletable) throw new StorageError('down');
+        await store.deleteSession(id);
       },
       listSessions: (filter) => up().then(() => store.listSessions(filter)),
       due: (before, limit) => up().then(() => store.due(before, limit)),
@@ -586,4 +592,43 @@ test('an outage of the storage is one line at its start and one at its end, whoe
     'error: storage does not answer; until it does, requests get STORAGE_ERROR',
     'info: storage works again',
   ]);
+});
+
+test('what a gateway does by itself adds no line to those of an outage', async () => {
+  const { node, outage, advance, rooms } = deployment();
+  const { log, lines } = keptLog();
+  const a = await node(log);
+  const outageLines = ['error: storage does not answer; until it does, requests get STORAGE_ERROR', 'info: storage works again'];
+  const seen = () =>
+    lines
+      .splice(0)
+      .filter(({ level, msg }) => level !== 'info' || /storage/.test(String(msg)))
+      .map(({ level, msg }) => `${level}: ${msg}`);
+  const { body } = await rest(a.api, 'POST', wish);
+  await rest(`${a.api}/${body.session_id}`, 'DELETE');
+  // the rooms of earlier runs are looked for from the first minute on
+  await advance(61_000, a);
+  const client = await TestClient.connect(a.url);
+  await client.ask({ type: 'NewSessionRequest', user_identity: 'bea', required_services: [], optional_services: ['asr'] });
+  seen();
+  outage.down = true;
+  await connectService(a.url, 'asr');
+  rooms.open.set('left', new Map());
+  rooms.marks.set('left', mark(`${hostname()}:${new URL(a.url).port}`, 'nobody'));
+  await advance(31_000, a);
+  outage.down = false;
+  await advance(2_000, a);
+  expect(seen()).toEqual(outageLines);
+  // ended sessions are dropped after an hour
+  await client.ask({ type: 'EndSessionRequest' });
+  await client.next('SessionEnded');
+  outage.undeletable = true;
+  await advance(3_600_000, a);
+  expect(new Set(seen())).toEqual(new Set(outageLines));
+  outage.undeletable = false;
+  await advance(2_000, a);
+  seen();
+  outage.down = true;
+  await a.close();
+  expect(seen()).toEqual(outageLines.slice(0, 1));
 });
