@@ -140,7 +140,7 @@ export const examples: { [T in Operation]: Example<T> } = {
 export const refusal = {
   error: 'InvalidRequest',
   code: 'VALIDATION_FAILED',
-  message: 'body: user_identity is required',
+  message: 'body: user_identity: is required',
   timestamp: now,
   retryable: false,
   details: { issues: [{ path: 'user_identity', message: 'is required' }] },

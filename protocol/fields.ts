@@ -55,7 +55,7 @@ function holdsGoodText(value: unknown): boolean {
 }
 
 export const httpUrl = z
-  .url({ protocol: /^https?$/ })
+  .url({ protocol: /^https?$/, error: 'must be an http or https URL' })
   .max(2_048)
   .refine((url) => !/^https?:\/\/[^/?#]*@/.test(url), 'must hold no user and no password');
 const pathOf = (url: string) => /^[^:]*:\/\/[^/\\]*(.*)$/s.exec(url)?.[1] ?? '';
@@ -103,7 +103,7 @@ export const metadata = z
         z.number().int().min(1).max(31_536_000),
         z
           .string()
-          .regex(/^[1-9][0-9]{0,7}$/, { abort: true })
+          .regex(/^[1-9][0-9]{0,7}$/, { abort: true, error: 'must be a whole number of seconds, at least 1' })
           .refine((seconds) => Number(seconds) <= 31_536_000, 'must be at most 31536000'),
       ])
       .transform(String)

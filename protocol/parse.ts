@@ -1,3 +1,4 @@
+import { check, type Issue } from './check.ts';
 import type { ErrorCode } from './errors.ts';
 import { clip, requestId } from './fields.ts';
 import { allMessages } from './frames.ts';
@@ -6,14 +7,14 @@ import { type Request, type RequestRow, requests } from './requests.ts';
 
 /** Objects and arrays inside each other. JSON.parse takes 64 KiB of `[`, and what handles its result does not. */
 export const maxDepth = 16;
-const maxIssues = 10;
+const maxIgnored = 10;
 
 export interface Refusal {
   ok: false;
   code: Extract<ErrorCode, 'INVALID_JSON' | 'INVALID_REQUEST' | 'UNKNOWN_TYPE' | 'VALIDATION_FAILED'>;
   id: string | undefined;
   message: string;
-  details?: { issues: { path: string; message: string }[] };
+  details?: { issues: Issue[] };
 }
 export type Parsed =
   | { ok: true; request: Request /** Fields of the frame that its message does not have, some of them. */; ignored?: readonly string[] }
@@ -36,12 +37,6 @@ export function tooDeep(json: string): boolean {
   return false;
 }
 
-/** The issues of a failed check as the wire shows them, the first ten. */
-export const issuesOf = (error: { issues: readonly { path: PropertyKey[]; message: string }[] }) =>
-  error.issues
-    .slice(0, maxIssues)
-    .map(({ path, message }) => ({ path: clip(path.map(String).join('.'), 256), message: clip(message, 256) }));
-
 /** What a frame of each type holds: the fields of its row, and the sender's mark. A Map: a peer may send type "constructor". */
 const frames = new Map(
   Object.entries<RequestRow>(requests).map(([type, { body }]) => {
@@ -56,7 +51,7 @@ export function unknownNames(value: object, known: ReadonlySet<string>): readonl
   for (const name in value) {
     if (known.has(name)) continue;
     unknown ??= [];
-    if (unknown.push(clip(name, 64)) === maxIssues) break;
+    if (unknown.push(clip(name, 64)) === maxIgnored) break;
   }
   return unknown;
 }
@@ -84,7 +79,7 @@ export function parse(text: string): Parsed {
     return refuse('INVALID_REQUEST', 'the frame is not a JSON object');
   const { type, id: given } = value as Record<string, unknown>;
   const row = typeof type === 'string' ? frames.get(type) : undefined;
-  const checked = row?.frame.safeParse(value);
+  const checked = row && check(row.frame, value);
   if (checked?.success) {
     const request = checked.data as { type?: unknown };
     // `type` is not among the fields
@@ -95,8 +90,5 @@ export function parse(text: string): Parsed {
   const id = requestId.safeParse(given).data;
   if (typeof type !== 'string') return refuse('INVALID_REQUEST', 'the frame has no string `type`', id);
   if (!checked) return refuse('UNKNOWN_TYPE', unknownType(type), id);
-  const issues = issuesOf(checked.error);
-  for (const issue of issues) if (issue.path === 'id') issue.message = 'must be a string of 1 to 64 characters';
-  const [first] = issues;
-  return { ...refuse('VALIDATION_FAILED', `${type}: ${first?.path ? `${first.path}: ` : ''}${first?.message}`, id), details: { issues } };
+  return { ...refuse('VALIDATION_FAILED', `${type}: ${checked.line}`, id), details: { issues: checked.issues } };
 }

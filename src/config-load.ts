@@ -1,6 +1,7 @@
 import { hostname } from 'node:os';
 import { parseEnv } from 'node:util';
 import { parse, stringify, TomlError } from 'smol-toml';
+import { check } from '../protocol/check.ts';
 import { changes, nearest } from '../protocol/nearest.ts';
 import { isLoopbackHost } from './admission.ts';
 import { type Config, ConfigError, configSchema, secrets, settings } from './config.ts';
@@ -50,10 +51,10 @@ export function loadConfig(env: NodeJS.ProcessEnv, flags: Record<string, string>
     set('storage', 'url', env.REDIS_URL, 'REDIS_URL');
   }
   if (typeof raw.logging?.level === 'string') raw.logging.level = logLevel(raw.logging.level);
-  const parsed = configSchema.safeParse(raw);
+  const parsed = check(configSchema, raw);
   if (!parsed.success) {
-    const [issue] = parsed.error.issues;
-    const path = issue?.path.slice(0, 2).join('.') ?? '';
+    const [issue] = parsed.issues;
+    const path = issue?.path.split('.', 2).join('.') ?? '';
     const [section = '', key = ''] = path.split('.');
     const ofKubernetes = /^(tcp|udp):\/\//.test(String(raw[section]?.[key]));
     const why = `${issue?.message}${ofKubernetes ? ' (set by Kubernetes for a Service of that name: enableServiceLinks: false)' : ''}`;

@@ -2,11 +2,10 @@ import { z } from 'zod';
 
 /** Text that is a number counts as one; what is merely empty or true does not. */
 const toNumber = (value: unknown) => (typeof value === 'string' && /^-?\d+(\.\d+)?$/.test(value) ? Number(value) : value);
-const plainNumber = z.number({ error: (issue) => (issue.code === 'invalid_type' ? 'must be a number' : undefined) });
 
-export const number = (min: number, max: number) => z.preprocess(toNumber, plainNumber.min(min).max(max));
+export const number = (min: number, max: number) => z.preprocess(toNumber, z.number().min(min).max(max));
 export const seconds = number;
-export const count = (min: number, max = Number.MAX_SAFE_INTEGER) => z.preprocess(toNumber, plainNumber.int().min(min).max(max));
+export const count = (min: number, max = Number.MAX_SAFE_INTEGER) => z.preprocess(toNumber, z.number().int().min(min).max(max));
 export const port = count(0, 65_535);
 export const yes = z.union([z.boolean(), z.stringbool()], { error: 'must be true or false' });
 export const path = z.string().regex(/^\/[\w./-]*$/, 'must be a path that begins with /');

@@ -125,7 +125,7 @@ export const configSchema = z.object({
   vector: z.object({
     log_enabled: yes.default(false).describe('Send the log to Vector'),
     log_endpoint: z
-      .url({ protocol: /^https?$/ })
+      .url({ protocol: /^https?$/, error: 'must be an http or https URL' })
       .optional()
       .describe("Vector's address"),
   }),

@@ -2,13 +2,12 @@ import { v7 as uuid } from 'uuid';
 import { z } from 'zod';
 import type { Snapshot } from '../protocol/answers.ts';
 import { identity, sessionId } from '../protocol/fields.ts';
-import { issuesOf } from '../protocol/parse.ts';
 import { extendFields, listFields, messageFields, newSessionFields, shareFields, updateFields } from '../protocol/requests.ts';
 import type { Status, Visibility } from '../protocol/states.ts';
 import { systemClock } from './clock.ts';
 import { makeLog } from './log.ts';
 import type { Caller } from './sessions/access.ts';
-import { GatewayError } from './sessions/errors.ts';
+import { checked, GatewayError } from './sessions/errors.ts';
 import { Sessions } from './sessions/manager.ts';
 import { Openings } from './sessions/openings.ts';
 import { Operations } from './sessions/operations.ts';
@@ -105,8 +104,8 @@ const noServices: Offers = {
   presence() {},
   release() {},
 };
-const named = (id: string) => check(sessionId, id, 'session_id');
-const as = (user: string): Caller => ({ operator: false, user: check(identity, user, 'user_id') });
+const named = (id: string) => checked(sessionId, id, 'session_id');
+const as = (user: string): Caller => ({ operator: false, user: checked(identity, user, 'user_id') });
 
 /** Makes a manager with a storage of its own. Call `initialize` before anything else, `shutdown` at the end. */
 export function createSessionManager(options: SessionManagerOptions = {}): SessionManager {
@@ -164,7 +163,11 @@ export function createSessionManager(options: SessionManagerOptions = {}): Sessi
     },
 
     async createSession({ user_id, ...wish }) {
-      const body = check(newSessionFields, { ...wish, user_identity: check(identity, user_id, 'user_id'), room: false }, 'createSession');
+      const body = checked(
+        newSessionFields,
+        { ...wish, user_identity: checked(identity, user_id, 'user_id'), room: false },
+        'createSession',
+      );
       const { session } = await (await parts()).openings.open(body, { token_policy: 'on_ready' });
       return session.session_id;
     },
@@ -174,7 +177,7 @@ export function createSessionManager(options: SessionManagerOptions = {}): Sessi
     },
 
     async updateSession({ session_id, user_id, ...wish }) {
-      return (await (await operations()).update(named(session_id), as(user_id), check(updateFields, wish, 'updateSession'))).version;
+      return (await (await operations()).update(named(session_id), as(user_id), checked(updateFields, wish, 'updateSession'))).version;
     },
 
     async addMessage({ session_id, user_id, ...wish }) {
@@ -182,12 +185,12 @@ export function createSessionManager(options: SessionManagerOptions = {}): Sessi
         session_id: _,
         duplicate: __,
         ...message
-      } = await (await operations()).addMessage(named(session_id), as(user_id), check(messageFields, wish, 'addMessage'));
+      } = await (await operations()).addMessage(named(session_id), as(user_id), checked(messageFields, wish, 'addMessage'));
       return message;
     },
 
     async getSessionMessages({ session_id, user_id, limit = 50, after = 0 }) {
-      const page = check(
+      const page = checked(
         z.object({ limit: z.number().int().min(1).max(200), after: z.number().int().min(0) }),
         { limit, after },
         'getSessionMessages',
@@ -197,7 +200,7 @@ export function createSessionManager(options: SessionManagerOptions = {}): Sessi
 
     async listUserSessions({ user_id, limit = 10, offset = 0, ...filter }) {
       const page = listFields.extend({ limit: z.number().int().min(1).max(100), offset: z.number().int().min(0) });
-      return (await (await operations()).list(as(user_id), check(page, { ...filter, limit, offset }, 'listUserSessions'))).items;
+      return (await (await operations()).list(as(user_id), checked(page, { ...filter, limit, offset }, 'listUserSessions'))).items;
     },
 
     async deleteSession({ session_id, user_id }) {
@@ -205,17 +208,17 @@ export function createSessionManager(options: SessionManagerOptions = {}): Sessi
     },
 
     async shareSession({ session_id, owner_id, ...wish }) {
-      const { target_user_id, role } = check(shareFields, wish, 'shareSession');
+      const { target_user_id, role } = checked(shareFields, wish, 'shareSession');
       await (await operations()).share(named(session_id), as(owner_id), target_user_id, role);
     },
 
     async unshareSession({ session_id, owner_id, target_user_id }) {
-      await (await operations()).unshare(named(session_id), as(owner_id), check(identity, target_user_id, 'target_user_id'));
+      await (await operations()).unshare(named(session_id), as(owner_id), checked(identity, target_user_id, 'target_user_id'));
     },
 
     async extendSession({ session_id, user_id, ttl_hours }) {
       return (
-        await (await operations()).extend(named(session_id), as(user_id), check(extendFields, { ttl_hours }, 'extendSession').ttl_hours)
+        await (await operations()).extend(named(session_id), as(user_id), checked(extendFields, { ttl_hours }, 'extendSession').ttl_hours)
       ).expires_at;
     },
 
@@ -231,14 +234,4 @@ let shared: SessionManager | undefined;
 export function getSessionManager(options: SessionManagerOptions = {}): SessionManager {
   shared ??= createSessionManager(options);
   return shared;
-}
-
-/** @throws GatewayError VALIDATION_FAILED */
-function check<S extends z.ZodType>(schema: S, value: unknown, what: string): z.output<S> {
-  const result = schema.safeParse(value);
-  if (result.success) return result.data;
-  const issues = issuesOf(result.error);
-  throw new GatewayError('VALIDATION_FAILED', `${what}: ${issues[0]?.path ? `${issues[0].path}: ` : ''}${issues[0]?.message}`, {
-    details: { issues },
-  });
 }

@@ -58,6 +58,17 @@ test.each([
   }
 });
 
+test.each([
+  [{ AUTH_MODE: 'None' }, 'AUTH_MODE (auth.mode): must be none'],
+  [{ SERVER_PORT: '70000' }, 'SERVER_PORT (server.port): must be at most 65535'],
+  [{ SERVER_PORT: '1.5' }, 'SERVER_PORT (server.port): must be a whole number'],
+  [{ LIVEKIT_MODE: 'x' }, 'LIVEKIT_MODE (livekit.mode): must be one of create, on_join'],
+  [{ GATEWAY_NAME: 'x'.repeat(129) }, 'GATEWAY_NAME (gateway.name): must have at most 128 characters'],
+  [{ VECTOR_LOG_ENDPOINT: 'ftp://x' }, 'VECTOR_LOG_ENDPOINT (vector.log_endpoint): must be an http or https URL'],
+])('%j is refused in plain words: %s', (env, line) => {
+  expect(() => loadConfig(env)).toThrow(new ConfigError(line));
+});
+
 test('every setting has its own names and a sentence', () => {
   const names = settings.flatMap(({ env, aliases, flag }) => [env, ...aliases, flag]);
   expect(new Set(names).size).toBe(names.length);

@@ -4,10 +4,10 @@ import { type Context, Hono } from 'hono';
 import type { Logger } from 'pino';
 import { v7 as uuid } from 'uuid';
 import { z } from 'zod';
-import { issuesOf, maxDepth, tooDeep, unknownNames } from '../../protocol/parse.ts';
+import { maxDepth, tooDeep, unknownNames } from '../../protocol/parse.ts';
 import { type Operation, type RouteRow, routes } from '../../protocol/rest.ts';
 import { type Admission, askedFor } from '../admission.ts';
-import { GatewayError, storageFailed } from '../sessions/errors.ts';
+import { checked, GatewayError, storageFailed } from '../sessions/errors.ts';
 import { type Clock, StorageError } from '../sessions/ports.ts';
 import type { Budget } from './budget.ts';
 import { safeHeaders } from './raw.ts';
@@ -99,10 +99,10 @@ export function restApp({ admit, endpoints, clock, log, maxBodyBytes, budget }: 
       const body = row.body || forUser ? await readJson(c, maxBodyBytes, !row.body || row.bodyOptional === true) : undefined;
       if (forUser && query) nameOnce(query, body, row);
       const call = {
-        params: row.params && check(row.params, c.req.param(), 'path'),
-        query: row.query && check(row.query, query, 'query'),
-        headers: row.headers && check(row.headers, headersOf(c, row.headers), 'header'),
-        body: row.body && check(row.body, body, 'body'),
+        params: row.params && checked(row.params, c.req.param(), 'path'),
+        query: row.query && checked(row.query, query, 'query'),
+        headers: row.headers && checked(row.headers, headersOf(c, row.headers), 'header'),
+        body: row.body && checked(row.body, body, 'body'),
         gone: c.req.raw.signal,
         admitted: c.get('admitted'),
       };
@@ -252,16 +252,6 @@ function nameOnce(query: Record<string, unknown>, body: unknown, row: RouteRow):
 
 const invalid = (where: string, path: string, message: string) =>
   new GatewayError('VALIDATION_FAILED', `${where}: ${path}: ${message}`, { details: { issues: [{ path, message }] } });
-
-function check<S extends z.ZodType>(schema: S, value: unknown, where: string): z.output<S> {
-  const result = schema.safeParse(value);
-  if (result.success) return result.data;
-  const issues = issuesOf(result.error);
-  const [first] = issues;
-  throw new GatewayError('VALIDATION_FAILED', `${where}: ${first?.path ? `${first.path}: ` : ''}${first?.message}`, {
-    details: { issues },
-  });
-}
 
 async function readJson(c: Context, maxBytes: number, optional: boolean): Promise<unknown> {
   const { 'content-encoding': encoding = 'identity' } = c.req.header();

@@ -1,3 +1,5 @@
+import type { z } from 'zod';
+import { check } from '../../protocol/check.ts';
 import { type ErrorCode, errors } from '../../protocol/errors.ts';
 import type { StorageError } from './ports.ts';
 import { iso, spreadMs } from './time.ts';
@@ -52,3 +54,10 @@ export const roomNameInUse = (isExact: boolean) =>
   isExact
     ? new GatewayError('ROOM_NAME_IN_USE', 'Another session has this room name, or had it within the last 30 s', { retryAfterMs: 30_000 })
     : new GatewayError('ROOM_NAME_IN_USE', 'Another live session has this room name');
+
+/** What a value holds. `where`: what it is part of. @throws GatewayError VALIDATION_FAILED it is not as the schema says */
+export function checked<S extends z.ZodType>(schema: S, value: unknown, where: string): z.output<S> {
+  const result = check(schema, value);
+  if (result.success) return result.data;
+  throw new GatewayError('VALIDATION_FAILED', `${where}: ${result.line}`, { details: { issues: result.issues } });
+}

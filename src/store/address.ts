@@ -23,6 +23,13 @@ export function severalHostsOf(url: string) {
   };
 }
 
+const badPort = 'has a port that is not a number up to 65535';
+/** Whether a host has a port behind it that no URL can have. */
+const hasBadPort = (host: string) => {
+  const port = /^(?:\[[^\]]*\]|[^:[\]]*):(.*)$/.exec(host)?.[1];
+  return port !== undefined && !(/^\d*$/.test(port) && Number(port) <= 65_535);
+};
+
 const decodes = (text: string) => {
   try {
     decodeURIComponent(text);
@@ -52,6 +59,7 @@ function urlFault(url: string, kind: string): string | undefined {
     if (hosts.includes(',')) return `names several hosts, of which ${kind}:// takes one`;
     if (url.includes('#')) return `has a # in it: ${encoding}`;
     if (URL.canParse(url)) return undefined;
+    if (hasBadPort(hosts)) return badPort;
   }
   return `is not a valid URL: ${encoding}`;
 }
@@ -67,6 +75,7 @@ function redisFault(url: string): string | undefined {
 function severalFault(url: string): string | undefined {
   const parts = severalHostsOf(url);
   const { username = '', password = '', hosts = [], name = '', kind, query } = parts ?? {};
+  if (hosts.some(hasBadPort) && !name.includes('@')) return badPort;
   const areHosts = hosts.length > 0 && hosts.every((host) => /^[^#?]+$/.test(host) && URL.canParse(`redis://${host}`));
   if (!areHosts || !decodes(username) || !decodes(password)) return `is not a valid URL of hosts separated by commas: ${encoding}`;
   if (kind === 'sentinel' && name === '') return 'must end in the name of the master, as in redis-sentinel://host:26379/mymaster';

@@ -37,6 +37,17 @@ test('POST /sessions answers when every service is ready, with the token', async
   expect(body.room_name).toBe(`room-${body.session_id}`);
 });
 
+test('a body that is not as it should be is refused in plain words', async () => {
+  const { url } = await startGateway();
+  const { status, body } = await call(url, 'POST', '/api/v1/microservices/register', { endpoint: 'ftp://x' });
+  expect(status).toBe(400);
+  expect(body.message).toBe('body: service_id: is required');
+  expect(body.details.issues).toEqual([
+    { path: 'service_id', message: 'is required' },
+    { path: 'endpoint', message: 'must be an http or https URL' },
+  ]);
+});
+
 test('POST /create-session answers at once with the token, and the status tells the rest', async () => {
   const { url } = await startGateway();
   const asr = await connectService(url, 'asr-service-1', { auto: false });

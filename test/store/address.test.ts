@@ -54,6 +54,10 @@ test.each([
   ['postgres', 'postgres://u:1?s3cret@127.0.0.1/db', encoded],
   ['postgres', 'postgres://u:s3#cret@127.0.0.1/db', encoded],
   ['redis', 'redis://127.0.0.1:6379#1', encoded.replace('is not a valid URL', 'has a # in it')],
+  ['redis', 'redis://u:s3cret@h:70000', 'has a port that is not a number up to 65535'],
+  ['redis', 'redis://h:6379x/0', 'has a port that is not a number up to 65535'],
+  ['redis', 'redis-cluster://a:1,[::1]:70000', 'has a port that is not a number up to 65535'],
+  ['postgres', 'postgres://u:s3cret@[::1]:70000/db', 'has a port that is not a number up to 65535'],
   [
     'redis',
     'redis://a:s3cret@h1:6379,h2:6379',
