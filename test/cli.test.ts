@@ -11,7 +11,7 @@ function run(args: string[], env: Record<string, string> = {}) {
   const { status, stdout, stderr } = spawnSync(process.execPath, ['dist/src/main.js', ...args], {
     encoding: 'utf8',
     env: { PATH: process.env.PATH, ...env },
-    timeout: 20_000,
+    timeout: 120_000,
   });
   return { status, stdout, stderr };
 }

@@ -40,7 +40,7 @@ beforeAll(() => {
     symlinkSync(join(root, 'node_modules', name), place);
   }
   writeFileSync(join(folder, 'user/package.json'), '{"type":"module"}');
-}, 120_000);
+}, 600_000);
 
 test('it holds the build and its sources, and nothing else', () => {
   const files = readdirSync(installed, { recursive: true, withFileTypes: true })

@@ -159,7 +159,7 @@ const header = (value: unknown) =>
     .replace(/[^\x21-\x7e]/g, '')
     .padEnd(1, 'k');
 
-test(`${requestCount} random requests made from openapi.json: each is answered as documented`, { timeout: 120_000 }, async () => {
+test(`${requestCount} random requests made from openapi.json: each is answered as documented`, { timeout: 600_000 }, async () => {
   const { url, holds, clock } = await startGateway();
   const agent = new Agent({ connections: atOnce });
   onTestFinished(() => agent.destroy());

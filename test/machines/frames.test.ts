@@ -6,7 +6,7 @@ import { startGateway } from '../support/gateway.ts';
 import { describeWith, parts } from '../support/parts.ts';
 import { addProgram, compile, document, lastLine, npmTool, pythonTool, run, workFolder } from './generated.ts';
 
-const options = { timeout: 300_000 };
+const options = { timeout: 900_000 };
 
 /** Every golden frame, by direction and type, and under the name of its message. */
 const golden = allMessages.flatMap(({ name, type, direction }) =>

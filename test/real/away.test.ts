@@ -8,8 +8,8 @@ import { comeBack } from '../support/resume.ts';
 import { joinRoom } from './room.ts';
 import { rtc } from './rtc.ts';
 
-const long = { timeout: 90_000 };
-const soon = { timeout: 30_000 };
+const long = { timeout: 300_000 };
+const soon = { timeout: 90_000 };
 
 describeWith(parts.livekit)('a client whose socket breaks, on a real LiveKit', () => {
   const livekit = sharedLiveKit();

@@ -9,7 +9,7 @@ import { describeWith, parts } from '../support/parts.ts';
 import type { PageApi } from './page/client.ts';
 import { rtc } from './rtc.ts';
 
-const long = { timeout: 90_000 };
+const long = { timeout: 300_000 };
 
 /** What the page's functions are called on, in the browser. */
 declare const api: PageApi;

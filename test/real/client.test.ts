@@ -11,7 +11,7 @@ import { rest } from '../support/http-service.ts';
 import { describeWith, parts } from '../support/parts.ts';
 import { TcpProxy } from '../support/proxy.ts';
 
-const long = { timeout: 90_000 };
+const long = { timeout: 300_000 };
 const flags = [
   // a name that is not this machine's: a page from there is no secure context
   '--host-resolver-rules=MAP example.test 127.0.0.1',

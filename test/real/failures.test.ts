@@ -7,7 +7,7 @@ import { describeWith, parts } from '../support/parts.ts';
 import { type Child, startScript } from '../support/process.ts';
 import { joinRoom } from './room.ts';
 
-const long = { timeout: 90_000 };
+const long = { timeout: 300_000 };
 
 /** Nothing but the sockets of the test is held. */
 const idle = { live_sessions: 0, watched_rooms: 0, waiting: 0 };

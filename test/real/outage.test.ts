@@ -5,8 +5,8 @@ import { describeWith, parts } from '../support/parts.ts';
 import { HandClock, ownLiveKit, startGatewayIn } from './own-livekit.ts';
 import { joinRoom } from './room.ts';
 
-const long = { timeout: 90_000 };
-const soon = { timeout: 30_000, interval: 20 };
+const long = { timeout: 300_000 };
+const soon = { timeout: 90_000, interval: 20 };
 /** livekit.lost_after_s, where nothing else is set. */
 const lostMs = 60_000;
 /** Between two looks at a room where nobody is awaited. */

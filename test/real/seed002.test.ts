@@ -13,8 +13,8 @@ import { describeWith, type Part, parts } from '../support/parts.ts';
 import { Child } from '../support/process.ts';
 import { rtc } from './rtc.ts';
 
-const long = { timeout: 90_000 };
-const soon = { timeout: 30_000, interval: 50 };
+const long = { timeout: 300_000 };
+const soon = { timeout: 90_000, interval: 50 };
 
 /** Where the documents say that the gateway is. */
 const written = 'localhost:8080';

@@ -37,7 +37,7 @@ const inTime = (clock: ManualClock, look: () => unknown) =>
       await clock.advance(1_000);
       await look();
     },
-    { timeout: 15_000, interval: 10 },
+    { timeout: 90_000, interval: 10 },
   );
 
 describeWith(parts.redis)('a gateway whose storage', () => {

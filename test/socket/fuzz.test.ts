@@ -40,7 +40,7 @@ const spliced = (frame: string, at: number, junk: string) =>
 const documentedCloses = new Set([4400, 4413]);
 
 test(`${frameCount} random and mutated frames never crash the gateway; each is answered or closes the socket as documented`, {
-  timeout: 120_000,
+  timeout: 600_000,
 }, async () => {
   const { url, holds } = await startGateway({
     limits: {

@@ -350,7 +350,7 @@ describeWith(parts.redis)('redis', () => {
         await clock.advance(5_000);
         expect(two.warnings?.()).toEqual([]);
       },
-      { timeout: 10_000 },
+      { timeout: 90_000 },
     );
   });
 
@@ -519,7 +519,7 @@ describeWith(parts.redis)('redis sentinel', () => {
         await two.saveSession(record('a', { version: version + 1 }), version, []);
         expect(woken).toHaveBeenCalled();
       },
-      { timeout: 15_000, interval: 100 },
+      { timeout: 90_000, interval: 100 },
     );
   });
 });
