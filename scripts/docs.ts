@@ -6,6 +6,7 @@ import { version } from '../src/version.ts';
 import { configReference } from './docs/config.ts';
 import { fillTables } from './docs/fields.ts';
 import { schemaFile } from './docs/schema.ts';
+import { typesFile } from './docs/types.ts';
 
 /** A file that is made from the code, whole or in part. */
 export interface Generated {
@@ -22,6 +23,7 @@ export const generated: readonly Generated[] = [
   { path: 'protocol/schema.json', make: schemaFile },
   { path: 'protocol/openapi.json', make: () => jsonFile(openapi(version)) },
   { path: 'protocol/asyncapi.json', make: () => jsonFile(asyncapi(version)) },
+  { path: 'protocol/types.ts', make: typesFile },
   { path: 'protocol/PROTOCOL.md', make: fillTables },
   { path: 'CONFIG.md', make: configReference },
 ];

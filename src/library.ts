@@ -1,9 +1,9 @@
 import { v7 as uuid } from 'uuid';
 import { z } from 'zod';
-import type { Snapshot } from '../protocol/answers.ts';
 import { identity, sessionId } from '../protocol/fields.ts';
 import { extendFields, listFields, messageFields, newSessionFields, shareFields, updateFields } from '../protocol/requests.ts';
 import type { Status, Visibility } from '../protocol/states.ts';
+import type { Session } from '../protocol/types.ts';
 import { systemClock } from './clock.ts';
 import { makeLog } from './log.ts';
 import type { Caller } from './sessions/access.ts';
@@ -15,7 +15,7 @@ import type { Clock, Offers, Rooms, SessionStore, Statistics } from './sessions/
 import { openStore, registerStoreProvider, type StorageWish } from './store/open.ts';
 import { withVerbs } from './store/verbs.ts';
 
-export type { Snapshot as Session } from '../protocol/answers.ts';
+export type { Session } from '../protocol/types.ts';
 export { GatewayError } from './sessions/errors.ts';
 export type { StoreFactory, StoreOptions, StoreProvider } from './sessions/ports.ts';
 export { ClaimTaken, StorageError, VersionConflict } from './sessions/ports.ts';
@@ -62,7 +62,7 @@ export interface SessionManager {
     ttl_hours?: number;
     visibility?: Visibility;
   }): Promise<string>;
-  getSession(wish: { session_id: string; user_id: string }): Promise<Snapshot>;
+  getSession(wish: { session_id: string; user_id: string }): Promise<Session>;
   /** @returns the session's new version */
   updateSession(wish: {
     session_id: string;
@@ -77,7 +77,7 @@ export interface SessionManager {
   /** The oldest first, at most `limit` (50) after the message with seq `after`. */
   getSessionMessages(wish: { session_id: string; user_id: string; limit?: number; after?: number }): Promise<Message[]>;
   /** The user's sessions, the newest first, at most `limit` (10). */
-  listUserSessions(wish: { user_id: string; status?: Status; tags?: string[]; limit?: number; offset?: number }): Promise<Snapshot[]>;
+  listUserSessions(wish: { user_id: string; status?: Status; tags?: string[]; limit?: number; offset?: number }): Promise<Session[]>;
   /** Ends the session and forgets what was said in it. */
   deleteSession(wish: { session_id: string; user_id: string }): Promise<void>;
   /** `role` defaults to participant. */

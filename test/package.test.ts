@@ -4,6 +4,7 @@ import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import packageJson from '../package.json' with { type: 'json' };
+import { quickInfo } from './support/language-server.ts';
 import { root } from './support/process.ts';
 
 const folder = mkdtempSync(join(tmpdir(), 'package-'));
@@ -90,4 +91,35 @@ export { createSessionManager, serve };
   );
   const options = ['--noEmit', '--strict', '--skipLibCheck', '--module', 'nodenext', '--target', 'es2023', '--types', ''];
   run(process.execPath, [join(root, 'node_modules/typescript/bin/tsc'), ...options, 'main.ts'], join(folder, 'user'));
+});
+
+test('an editor shows what a field means', async () => {
+  const source = `import { connect } from 'session-gateway/client';
+import { type Offer, serve } from 'session-gateway/service';
+import { createSessionManager } from 'session-gateway/sessions';
+const session = await connect('').newSession({ user_identity: 'ada', resume_window_s: 30 });
+session.opened.expires_at;
+await session.addMessage({ role: 'user', content: 'hello' });
+session.on('SessionReady', (event) => event.timings.services_ms);
+session.on('event', (event) => event.ts);
+const accept = (offer: Offer) => void offer.attempt;
+serve('', { service_id: 'echo', accept }, (assignment) => {
+  assignment.deadline_ms;
+  assignment.on('presence', (presence) => presence.resume_deadline);
+});
+(await createSessionManager().getSession({ session_id: '', user_id: '' })).visibility;
+`;
+  const fields = {
+    resume_window_s: 'Seconds the session waits for its client after a broken socket; 0: it ends with its socket',
+    expires_at: 'When the session ends by itself',
+    content: 'What is said',
+    services_ms: 'Every required service was ready',
+    'ts);': 'When it happened',
+    attempt: '1 for the first service asked for this place',
+    deadline_ms: 'Left until it must be ready',
+    resume_deadline: 'when the session ends without its client',
+    visibility: 'Who besides the owner may read it',
+  };
+  const shown = await quickInfo(join(folder, 'user'), 'shown.ts', source, Object.keys(fields));
+  for (const [index, text] of Object.values(fields).entries()) expect(shown[index]).toContain(text);
 });

@@ -52,7 +52,7 @@ export function words(field: JsonSchema): string {
 }
 
 /** The default of a message's own field; JSON Schema leaves out those of fields that are rewritten while they are checked. */
-function defaultOf({ body }: Message, field: string): unknown {
+export function defaultOf({ body }: Message, field: string): unknown {
   const def = body.shape[field]?.def as { type?: string; defaultValue?: unknown } | undefined;
   return def?.type === 'default' ? def.defaultValue : undefined;
 }

@@ -1,10 +1,10 @@
-import type { Command } from '../../protocol/events.ts';
+import type { Commands } from '../../protocol/types.ts';
 
 /** What the gateway says of the session a service is asked to join. */
-export type Offer = Readonly<Omit<Command<'JoinRoomRequest'>, 'type'>>;
+export type Offer = Commands['JoinRoomRequest'];
 
 /** The client's socket broke (`away`), or it came back. */
-export type Presence = Readonly<Omit<Command<'ClientPresence'>, 'type'>>;
+export type Presence = Commands['ClientPresence'];
 
 /** One service's part in one session, as its handler sees it. */
 export interface Assignment extends Offer {

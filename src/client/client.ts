@@ -1,5 +1,4 @@
 import { Close } from '../../protocol/close.ts';
-import type { LogEvent } from '../../protocol/events.ts';
 import { Channel, type ChannelOptions, type RequestOptions } from './channel.ts';
 import { Emitter } from './emitter.ts';
 import { SessionOver } from './errors.ts';
@@ -8,7 +7,7 @@ import { newId } from './id.ts';
 import type { Frame, LinkState } from './link.ts';
 import { Session } from './session.ts';
 import { socketUrl } from './url.ts';
-import type { Answered, Asked, Fields } from './wire.ts';
+import type { Answered, Asked, Fields, LogEvent } from './wire.ts';
 
 export type { RequestOptions } from './channel.ts';
 export { ConnectionClosed, QueueFull, RequestFailed, RequestTimeout, SessionOver } from './errors.ts';

@@ -1,11 +1,10 @@
-import type { Snapshot } from '../../protocol/answers.ts';
-import type { EventType, LogEvent, Notice } from '../../protocol/events.ts';
 import type { Failure } from '../../protocol/failures.ts';
 import type { EndReason, Status } from '../../protocol/states.ts';
+import type { Events, Notices, Session as Snapshot } from '../../protocol/types.ts';
 import { Emitter } from './emitter.ts';
 import { SessionOver } from './errors.ts';
 import type { LinkState } from './link.ts';
-import type { Answered } from './wire.ts';
+import type { Answered, LogEvent } from './wire.ts';
 
 /** How a session ended, as far as its client knows. */
 export interface SessionEnd {
@@ -41,11 +40,14 @@ export interface Resumed {
 }
 
 /** What a session tells, by type. */
-export type SessionEvents = { [T in EventType]: LogEvent<T> } & {
+export type SessionEvents = { [T in keyof Events]: LogEvent<T> } & {
   /** Every event of the session's log, also of a type that this version does not know. */
   event: LogEvent;
-  ServiceProgress: Notice<'ServiceProgress'>;
+  /** How far a service of the session has come. */
+  ServiceProgress: { type: 'ServiceProgress' } & Notices['ServiceProgress'];
+  /** The connection broke, and the session is held again. */
   resumed: Resumed;
+  /** How the connection is now. */
   link: LinkState;
 };
 

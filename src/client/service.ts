@@ -1,4 +1,4 @@
-import type { Command } from '../../protocol/events.ts';
+import type { Commands } from '../../protocol/types.ts';
 import type { Assignment, Handler, Offer } from './assignment.ts';
 import { Channel, type ChannelListener } from './channel.ts';
 import { maxTimerMs, within } from './deadline.ts';
@@ -262,12 +262,12 @@ export class Service {
         return;
       }
       case 'LeaveRoomRequest': {
-        const { assignment_id, reason } = frame as unknown as Command<'LeaveRoomRequest'>;
+        const { assignment_id, reason } = frame as unknown as Commands['LeaveRoomRequest'];
         this.#seats.get(assignment_id)?.end(reason, 'ServiceLeft');
         return;
       }
       case 'ClientPresence': {
-        const { type: _, ...presence } = frame as unknown as Command<'ClientPresence'>;
+        const { type: _, ...presence } = frame as unknown as Commands['ClientPresence'] & Frame;
         for (const seat of this.#seats.values()) if (seat.sessionId === presence.session_id) seat.presence(presence);
         return;
       }

@@ -11,8 +11,8 @@ import type { Answered, Asked, Fields } from './wire.ts';
 const readySlackMs = 15_000;
 const defaultJoinTimeoutS = 60;
 
-/** What a request about a session is made with: whose it is, the session knows. */
-type Own<T extends Asked> = Omit<Fields<T>, 'session_id'>;
+/** What a request about a session is made with: whose it is, the session knows. Not by Omit: editors show no texts of the fields that it leaves. */
+type Own<T extends Asked> = Fields<T> & { session_id?: never };
 
 export interface ReadyOptions {
   /** Default: as long as the services have (join_timeout_s, 60 s), and 15 s more. */
