@@ -7,7 +7,7 @@ import type { Answer, ClientHistory, Command, Wish } from './history.ts';
 import { noted, tapped } from './tap.ts';
 
 /** Longer than any wait in a run: a command without an answer by then has none. */
-const answerWithinMs = 60_000;
+const answerWithinMs = 150_000;
 /** The gateway remembers 256, and no more than 32 KiB of outcomes. */
 const saidAgain = 64;
 

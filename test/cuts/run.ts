@@ -8,7 +8,7 @@ import { comeAndGo, write } from './others.ts';
 import { Witness } from './witness.ts';
 
 /** What was cut meanwhile is taken up again within this. */
-const catchUpMs = 20_000;
+const catchUpMs = 60_000;
 const lookMs = 20;
 /** The network cuts several times a second: after this long without a cut nobody is there to be cut. */
 const stuckMs = 30_000;
