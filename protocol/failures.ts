@@ -11,14 +11,17 @@ export interface Failure {
   message?: string | undefined;
 }
 
-const maxNamed = 8;
+const maxListed = 8;
 const maxNameLength = 64;
+
+/** A name as it is listed. */
+export const shortName = (name: string) => name.slice(0, maxNameLength).toWellFormed();
+
+/** Some of a list that others can make long: a, b and 12 more. */
+export const some = (items: readonly string[]) =>
+  items.slice(0, maxListed).join(', ') + (items.length > maxListed ? ` and ${items.length - maxListed} more` : '');
 
 /** Failures in words, at most eight of them, long names cut: nope (never registered), asr (CUDA out of memory). */
 export function inWords(failures: readonly (Omit<Failure, 'reason'> & { reason: string })[]): string {
-  const named = failures
-    .slice(0, maxNamed)
-    .map(({ service, reason, message }) => `${service.slice(0, maxNameLength).toWellFormed()} (${message ?? reason.replaceAll('_', ' ')})`);
-  const more = failures.length - named.length;
-  return named.join(', ') + (more > 0 ? ` and ${more} more` : '');
+  return some(failures.map(({ service, reason, message }) => `${shortName(service)} (${message ?? reason.replaceAll('_', ' ')})`));
 }

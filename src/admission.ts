@@ -1,6 +1,6 @@
 import type { IncomingMessage } from 'node:http';
 import { BlockList, isIP } from 'node:net';
-import { hostname } from 'node:os';
+import { hostname, networkInterfaces } from 'node:os';
 
 const loopback = new BlockList();
 loopback.addSubnet('127.0.0.0', 8, 'ipv4');
@@ -19,6 +19,12 @@ export function localUrl(host: string, port: number): string {
   return `http://${reached.includes(':') ? `[${reached}]` : reached}:${port}`;
 }
 
+/** Whether a connection to this address reaches what is bound to `bound`; both as a socket names them. */
+export function isBoundAt(address: string, bound: string): boolean {
+  if (bound !== '0.0.0.0' && bound !== '::') return address === bound.replace(/^::ffff:(?=\d+\.)/, '');
+  return isLoopback(address) || Object.values(networkInterfaces()).some((all) => all?.some((own) => own.address === address));
+}
+
 export interface AdmissionConfig {
   host: string;
   /** Origins of pages that may connect, besides loopback pages on a gateway bound to loopback, and its own. */
@@ -32,8 +38,8 @@ export interface AdmissionConfig {
 /** Why somebody may not talk to the gateway. */
 export interface NotAdmitted {
   message: string;
-  /** Nothing was refused with these words before, as far as is remembered. */
-  isNew: boolean;
+  /** Of the line in the log: what the operator may want to allow is a warning, once, as far as is remembered. */
+  level: 'warn' | 'info';
 }
 
 /** Decides who may talk to the gateway at all, before anything of theirs is read. @returns why not; undefined: they may */
@@ -78,7 +84,7 @@ export function admission({ host, allowedOrigins, allowedHosts, authIsSet }: Adm
   const refuse = (message: string): NotAdmitted => {
     const isNew = seen.size < maxSeen && !seen.has(message);
     if (isNew) seen.add(message);
-    return { message, isNew };
+    return { message, level: isNew ? 'warn' : 'info' };
   };
 
   return ({ headers, socket }) => {

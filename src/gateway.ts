@@ -3,7 +3,7 @@ import { createServer } from 'node:net';
 import type { Logger } from 'pino';
 import { v7 as uuid } from 'uuid';
 import { Close } from '../protocol/close.ts';
-import { admission, localUrl } from './admission.ts';
+import { admission, isBoundAt, localUrl } from './admission.ts';
 import { systemClock } from './clock.ts';
 import { type Config, ConfigError, gatewayName } from './config.ts';
 import { allowedNetworks, refuse } from './config-load.ts';
@@ -18,13 +18,13 @@ import { Leftovers } from './rooms/leftovers.ts';
 import { type LiveKitConfig, LiveKitRooms } from './rooms/livekit.ts';
 import { Reconciler } from './rooms/reconcile.ts';
 import { Dispatcher } from './services/dispatcher.ts';
-import { guard, type Own } from './services/guard.ts';
+import { guard } from './services/guard.ts';
 import { Outbound } from './services/outbound.ts';
 import { Probes } from './services/probes.ts';
 import { Reports } from './services/reports.ts';
 import type { Input } from './sessions/machine.ts';
 import { Sessions } from './sessions/manager.ts';
-import { Foreign, Nodes } from './sessions/nodes.ts';
+import { Foreign, Nodes, noticedMs } from './sessions/nodes.ts';
 import { Openings } from './sessions/openings.ts';
 import { Operations } from './sessions/operations.ts';
 import { type Clock, type Rooms, type SessionStore, StorageError } from './sessions/ports.ts';
@@ -73,8 +73,8 @@ export async function startGateway({ config, livekit, log: full, clock = systemC
   let draining = false;
   const checkWorkspace = await workspacesOf(config);
 
-  let own: Own | undefined;
-  const outbound = outboundOf(config, () => own);
+  let own: { address: string; port: number } | undefined;
+  const outbound = outboundOf(config, (address, port) => own !== undefined && own.port === port && isBoundAt(address, own.address));
   const storageType = config.storage.storage_type ?? nameOf(storageUrl(config.storage));
   const shared = storageType !== 'memory';
   const storageHealth = new StorageHealth(log, clock);
@@ -105,7 +105,7 @@ export async function startGateway({ config, livekit, log: full, clock = systemC
     sessionLog: full,
     timeouts: { registrationMs: config.microservices.registration_timeout * 1_000, maxMessages: config.limits.messages_per_session },
   });
-  const dispatcher = new Dispatcher({ sessions, rooms, clock, log, nodeId, lookMs: shared ? othersMs : undefined });
+  const dispatcher = new Dispatcher({ sessions, rooms, clock, log, nodeId, lookMs: shared ? noticedMs : undefined });
   const reports = new Reports({ sessions, dispatcher, nodeId });
   const reconciler = new Reconciler({ sessions, rooms, clock, log, lostAfterMs: config.livekit.lost_after_s * 1_000 });
   const leftovers = new Leftovers({ rooms, sessions, store, clock, log, gatewayName: name });
@@ -342,17 +342,14 @@ function storageRefused(config: Config, error: unknown): ConfigError {
   return refuse(config, 'storage', said);
 }
 
-function outboundOf(config: Config, own?: () => Own | undefined): Outbound {
+function outboundOf(config: Config, isOwn?: Parameters<typeof guard>[1]): Outbound {
   const { max_calls: all, max_calls_per_service: perService } = config.microservices;
   try {
-    return new Outbound(guard(allowedNetworks(config), own), { all, perService });
+    return new Outbound(guard(allowedNetworks(config), isOwn), { all, perService });
   } catch (error) {
     throw refuse(config, 'microservices.allowed_networks', error instanceof Error ? error.message : String(error));
   }
 }
-
-/** By then every node that lives has looked at a new session. */
-const othersMs = 11_000;
 
 /** What the deletion of the last rooms may take beyond the drain time. */
 const hurryMs = 2_000;

@@ -1,14 +1,10 @@
 import { writeSync } from 'node:fs';
 import { type DestinationStream, type LogFn, type Logger, pino } from 'pino';
 import type { Clock } from './sessions/ports.ts';
+import { covered, withoutTokens } from './sessions/secrets.ts';
 import { iso } from './sessions/time.ts';
 
 const secrets = new Set(['access_token', 'resume_token', 'token', 'apiSecret', 'api_secret', 'authorization']);
-const covered = '[Redacted]';
-
-/** A signed token wherever it stands, as in the text of an error from outside. */
-const jwt = /eyJ[\w-]+\.[\w-]*\.?[\w-]*/g;
-const withoutTokens = (text: string) => (text.includes('eyJ') ? text.replace(jwt, covered) : text);
 
 /** Covers secrets in what is logged, also one level down. pino's own redaction with wildcards costs as much as the rest of the line. */
 function cover(fields: Record<string, unknown>, depth = 1): Record<string, unknown> {

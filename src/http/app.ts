@@ -6,14 +6,14 @@ import { v7 as uuid } from 'uuid';
 import { z } from 'zod';
 import { maxDepth, tooDeep, unknownNames } from '../../protocol/parse.ts';
 import { type Operation, type RouteRow, routes } from '../../protocol/rest.ts';
-import { type Admission, askedFor } from '../admission.ts';
+import { type Admission, askedFor, type NotAdmitted } from '../admission.ts';
 import { checked, GatewayError, storageFailed } from '../sessions/errors.ts';
 import { type Clock, StorageError } from '../sessions/ports.ts';
 import type { Budget } from './budget.ts';
 import { safeHeaders } from './raw.ts';
-import { hasBody } from './target.ts';
+import { hasBody, socketPaths } from './target.ts';
 
-type Env = { Bindings: HttpBindings; Variables: { admitted: boolean; isNew: boolean } };
+type Env = { Bindings: HttpBindings; Variables: { admitted: boolean; level: NotAdmitted['level'] | undefined } };
 export type App = Hono<Env>;
 
 type Part<T extends Operation, P extends 'params' | 'query' | 'body' | 'headers'> = (typeof routes)[T] extends {
@@ -50,7 +50,6 @@ export interface AppParts {
 /** What answers anybody: who looks after the gateway asks by its address, over HTTP/1.0, or through a proxy. */
 const probes = new Set([routes.health.path, routes.ready.path]);
 const methods = ['GET', 'POST', 'PATCH', 'DELETE'] as const;
-const socketPaths = ['/ws', '/ws/'];
 
 /** The REST edge: checks each request by its row, hands it to its endpoint, and gives every error the one shape. */
 export function restApp({ admit, endpoints, clock, log, maxBodyBytes, budget }: AppParts): App {
@@ -69,7 +68,7 @@ export function restApp({ admit, endpoints, clock, log, maxBodyBytes, budget }: 
     const refusal = admit(c.env.incoming);
     c.set('admitted', refusal === undefined);
     if (refusal !== undefined && !probes.has(c.req.path)) {
-      c.set('isNew', refusal.isNew);
+      c.set('level', refusal.level);
       throw new GatewayError('FORBIDDEN', refusal.message);
     }
     const origin = c.req.header('origin');
@@ -140,9 +139,8 @@ export function restApp({ admit, endpoints, clock, log, maxBodyBytes, budget }: 
   const fail = (c: Context<Env>, error: GatewayError) => {
     if (error.retryAfterMs !== undefined) c.header('retry-after', String(Math.ceil(error.retryAfterMs / 1_000)));
     const { status, code, message } = error;
-    // what the operator may want to allow is a warning, once
-    // that the storage is down is said once, when it begins
-    const level = code === 'STORAGE_ERROR' ? 'debug' : c.get('isNew') ? 'warn' : 'info';
+    // an outage of the storage has its own line, one for all requests
+    const level = code === 'STORAGE_ERROR' ? 'debug' : (c.get('level') ?? 'info');
     log[level]({ ...askedFor(c.env.incoming), status, code, message }, 'request refused');
     // a browser may send a request again by itself on a connection that is reused after 408
     if (error.status === 408) c.header('connection', 'close');

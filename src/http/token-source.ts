@@ -1,7 +1,7 @@
 import { createHash } from 'node:crypto';
 import { v7 as uuid } from 'uuid';
 import { standing } from '../sessions/access.ts';
-import { GatewayError, roomNameInUse } from '../sessions/errors.ts';
+import { GatewayError, namedLikeService, roomNameInUse } from '../sessions/errors.ts';
 import type { Sessions } from '../sessions/manager.ts';
 import { type NewSession, type Opened, type Openings, sessionInRoom } from '../sessions/openings.ts';
 import { type Operations, roomIsThere } from '../sessions/operations.ts';
@@ -16,6 +16,9 @@ import type { Call, Endpoints } from './app.ts';
 const tokenLifeMs = 80_000;
 /** An app that fetches a token before anybody wants to talk does not hold its services for longer. */
 const clientJoinTimeoutS = 60;
+
+/** A fault of the user's name, as this endpoint calls it. */
+const ofIdentity = ({ code, message }: GatewayError) => new GatewayError(code, `participant_identity: ${message}`);
 
 interface TokenSourceParts {
   openings: Openings;
@@ -45,8 +48,7 @@ export function tokenSource({ openings, operations, sessions, store, settle }: T
       if (metadata !== undefined || deployment !== undefined) places.set(id, passedOn);
       return [id];
     });
-    if (agents?.includes(user_identity))
-      throw new GatewayError('VALIDATION_FAILED', 'participant_identity: a user may not be named like a service of the session');
+    if (agents?.includes(user_identity)) throw ofIdentity(namedLikeService());
     // a user without a name is another one at each call
     const isKeyed = body.participant_identity !== undefined;
     const wish: NewSession = {
@@ -84,9 +86,12 @@ export function tokenSource({ openings, operations, sessions, store, settle }: T
           if (!other) throw error;
           return join(other, identity, gone);
         });
+    const token = operations.roomToken(session, { identity, name, metadata, attributes }, tokenLifeMs).catch((error) => {
+      throw error instanceof GatewayError && error.code === 'VALIDATION_FAILED' ? ofIdentity(error) : error;
+    });
     return {
       server_url: session.room?.livekit_url ?? '',
-      participant_token: await operations.roomToken(session, { identity, name, metadata, attributes }, tokenLifeMs),
+      participant_token: await token,
       room_name: session.room ? labelOf(session.room) : '',
       livekit_room: session.room?.name,
       ...(name !== undefined && { participant_name: name }),

@@ -1,6 +1,7 @@
 import { AccessToken, RoomServiceClient, ServerError, type VideoGrant } from 'livekit-server-sdk';
 import { clip } from '../../protocol/fields.ts';
 import { RoomsError } from '../sessions/ports.ts';
+import { withoutTokens } from '../sessions/secrets.ts';
 import type { Key } from './tokens.ts';
 
 /** A token of the API administers every room: it lives for its one call, and for clocks that differ by minutes. */
@@ -23,13 +24,11 @@ export class RoomApi extends RoomServiceClient {
   }
 }
 
-/** LiveKit repeats a token that it refuses. */
-const withoutTokens = (text: string) => text.replaceAll(/eyJ[\w-]+\.[\w-]*\.?[\w-]*/g, '[token]');
-
 /** What went wrong with a call, for the operator. */
 export function roomsError(error: unknown, url: string): RoomsError {
   if (error instanceof ServerError) {
     const { status } = error;
+    // it repeats a token that it refuses
     const said = withoutTokens(error.message);
     const message = clip(`LiveKit answered ${status}: ${said}`, 300);
     if (status === 401 || status === 403) return new RoomsError('unauthorized', whyUnauthorized(said), false);

@@ -1,15 +1,7 @@
 import { BlockList, isIP, type Socket } from 'node:net';
-import { networkInterfaces } from 'node:os';
 
 /** Says of a connection that was made why it may not be used; undefined: it may. `host`: as the URL names it. */
 export type Guard = (host: string, socket: Pick<Socket, 'remoteAddress' | 'remotePort'>) => string | undefined;
-
-/** Where the gateway itself is bound. */
-export interface Own {
-  /** As the system says, not as it was configured: a name can stand for any address. */
-  address: string;
-  port: number;
-}
 
 /** An address without the ways in which IPv6 writes an IPv4 one: as ::ffff:127.0.0.1, in a URL as ::ffff:7f00:1. */
 const plain = (address: string) =>
@@ -18,21 +10,14 @@ const plain = (address: string) =>
     .replace(/^::ffff:([0-9a-f]{1,4}):([0-9a-f]{1,4})$/, (_, high: string, low: string) =>
       [high, low].flatMap((part) => [Number.parseInt(part, 16) >> 8, Number.parseInt(part, 16) & 255]).join('.'),
     );
-const isLoopback = (address: string) => address.startsWith('127.') || address === '::1';
-
-/** Whether the gateway answers at this address. */
-function isOwnAddress(address: string, bound: string): boolean {
-  if (bound !== '0.0.0.0' && bound !== '::') return address === plain(bound);
-  return isLoopback(address) || Object.values(networkInterfaces()).some((all) => all?.some((own) => own.address === address));
-}
 
 /**
  * Makes the guard of outbound HTTP from a list of networks (10.0.0.0/8, ::1) and host names.
  * It is the connected address that counts, not what a name resolved to before, nor how an address was written; a listed name may lie anywhere.
- * @param own where the gateway listens, which is never called: as a service it would have the operator's rights there
+ * @param isOwn whether the gateway itself answers there, which is never called: as a service it would have the operator's rights there
  * @throws RangeError an entry that is neither
  */
-export function guard(allowed: readonly string[], own: () => Own | undefined = () => undefined): Guard {
+export function guard(allowed: readonly string[], isOwn: (address: string, port: number | undefined) => boolean = () => false): Guard {
   const networks = new BlockList();
   const names = new Set<string>();
   for (const entry of allowed) {
@@ -53,8 +38,7 @@ export function guard(allowed: readonly string[], own: () => Own | undefined = (
   }
   return (host, { remoteAddress = '', remotePort }) => {
     const address = plain(remoteAddress);
-    const self = own();
-    if (self && remotePort === self.port && isOwnAddress(address, self.address)) return `${address}:${remotePort} is the gateway itself`;
+    if (isOwn(address, remotePort)) return `${address}:${remotePort} is the gateway itself`;
     if (names.has(host.toLowerCase()) || networks.check(address, isIP(address) === 6 ? 'ipv6' : 'ipv4')) return undefined;
     return `${address} is not an allowed address: add it, or its network, to microservices.allowed_networks`;
   };

@@ -49,6 +49,9 @@ export class GatewayError extends Error {
   }
 }
 
+/** LiveKit would throw one of them out. */
+export const namedLikeService = () => new GatewayError('VALIDATION_FAILED', 'a user may not be named like a service of the session');
+
 /** @param isExact LiveKit's room has the name itself, which rests after its session */
 export const roomNameInUse = (isExact: boolean) =>
   isExact

@@ -5,6 +5,8 @@ import { assignments, type Session } from './record.ts';
 import type { StorageHealth } from './storage-health.ts';
 
 const beatMs = 10_000;
+/** By then every node that lives has looked at a new session: it does so with each heartbeat. */
+export const noticedMs = beatMs + 1_000;
 /** How often a heartbeat is tried while the storage fails: as soon as it works it is known to. */
 const retryMs = 1_000;
 const livesMs = 30_000;

@@ -1,7 +1,6 @@
 import type { Logger } from 'pino';
 import type { LogEvent } from '../../protocol/events.ts';
-import { inWords } from '../../protocol/failures.ts';
-import { clip } from '../../protocol/fields.ts';
+import { inWords, shortName, some } from '../../protocol/failures.ts';
 import type { EndReason } from '../../protocol/states.ts';
 import { unaskedTexts } from './gate.ts';
 import type { Session } from './record.ts';
@@ -25,22 +24,14 @@ function noteEnding(log: Logger, { session_id, ended, created_at, timings }: Ses
   log.warn({ session_id, reason }, 'not ready within %d s: %s', seconds, services);
 }
 
-const maxNamed = 8;
-const maxNameLength = 64;
-/** Some names of a list that others can make long. */
-const some = (names: readonly string[]) =>
-  names
-    .slice(0, maxNamed)
-    .map((name) => clip(name, maxNameLength))
-    .join(', ') + (names.length > maxNamed ? ` and ${names.length - maxNamed} more` : '');
-
 /** Says which services a session waits for in vain. */
 function noteUnasked(log: Logger, session_id: string, events: readonly LogEvent[], registered: readonly string[]): void {
   const unasked = events.filter((event) => event.type === 'ServiceStatusChanged').filter(({ attempt }) => attempt === 0);
-  const named = (text: string) => some(unasked.filter(({ error }) => error === text).map(({ service_id }) => service_id));
+  const named = (text: string) => some(unasked.filter(({ error }) => error === text).map(({ service_id }) => shortName(service_id)));
   const unfit = named(unaskedTexts.never_registered);
   const busy = named(unaskedTexts.not_ready);
-  if (unfit !== '') log.warn({ session_id }, 'no registered service fits %s (registered: %s)', unfit, some(registered) || 'none');
+  if (unfit !== '')
+    log.warn({ session_id }, 'no registered service fits %s (registered: %s)', unfit, some(registered.map(shortName)) || 'none');
   if (busy !== '') log.info({ session_id }, 'no service that fits is free: %s', busy);
 }
 

@@ -5,7 +5,7 @@ import type { ShareRole, Status } from '../../protocol/states.ts';
 import { type Action, authorize, type Caller, standing } from './access.ts';
 import { hashOf, type Outcome, outcomeOf, remembered } from './commands.ts';
 import { unserved } from './ending.ts';
-import { GatewayError } from './errors.ts';
+import { GatewayError, namedLikeService } from './errors.ts';
 import type { HoldingInput } from './holding.ts';
 import type { Sessions } from './manager.ts';
 import { maxPageBytes, readPage, sizeOf, sizeOfMessage, sizeOfSession } from './pages.ts';
@@ -206,8 +206,7 @@ export class Operations {
     const { rooms } = this.#parts;
     const standsAs = standing(session, caller);
     if (standsAs === 'owner') return rooms.clientToken(session, { lifeMs });
-    if (session.requirements.some((requirement) => nameOf(requirement) === guest.identity))
-      throw new GatewayError('VALIDATION_FAILED', 'participant_identity: a user may not be named like a service of the session');
+    if (session.requirements.some((requirement) => nameOf(requirement) === guest.identity)) throw namedLikeService();
     return rooms.clientToken(session, { lifeMs, guest: { ...guest, speaks: standsAs === 'participant' } });
   }
 

@@ -8,7 +8,7 @@ import { maxDepth } from '../../protocol/parse.ts';
 import { PROTOCOL_VERSION, SUBPROTOCOL } from '../../protocol/version.ts';
 import { type Admission, askedFor } from '../admission.ts';
 import { respondRaw } from '../http/raw.ts';
-import { hasBody } from '../http/target.ts';
+import { hasBody, socketPaths } from '../http/target.ts';
 import { drained } from '../level.ts';
 import type { Dispatcher } from '../services/dispatcher.ts';
 import type { Sessions } from '../sessions/manager.ts';
@@ -22,8 +22,6 @@ import type { LiveSessions } from './live.ts';
 import { frameRate } from './metered.ts';
 import { endOnce, listenToFrames } from './ws-internals.ts';
 
-/** With a slash as well: some programs add one. */
-const paths = ['/ws', '/ws/'];
 const checkMs = 1_000;
 /** A peer that does not answer our close frame is cut after this. */
 const closeTimeoutMs = 2_000;
@@ -157,12 +155,10 @@ export class SocketServer {
     const { headers } = request;
     const refusal = admit(request);
     const refused = (status: number, message: string, more?: Record<string, string>) => {
-      // what the operator may want to allow is a warning, once
-      const level = status === 403 && refusal?.isNew ? 'warn' : 'info';
-      log[level]({ ...askedFor(request), status, message }, 'socket refused');
+      log[(status === 403 && refusal?.level) || 'info']({ ...askedFor(request), status, message }, 'socket refused');
       refuse(socket, status, message, more);
     };
-    if (!paths.includes(request.url?.split('?')[0] ?? '')) return refused(404, `sockets are served at ${paths[0]}`);
+    if (!socketPaths.includes(request.url?.split('?')[0] ?? '')) return refused(404, `sockets are served at ${socketPaths[0]}`);
     if (refusal !== undefined) return refused(403, refusal.message);
     if (this.#draining) return refused(503, 'the gateway is shutting down', retryLater());
     // its bytes would be taken for frames

@@ -2,6 +2,7 @@ import dns from 'node:dns';
 import { networkInterfaces } from 'node:os';
 import { gzipSync } from 'node:zlib';
 import { describe, expect, onTestFinished, test, vi } from 'vitest';
+import { isBoundAt } from '../../src/admission.ts';
 import { allowedNetworks } from '../../src/config-load.ts';
 import { guard } from '../../src/services/guard.ts';
 import { Outbound } from '../../src/services/outbound.ts';
@@ -550,15 +551,15 @@ describe('the address guard', () => {
 
   test('where the gateway listens on the network, it is none of its addresses, and no other of this machine unless that is listed', () => {
     const port = 8080;
-    const own = () => ({ address: '0.0.0.0', port });
+    const bound = (own: string) => (address: string, at?: number) => at === port && isBoundAt(address, own);
     const all = Object.values(networkInterfaces()).flatMap((addresses) => addresses?.map(({ address }) => address) ?? []);
-    const allows = guard(['0.0.0.0/0', '::/0'], own);
+    const allows = guard(['0.0.0.0/0', '::/0'], bound('0.0.0.0'));
     for (const remoteAddress of ['127.0.0.1', '127.8.8.8', '::ffff:127.0.0.1', ...all]) {
       expect(allows('x', { remoteAddress, remotePort: port })).toContain('is the gateway itself');
       expect(allows('x', { remoteAddress, remotePort: port + 1 })).toBeUndefined();
     }
     expect(allows('x', { remoteAddress: '203.0.113.7', remotePort: port })).toBeUndefined();
-    const onOne = guard(['0.0.0.0/0'], () => ({ address: '192.168.1.5', port }));
+    const onOne = guard(['0.0.0.0/0'], bound('192.168.1.5'));
     expect(onOne('x', { remoteAddress: '192.168.1.5', remotePort: port })).toContain('is the gateway itself');
     expect(onOne('x', { remoteAddress: '127.0.0.1', remotePort: port })).toBeUndefined();
     const on = (settings: object) => allowedNetworks(testConfig({ ...settings }));
