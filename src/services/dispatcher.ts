@@ -11,7 +11,7 @@ import { type Clock, type Found, type Offers, type Rooms, StorageError } from '.
 import { type Assignment, assignments, isEnded, isPending, type Leaving, labelOf, type Session } from '../sessions/record.ts';
 import { iso } from '../sessions/time.ts';
 import type { Link } from './links.ts';
-import { hasFreeSlot, type Instance, Registry, type Wish } from './registry.ts';
+import { hasFreeSlot, type Instance, isSameEndpoint, Registry, type Wish } from './registry.ts';
 import { WaitingList } from './waiting.ts';
 
 const sweepMs = 10_000;
@@ -270,8 +270,8 @@ export class Dispatcher implements Offers {
     const kept: Session[] = [];
     const release: string[] = [];
     // over HTTP nothing broke: an instance that says again where it is goes on
-    const again = wish.endpoint !== undefined && wish.endpoint === old?.endpoint && wish.instance_id === old.instance_id;
-    if (again) instance.lapsed = old.lapsed;
+    const again = isSameEndpoint(wish, old) && wish.instance_id === old?.instance_id;
+    if (again && old) instance.lapsed = old.lapsed;
     const holds = again ? before.map(([assignment_id, session_id]) => ({ session_id, assignment_id })) : held;
     // the slots first: what the service says it holds, it holds, and nobody else may take
     for (const { session_id, assignment_id } of holds) instance.slots.set(assignment_id, session_id);

@@ -1,7 +1,7 @@
 import type { Wanted } from '../../protocol/fields.ts';
 import type { Availability } from '../../protocol/states.ts';
 import { GatewayError } from '../sessions/errors.ts';
-import type { Link } from './links.ts';
+import { at, type Link } from './links.ts';
 
 /** One registration of a service. */
 export interface Instance {
@@ -46,6 +46,10 @@ export const hasFreeSlot = (instance: Instance) =>
 export const matches = (instance: Instance, want: Wanted) =>
   typeof want === 'string' ? instance.service_id === want : Object.entries(want).every(([key, value]) => instance.metadata[key] === value);
 
+/** Whether both are reached over HTTP, and at the same address. */
+export const isSameEndpoint = ({ endpoint }: Wish, old: Instance | undefined) =>
+  endpoint !== undefined && old?.endpoint !== undefined && at(endpoint, '') === at(old.endpoint, '');
+
 /** The services this node knows, by id: one registration each. */
 export class Registry {
   readonly #byId = new Map<string, Instance>();
@@ -65,17 +69,18 @@ export class Registry {
   }
 
   /**
-   * Puts a service on a link. The same instance, or any after the old one was disconnected, takes the old registration's place.
+   * Puts a service on a link. The same instance, one at the same endpoint, or any after the old one was disconnected, takes the old
+   * registration's place.
    * @returns the registration, and the one it replaced
    * @throws GatewayError SERVICE_ID_EXISTS
    */
   register(wish: Wish, link: Link, mayReplace: (old: Instance) => boolean, now: number): { instance: Instance; old: Instance | undefined } {
     const old = this.#byId.get(wish.service_id);
     const sameInstance = wish.instance_id !== undefined && wish.instance_id === old?.instance_id;
-    if (old?.link && !sameInstance && !mayReplace(old))
+    if (old?.link && !sameInstance && !isSameEndpoint(wish, old) && !mayReplace(old))
       throw new GatewayError(
         'SERVICE_ID_EXISTS',
-        'Service ID already exists: another process holds this service_id; give each process its own id and ask for services by metadata',
+        'Service ID already exists: another process holds this service_id; give each process its own id and ask for services by metadata, or send its instance_id if it is the same service',
       );
     const instance: Instance = {
       service_id: wish.service_id,

@@ -409,7 +409,7 @@ describe('the registry', () => {
           error: 'InvalidRequest',
           code: 'SERVICE_ID_EXISTS',
           message:
-            'Service ID already exists: another process holds this service_id; give each process its own id and ask for services by metadata',
+            'Service ID already exists: another process holds this service_id; give each process its own id and ask for services by metadata, or send its instance_id if it is the same service',
           timestamp: expect.any(String),
           retryable: expect.any(Boolean),
         },
@@ -425,6 +425,18 @@ describe('the registry', () => {
     expect((await moved.next('/join')).body).toMatchObject({ attempt: 2, resuming: true });
     await client.next('SessionDegraded');
     expect(await listed(url)).toMatchObject({ endpoint: moved.endpoint });
+  });
+
+  test.each([
+    ['without an instance_id', undefined, '', 'ok'],
+    ['spelt with a slash at its end', undefined, '/', 'ok'],
+    ['by another instance, which holds nothing', 'b', '', 'degraded'],
+  ])('a registration is taken over from the same endpoint, %s', async (_, instance_id, end, health) => {
+    const { url, client, asr } = await ready({}, instance_id && { instance_id: 'a' });
+    const again = { service_id: 'asr', endpoint: asr.endpoint + end, ...(instance_id && { instance_id }) };
+    expect(await rest(`${url}/api/v1/microservices/register`, 'POST', again)).toMatchObject({ status: 201 });
+    if (health === 'degraded') expect((await asr.next('/join')).body).toMatchObject({ attempt: 2, resuming: true });
+    expect(await client.ask({ type: 'GetSessionRequest' })).toMatchObject({ health });
   });
 
   test('a disconnected service may be replaced by any instance', async () => {

@@ -29,7 +29,7 @@ test('a service id is held by one live instance', async () => {
     code: 'SERVICE_ID_EXISTS',
     error: 'InvalidRequest',
     message:
-      'Service ID already exists: another process holds this service_id; give each process its own id and ask for services by metadata',
+      'Service ID already exists: another process holds this service_id; give each process its own id and ask for services by metadata, or send its instance_id if it is the same service',
   });
   expect(await other.ask({ type: 'RegisterServiceRequest', service_id: 'asr', instance_id: 'a' })).toMatchObject({ success: true });
   expect(await other.ask({ type: 'RegisterServiceRequest', service_id: 'tts' })).toMatchObject({ code: 'FORBIDDEN' });
