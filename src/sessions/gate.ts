@@ -7,6 +7,7 @@ import {
   type Assignment,
   allServe,
   isEnded,
+  isGone,
   isPending,
   isServing,
   missing,
@@ -66,18 +67,18 @@ export function roomIsThere(d: Draft, registrationTimeoutMs: number): void {
 
 export const unaskedTexts = { never_registered: 'no registered service fits', not_ready: 'no service that fits is free' };
 
-/** Whether its session has not been told yet that nobody is asked for this reason. */
+/** Whether its session does not know yet that nobody is asked for this reason. */
 export const isToTell = (requirement: Requirement, reason: 'never_registered' | 'not_ready') => {
-  const { required, attempt, failure } = requirement;
-  return required && attempt === 0 && isPending(requirement) && failure?.reason !== 'not_ready' && failure?.reason !== reason;
+  const { attempt, failure } = requirement;
+  return attempt === 0 && isPending(requirement) && failure?.reason !== 'not_ready' && failure?.reason !== reason;
 };
 
-/** Tells once why a required service is not even asked: nobody who fits is registered, or none has a free slot. */
+/** Keeps, and for a required service tells once, why it is not even asked: nobody who fits is registered, or none has a free slot. */
 export function unasked(d: Draft, requirement: Requirement, reason: 'never_registered' | 'not_ready'): boolean {
   if (!isToTell(requirement, reason)) return false;
   requirement.failure = { reason };
   requirement.error = unaskedTexts[reason];
-  tell(d, requirement, 'Registered', requirement.error);
+  if (requirement.required) tell(d, requirement, isGone(requirement.failure) ? 'Disconnected' : 'Registered', requirement.error);
   return true;
 }
 
@@ -172,7 +173,7 @@ export function failed(d: Draft, requirement: Requirement, { reason, error, isSa
   requirement.lapsed = isLapsed ? assignment : undefined;
   requirement.error = clip(error, 512);
   requirement.failure = isSaid ? { reason, message: clip(error, maxSaid) } : { reason };
-  tell(d, requirement, reason === 'lost' ? 'Disconnected' : 'Registered', error, assignment);
+  tell(d, requirement, isGone(requirement.failure) ? 'Disconnected' : 'Registered', error, assignment);
   // one that served a running session is the first to be asked again; how often, `maxReplacements` says
   const lostInUse = assignment.status === 'Ready' && (s.status === 'Ready' || s.status === 'Active');
   const failures = (requirement.rests[assignment.service_id]?.failures ?? 0) + 1;

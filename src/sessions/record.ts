@@ -243,6 +243,9 @@ export const isServing = ({ assignment }: Requirement) => assignment?.status ===
 /** Nobody holds it, and somebody is looked for. */
 export const isPending = ({ assignment, given_up }: Requirement) => assignment === undefined && given_up === undefined;
 
+/** No service is there that could be asked. */
+export const isGone = (failure: Requirement['failure']) => failure?.reason === 'lost' || failure?.reason === 'never_registered';
+
 /** How a requirement is listed: by the service that holds it, else by what was asked for. */
 export const nameOf = ({ assignment, key }: Requirement) => assignment?.service_id ?? key;
 

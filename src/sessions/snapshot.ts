@@ -1,7 +1,7 @@
 import type { Snapshot } from '../../protocol/answers.ts';
 import type { ServiceStatus } from '../../protocol/states.ts';
 import { unserved } from './ending.ts';
-import { isServing, labelOf, nameOf, type Requirement, type Session } from './record.ts';
+import { isGone, isServing, labelOf, nameOf, type Requirement, type Session } from './record.ts';
 import { iso } from './time.ts';
 
 export const readyServices = (session: Session) => session.requirements.filter(isServing).map(nameOf);
@@ -48,5 +48,6 @@ export function snapshot(session: Session): Snapshot {
 
 function shownStatus({ assignment, attempt, failure }: Requirement): ServiceStatus {
   if (assignment) return assignment.status === 'Ready' ? 'Ready' : 'Joining';
-  return attempt === 0 || (failure && failure.reason !== 'lost') ? 'Registered' : 'Disconnected';
+  if (failure) return isGone(failure) ? 'Disconnected' : 'Registered';
+  return attempt === 0 ? 'Registered' : 'Disconnected';
 }

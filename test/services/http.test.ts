@@ -377,7 +377,7 @@ describe('probes', () => {
       })
       .toBe('Disconnected');
     const { client, session_id } = await waiting(url);
-    expect(await client.next('ServiceStatusChanged')).toMatchObject({ status: 'Registered', error: 'no registered service fits' });
+    expect(await client.next('ServiceStatusChanged')).toMatchObject({ status: 'Disconnected', error: 'no registered service fits' });
     await asr.up();
     await clock.advance(10_000);
     await asr.next('/join');

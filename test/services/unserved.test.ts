@@ -24,12 +24,12 @@ test('a session that waits for services nobody registered says so at once, after
     expect(await client.next((f) => f.attempt === 0)).toMatchObject({
       type: 'ServiceStatusChanged',
       service_id,
-      status: 'Registered',
+      status: 'Disconnected',
       error: 'no registered service fits',
     });
   }
   const { body } = await rest(`${url}/api/v1/sessions/${session_id}`);
-  expect(body.services).toMatchObject([{}, { service_id: 'nope', status: 'Registered', error: 'no registered service fits' }, {}]);
+  expect(body.services).toMatchObject([{}, { service_id: 'nope', status: 'Disconnected' }, { service_id: 'type=LLM', status: 'Disconnected' }]);
   expect(client.all.filter((f) => f.attempt === 0)).toHaveLength(2);
 });
 
@@ -39,7 +39,7 @@ test('a session that waits for a busy service says so, and is served when it is 
   const first = await open(url);
   await first.client.next('SessionReady');
   const second = await open(url);
-  expect(await second.client.next((f) => f.attempt === 0)).toMatchObject({ error: 'no service that fits is free' });
+  expect(await second.client.next((f) => f.attempt === 0)).toMatchObject({ status: 'Registered', error: 'no service that fits is free' });
   await first.client.ask({ type: 'EndSessionRequest' });
   expect((await second.client.next('SessionReady')).session_id).toBe(second.session_id);
   expect((await second.client.ask({ type: 'GetSessionRequest' })).services[0]).not.toHaveProperty('error');
@@ -51,6 +51,8 @@ test('an optional service that nobody registered is not waited for, and nothing 
   const { client } = await open(url, { optional_services: ['nope'] });
   await client.next('SessionReady');
   expect(client.all.filter((f) => f.attempt === 0)).toEqual([]);
+  const { services } = await client.ask({ type: 'GetSessionRequest' });
+  expect(services[1]).toMatchObject({ service_id: 'nope', status: 'Disconnected', error: 'no registered service fits' });
 });
 
 test('a session whose services were not ready ends with the reason of each, everywhere', async () => {
