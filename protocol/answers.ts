@@ -16,7 +16,10 @@ titled('Failure', failure);
 
 /** The required services that did not serve when the session ended; absent: all did. */
 export const unserved = {
-  missing: z.array(z.string()).optional().describe('The required services that did not serve at the end: by id, or what was asked for'),
+  missing: z
+    .array(z.string())
+    .optional()
+    .describe('Where it ended for that: the required services that did not serve, by id, or what was asked for'),
   failures: z.array(failure).optional().describe('Why each of missing did not serve, in the same order'),
 };
 const expires = time.describe('When the session ends by itself, ISO-8601, UTC');

@@ -9,8 +9,7 @@ import type { Sessions } from '../sessions/manager.ts';
 import type { Opened, Openings } from '../sessions/openings.ts';
 import { type Operations, roomIsThere, whyNotCreated } from '../sessions/operations.ts';
 import type { Clock, SessionStore, Statistics } from '../sessions/ports.ts';
-import { allServe, isEnded, type Session } from '../sessions/record.ts';
-import { pendingServices } from '../sessions/snapshot.ts';
+import { allServe, isEnded, missing, type Session } from '../sessions/record.ts';
 import { iso } from '../sessions/time.ts';
 import type { Call, Endpoints } from './app.ts';
 import { tokenSource } from './token-source.ts';
@@ -53,7 +52,7 @@ const shown = (instance: Instance) => ({
 /** The call is over, the session waits on. */
 const notReadyInTime = (session: Session) =>
   new GatewayError('MICROSERVICE_JOIN_TIMEOUT', 'Timeout waiting for microservices to join', {
-    details: { session_id: session.session_id, missing: pendingServices(session) },
+    details: { session_id: session.session_id, missing: missing(session) },
   });
 
 const changedSince = () => new GatewayError('PRECONDITION_FAILED', 'the session has another version than If-Match names');

@@ -11,6 +11,9 @@ const tombstoneMs = 3_600_000;
 /** LiveKit may hand back a dying room of the same name for about 28 s. */
 const nameRestMs = 30_000;
 
+/** Ends of which services are the cause: those that did not serve are named. */
+const forServices: ReadonlySet<EndReason> = new Set(['registration_timeout', 'join_timeout', 'service_lost']);
+
 /** Starts the session's end: services are asked to leave, then the room is deleted. Does nothing to one that has ended. */
 export function terminate(
   d: Draft,
@@ -21,7 +24,8 @@ export function terminate(
   const { s, now } = d;
   if (isEnded(s)) return;
   const wasCreating = s.status === 'Creating';
-  const names = missing(s);
+  // before there was a room no service was asked
+  const names = forServices.has(reason) && !wasCreating ? missing(s) : [];
   s.ended = { reason, by, at: now, missing: names, failures: names.length > 0 ? failures(s) : undefined, error };
   d.moveTo('Terminating', reason);
   // its messages go with it

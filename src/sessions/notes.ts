@@ -21,7 +21,7 @@ function noteEnding(log: Logger, { session_id, ended, created_at, timings }: Ses
   if (reason === 'service_lost') return log.warn({ session_id, reason }, 'a required service was lost and not replaced: %s', services);
   if (reason !== 'join_timeout' && reason !== 'registration_timeout') return;
   const seconds = Math.round((at - created_at - (timings.room_ms ?? 0)) / 1_000);
-  log.warn({ session_id, reason }, 'not ready within %d s: %s', seconds, services);
+  log.warn({ session_id, reason }, 'not ready within %d s: %s', seconds, services || 'its room');
 }
 
 /** Says which services a session waits for in vain. */

@@ -211,7 +211,7 @@ export interface Session {
         reason: EndReason;
         by: 'client' | 'gateway';
         at: number;
-        /** The required services that were not ready then. */
+        /** The required services that were not ready then, where it ended for them. */
         missing: string[];
         /** Why each of them was not. */
         failures?: Failure[] | undefined;
@@ -258,12 +258,10 @@ export const missing = (session: Session) => session.requirements.filter((r) => 
 export const failures = (session: Session): Failure[] =>
   session.requirements
     .filter((r) => r.required && !isServing(r))
-    .map((r) => ({ service: nameOf(r), ...(r.failure?.message === undefined ? stateOf(r, session.status) : r.failure) }));
+    .map((r) => ({ service: nameOf(r), ...(r.failure?.message === undefined ? stateOf(r) : r.failure) }));
 
 /** What a requirement that nobody serves waits for; what a service said of itself tells more. */
-function stateOf({ assignment, failure, known }: Requirement, status: Status): { reason: FailureReason } {
-  // nobody was looked for
-  if (status === 'Creating') return { reason: 'not_ready' };
+function stateOf({ assignment, failure, known }: Requirement): { reason: FailureReason } {
   if (assignment?.suspect) return { reason: 'lost' };
   if (assignment) return { reason: assignment.status === 'Offered' ? 'no_answer' : 'not_ready' };
   return failure ?? { reason: known ? 'not_ready' : 'never_registered' };

@@ -432,7 +432,7 @@ describe('the registry', () => {
     ['spelt with a slash at its end', undefined, '/', 'ok'],
     ['by another instance, which holds nothing', 'b', '', 'degraded'],
   ])('a registration is taken over from the same endpoint, %s', async (_, instance_id, end, health) => {
-    const { url, client, asr } = await ready({}, instance_id && { instance_id: 'a' });
+    const { url, client, asr } = await ready({}, instance_id === undefined ? {} : { instance_id: 'a' });
     const again = { service_id: 'asr', endpoint: asr.endpoint + end, ...(instance_id && { instance_id }) };
     expect(await rest(`${url}/api/v1/microservices/register`, 'POST', again)).toMatchObject({ status: 201 });
     if (health === 'degraded') expect((await asr.next('/join')).body).toMatchObject({ attempt: 2, resuming: true });

@@ -29,7 +29,11 @@ test('a session that waits for services nobody registered says so at once, after
     });
   }
   const { body } = await rest(`${url}/api/v1/sessions/${session_id}`);
-  expect(body.services).toMatchObject([{}, { service_id: 'nope', status: 'Disconnected' }, { service_id: 'type=LLM', status: 'Disconnected' }]);
+  expect(body.services).toMatchObject([
+    {},
+    { service_id: 'nope', status: 'Disconnected' },
+    { service_id: 'type=LLM', status: 'Disconnected' },
+  ]);
   expect(client.all.filter((f) => f.attempt === 0)).toHaveLength(2);
 });
 
@@ -122,6 +126,20 @@ test('REST is told which services were missing, and why', async () => {
       details: { missing: ['nope'], failures: [{ service: 'nope', reason: 'never_registered' }] },
     },
   });
+});
+
+test('a room that could not be made names no service: none was asked', async () => {
+  const { url, rooms } = await startGateway();
+  rooms.reachable = false;
+  await connectService(url, 'asr');
+  const client = await TestClient.connect(url);
+  const refused = await client.ask({ type: 'NewSessionRequest', user_identity: 'ada', required_services: ['asr'] });
+  expect(refused).toMatchObject({ code: 'LIVEKIT_ERROR', details: { session_id: expect.any(String), reason: 'livekit_error' } });
+  const { body } = await rest(`${url}/api/v1/sessions/${refused.details.session_id}`);
+  for (const told of [refused.details, body]) {
+    expect(told).not.toHaveProperty('missing');
+    expect(told).not.toHaveProperty('failures');
+  }
 });
 
 test('a session that ends as it should names nothing', async () => {

@@ -1,5 +1,6 @@
 import { describe, expect, test } from 'vitest';
 import type { EventType } from '../../protocol/events.ts';
+import { endReasons } from '../../protocol/states.ts';
 import { dueAt } from '../../src/sessions/record.ts';
 import {
   active,
@@ -37,6 +38,22 @@ function expectEndAt(story: Story, ms: number, reason: string): void {
   expect(reasonOf(story)).toBeUndefined();
   expect(reasonOf(story.waits(1))).toBe(reason);
 }
+
+describe('the services that did not serve', () => {
+  const forServices = ['registration_timeout', 'join_timeout', 'service_lost'];
+
+  test.each(endReasons)('are named at an end by %s only where they are why', (reason) => {
+    const { ended } = waiting().happens({ type: 'End', reason, by: 'gateway' }).session;
+    const isFor = forServices.includes(reason);
+    expect(ended).toMatchObject({ missing: isFor ? ['asr'] : [] });
+    expect(ended?.failures?.length).toBe(isFor ? 1 : undefined);
+  });
+
+  test('are not named where the time was over before there was a room', () => {
+    const { ended } = creating().happens({ type: 'JoinTimeout' }).session;
+    expect(ended).toMatchObject({ reason: 'join_timeout', missing: [] });
+  });
+});
 
 describe('making the room', () => {
   test('a room that is not there after 10 s ends the session with livekit_error', () => {
