@@ -2,9 +2,10 @@ import { hostname } from 'node:os';
 import { parseEnv } from 'node:util';
 import { parse, stringify, TomlError } from 'smol-toml';
 import { check } from '../protocol/check.ts';
-import { changes, nearest } from '../protocol/nearest.ts';
+import { nearest } from '../protocol/nearest.ts';
 import { isLoopbackHost } from './admission.ts';
 import { type Config, ConfigError, configSchema, secrets, settings } from './config.ts';
+import { ofKubernetes, straysOf } from './config-strays.ts';
 import { plainText } from './config-values.ts';
 
 /** A configuration file that was read. */
@@ -19,9 +20,11 @@ export interface ConfigFile {
 const origins = new WeakMap<Config, { sources: ReadonlyMap<string, string>; strays: readonly string[] }>();
 
 /** The one line that says why a setting cannot be used, with what set it. `path`: as in server.port */
-export const refuse = (config: Config, path: string, why: string) => refusal(origins.get(config)?.sources.get(path), path, why);
-const refusal = (source: string | undefined, path: string, why: string) =>
-  new ConfigError(`${source ? `${source} (${path})` : path}: ${why}`);
+export const refuse = (config: Config, path: string, why: string) => new ConfigError(`${settingName(config, path)}: ${why}`);
+const refusal = (source: string | undefined, path: string, why: string) => new ConfigError(`${named(source, path)}: ${why}`);
+/** A setting as whoever set it knows it: LIVEKIT_URL (livekit.server_url); one that nobody set by its path alone. */
+export const settingName = (config: Config, path: string) => named(origins.get(config)?.sources.get(path), path);
+const named = (source: string | undefined, path: string) => (source ? `${source} (${path})` : path);
 
 /**
  * Builds the configuration: defaults, then files in their order, then environment, then flags.
@@ -56,8 +59,8 @@ export function loadConfig(env: NodeJS.ProcessEnv, flags: Record<string, string>
     const [issue] = parsed.issues;
     const path = issue?.path.split('.', 2).join('.') ?? '';
     const [section = '', key = ''] = path.split('.');
-    const ofKubernetes = /^(tcp|udp):\/\//.test(String(raw[section]?.[key]));
-    const why = `${issue?.message}${ofKubernetes ? ' (set by Kubernetes for a Service of that name: enableServiceLinks: false)' : ''}`;
+    const isOfKubernetes = ofKubernetes('', String(raw[section]?.[key]));
+    const why = `${issue?.message}${isOfKubernetes ? ' (set by Kubernetes for a Service of that name: enableServiceLinks: false)' : ''}`;
     throw refusal(sources.get(path), path, why);
   }
   const config = parsed.data;
@@ -69,19 +72,24 @@ export function loadConfig(env: NodeJS.ProcessEnv, flags: Record<string, string>
       `only one of it and storage.connection_string (${sources.get('storage.connection_string')}) can be used`,
     );
   }
-  refuseOpenDevKey(config);
+  refuseDevKey(config);
   return config;
 }
 
-/** LiveKit's dev key is known to everybody: it is good for one machine. @throws ConfigError it would be used on a network */
-function refuseOpenDevKey(config: Config): void {
-  const { server, auth, livekit } = config;
-  if (auth.mode !== 'none' || isLoopbackHost(server.host) || livekit.api_secret !== undefined) return;
+/** LiveKit's dev key, which counts where none is set, is known to everybody: it is good for one machine. @throws ConfigError it would be used beyond, or half of it */
+function refuseDevKey(config: Config): void {
+  const { livekit } = config;
+  const [set, missing] = livekit.api_key === undefined ? (['api_secret', 'api_key'] as const) : (['api_key', 'api_secret'] as const);
+  if (livekit[missing] !== undefined) return;
+  if (livekit[set] !== undefined) {
+    throw refuse(config, `livekit.${set}`, `is set without livekit.${missing} (LIVEKIT_${missing.toUpperCase()}): set both or neither`);
+  }
   for (const key of ['server_url', 'public_url'] as const) {
     const url = livekit[key];
     if (url === undefined || isLoopbackHost(new URL(url).hostname)) continue;
-    const why = `AUTH_MODE=none opens the gateway to the network, and livekit.${key} is not on this machine: set LIVEKIT_API_SECRET; the default is LiveKit's dev key, which everybody knows`;
-    throw refuse(config, 'livekit.api_secret', why);
+    const why =
+      "is not on this machine: set LIVEKIT_API_KEY and LIVEKIT_API_SECRET; the default is LiveKit's dev key, which everybody knows";
+    throw refuse(config, `livekit.${key}`, why);
   }
 }
 
@@ -129,28 +137,6 @@ const homesOf = (key: string) => settings.filter((setting) => setting.key === ke
 
 const unknown = (file: string, path: string, meant: string | undefined) =>
   new ConfigError(`${file} (${path}): there is no such setting${meant === undefined ? '' : `; did you mean ${meant}?`}`);
-
-/** Variables that begin as a section of ours does and look like a misspelt setting of it; other programs have variables there, too. */
-function straysOf(env: NodeJS.ProcessEnv): string[] {
-  const known = new Set(settings.flatMap(({ env, aliases }) => [env, ...aliases]));
-  return Object.keys(env).flatMap((name) => {
-    if (known.has(name)) return [];
-    const upper = name.toUpperCase();
-    const meant = settings.find(({ env }) => isLike(upper, env));
-    return meant ? [`${name} is not a setting; did you mean ${meant.env}?`] : [];
-  });
-}
-
-/** Whether a variable's name is another's with a slip of the hand, or lacks a word of it. */
-function isLike(name: string, setting: string): boolean {
-  const [section = '', ...words] = setting.split('_');
-  if (!name.startsWith(`${section}_`)) return false;
-  const key = name.slice(section.length + 1);
-  const right = words.join('_');
-  const swapped = [...key].sort().join('') === [...right].sort().join('');
-  const slips = changes(key, right);
-  return swapped || (slips <= 2 && slips * 3 < right.length) || key.split('_').every((word) => words.includes(word));
-}
 
 /** RUST_LOG may name modules (`info,my_crate=debug`): the first bare level counts. */
 const logLevel = (text: string) =>

@@ -33,8 +33,8 @@ export const configSchema = z.object({
   livekit: z.object({
     server_url: liveKitServerUrl.optional().describe('ws, wss, http or https; absent: looked for on this machine'),
     public_url: liveKitUrl.optional().describe('Where clients reach it, if not at server_url'),
-    api_key: z.string().min(1).optional().describe('Default: devkey'),
-    api_secret: z.string().min(1).optional().describe('Default: secret'),
+    api_key: z.string().min(1).optional().describe('Default, on this machine only: devkey; set together with api_secret'),
+    api_secret: z.string().min(1).optional().describe('Default, on this machine only: secret'),
     mode: z
       .enum(['create', 'on_join'])
       .optional()

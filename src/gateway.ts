@@ -6,7 +6,7 @@ import { Close } from '../protocol/close.ts';
 import { admission, isBoundAt, localUrl } from './admission.ts';
 import { systemClock } from './clock.ts';
 import { type Config, ConfigError, gatewayName } from './config.ts';
-import { allowedNetworks, refuse } from './config-load.ts';
+import { allowedNetworks, refuse, settingName } from './config-load.ts';
 import { requestListener, restApp } from './http/app.ts';
 import { Budget } from './http/budget.ts';
 import { documents } from './http/documents.ts';
@@ -96,7 +96,12 @@ export async function startGateway({ config, livekit, log: full, clock = systemC
   });
 
   const name = gatewayName(config, port);
-  const rooms = givenRooms ?? new LiveKitRooms({ ...livekit, publicUrl: config.livekit.public_url, gatewayName: name }, clock, log);
+  const names = {
+    serverUrl: settingName(config, 'livekit.server_url'),
+    apiKey: settingName(config, 'livekit.api_key'),
+    apiSecret: settingName(config, 'livekit.api_secret'),
+  };
+  const rooms = givenRooms ?? new LiveKitRooms({ ...livekit, names, publicUrl: config.livekit.public_url, gatewayName: name }, clock, log);
   const sessions = new Sessions({
     store,
     rooms,

@@ -1,6 +1,6 @@
 #!/usr/bin/env node
 import { readFileSync } from 'node:fs';
-import { Command, type CommanderError } from 'commander';
+import { Command, type CommanderError, Option } from 'commander';
 import { nearest } from '../protocol/nearest.ts';
 import { localUrl } from './admission.ts';
 import { type Config, ConfigError, settings } from './config.ts';
@@ -34,10 +34,13 @@ function lineOf(error: CommanderError, command: Command): string {
   return flags.length === 0 ? line : `unknown option '--${key}' (Did you mean ${flags.join(' or ')}?)`;
 }
 
-/** A command that takes every setting as a flag. */
-function withSettings(command: Command): Command {
+/** A command that takes every setting as a flag. `shown`: those that its help lists; default: all. */
+function withSettings(command: Command, shown?: readonly string[]): Command {
   command.option('--config <file>', 'A TOML file; may be given more than once, later ones win', collect, []);
-  for (const { flag, env, aliases, about } of settings) command.option(`${flag} <value>`, `${about} [${[env, ...aliases].join(', ')}]`);
+  for (const { flag, env, aliases, about } of settings) {
+    const option = new Option(`${flag} <value>`, `${about} [${[env, ...aliases].join(', ')}]`);
+    command.addOption(option.hideHelp(shown !== undefined && !shown.includes(flag)));
+  }
   return command;
 }
 
@@ -68,16 +71,28 @@ const exitUnread = (error: NodeJS.ErrnoException) => process.exit(error.code ===
 process.stdout.on('error', exitUnread);
 const say = (text: string): void => void process.stdout.write(`${text}\n`);
 
-/** Where a gateway with this environment can be reached from here. */
-function configuredUrl(): string {
-  const { host, port } = loadConfig(process.env).server;
+const warn = (config: Config) => {
+  for (const warning of warnings(config)) process.stderr.write(`session-gateway: warning: ${warning}\n`);
+};
+
+/** Where a gateway with these settings can be reached from here. */
+function configuredUrl(given: Record<string, unknown>): string {
+  const { host, port } = configOf(given).server;
   if (port === 0) throw new ConfigError('--url is needed: with server.port 0 it can be anywhere');
   return localUrl(host, port);
 }
 
+/** The address of a gateway's REST API, also where its socket's, or only host and port, was given. */
+function restUrl(given: string): string {
+  const url = /^[a-z][a-z0-9+.-]*:\/\//i.test(given) ? given : `http://${given}`;
+  if (!/^(https?|wss?):/i.test(url) || !URL.canParse(url))
+    throw new ConfigError(`--url ${given}: is not an address: write http://host:port`);
+  return url.replace(/^ws/i, 'http').replace(/(\/ws)?\/*$/, '');
+}
+
 /** Asks a running gateway and prints its list, a line each. */
-async function list(what: 'microservices' | 'sessions', columns: readonly string[], given: { url?: string }): Promise<void> {
-  const url = given.url ?? configuredUrl();
+async function list(what: 'microservices' | 'sessions', columns: readonly string[], given: Record<string, unknown>): Promise<void> {
+  const url = typeof given.url === 'string' ? restUrl(given.url) : configuredUrl(given);
   const items: Record<string, unknown>[] = [];
   // a page may end before it holds as many as it could
   for (let cursor: string | undefined; ; ) {
@@ -125,9 +140,11 @@ withSettings(program.command('serve', { isDefault: true }).description('Run the 
     return serve(configOf(given));
   });
 const config = program.command('config').description('Look at the configuration');
-withSettings(config.command('print').description('Print the effective configuration as TOML, secrets masked')).action((given) =>
-  say(printConfig(configOf(given)).trimEnd()),
-);
+withSettings(config.command('print').description('Print the effective configuration as TOML, secrets masked')).action((given) => {
+  const config = configOf(given);
+  warn(config);
+  say(printConfig(config).trimEnd());
+});
 withSettings(config.command('check').description('Validate the configuration')).action(async (given) => {
   const config = configOf(given);
   let inUse = '';
@@ -136,17 +153,16 @@ withSettings(config.command('check').description('Validate the configuration')).
     if (!(error instanceof PortInUse)) throw error;
     inUse = `; port ${config.server.port} is in use now`;
   });
-  for (const warning of warnings(config)) process.stderr.write(`session-gateway: warning: ${warning}\n`);
+  warn(config);
   say(`the configuration is good${inUse}`);
 });
-const url = ['--url <url>', 'Of the running gateway; default: where SERVER_HOST and SERVER_PORT say, http://127.0.0.1:8080'] as const;
-program
-  .command('services')
+const url = ['--url <url>', 'Of the running gateway; default: where the settings say it listens, http://127.0.0.1:8080'] as const;
+const where = ['--server-host', '--server-port'];
+withSettings(program.command('services'), where)
   .description('List the registered services of a running gateway')
   .option(...url)
   .action((given) => list('microservices', ['service_id', 'status', 'availability', 'sessions', 'endpoint'], given));
-program
-  .command('sessions')
+withSettings(program.command('sessions'), where)
   .description('List the newest sessions of a running gateway')
   .option(...url)
   .action((given) => list('sessions', ['session_id', 'status', 'user_identity', 'room_name', 'created_at', 'end_reason'], given));

@@ -60,6 +60,9 @@ test.each([
     { SERVER_PORT: 'x' },
     'session-gateway: --url http://127.0.0.1:1: no gateway answers there',
   ],
+  [['sessions', '--url', 'ftp://h:1'], {}, 'session-gateway: --url ftp://h:1: is not an address: write http://host:port'],
+  [['sessions', '--url', 'h:x'], {}, 'session-gateway: --url h:x: is not an address: write http://host:port'],
+  [['sessions', '--config', '/nowhere.toml'], {}, 'session-gateway: --config /nowhere.toml: cannot be read (ENOENT)'],
   [['sessions'], { SERVER_PORT: '1' }, 'session-gateway: --url http://127.0.0.1:1: no gateway answers there'],
   [['services'], { SERVER_PORT: '1', SERVER_HOST: '0.0.0.0' }, 'session-gateway: --url http://127.0.0.1:1: no gateway answers there'],
   [['services'], { SERVER_PORT: '1', SERVER_HOST: '::' }, 'session-gateway: --url http://[::1]:1: no gateway answers there'],
@@ -73,7 +76,7 @@ test.each([
 });
 
 test('config print shows what holds, config check says whether it can', () => {
-  const path = configFile('[server]\nport = 9000\n[livekit]\napi_secret = "hidden-from-all"\n');
+  const path = configFile('[server]\nport = 9000\n[livekit]\napi_key = "j"\napi_secret = "hidden-from-all"\n');
   const printed = run(['config', 'print', '--config', path, '--server-host', '::1'], { LIVEKIT_API_KEY: 'k' });
   expect(printed.status).toBe(0);
   expect(printed.stdout).toContain('port = 9000');
@@ -109,6 +112,13 @@ test.each<[env: Record<string, string>, file: string, line: string]>([
     '',
     `STORAGE_URL (storage.url): is not a valid URL: in a user name or password ${encoded}`,
   ],
+  [
+    { LIVEKIT_URL: 'wss://prod.example.com' },
+    '',
+    'LIVEKIT_URL (livekit.server_url): is not on this machine: set LIVEKIT_API_KEY and LIVEKIT_API_SECRET',
+  ],
+  [{ LIVEKIT_API_KEY: 'k' }, '', 'LIVEKIT_API_KEY (livekit.api_key): is set without livekit.api_secret'],
+  [{ STORAGE_URL: 'redis://u:s3cret@h:70000' }, '', 'STORAGE_URL (storage.url): has a port that is not a number up to 65535'],
   [{ REDIS_URL: 'redis://:s3cret@h/x' }, '', 'REDIS_URL (storage.url): must end in the number of a database'],
 ])('config check and a start refuse %j %j with the same line', (env, text, line) => {
   const args = text === '' ? [] : ['--config', configFile(text)];
@@ -141,6 +151,13 @@ test('config check warns as a start does, and takes a port in use for a gateway 
   });
 });
 
+test('config print warns as well, and keeps its standard output TOML', () => {
+  const { status, stdout, stderr } = run(['config', 'print'], { STORAGE_UR: 'redis://x' });
+  expect(status).toBe(0);
+  expect(stderr).toBe('session-gateway: warning: STORAGE_UR is not a setting; did you mean STORAGE_URL?\n');
+  expect(stdout).toMatch(/^\[server\]/);
+});
+
 test('services and sessions list what a running gateway has', async () => {
   const { url } = await startGateway();
   await connectService(url, 'asr');
@@ -159,6 +176,13 @@ test('services and sessions list what a running gateway has', async () => {
   expect(await list('services', [], { SERVER_PORT: new URL(url).port })).toMatch(/^service_id/);
   expect(await list('services')).toMatch(/^service_id {2}status.*\nasr +Registered +available/);
   expect(await list('sessions')).toMatch(/^session_id .*\n[0-9a-f-]{36} +Ready +ada/);
+  // wherever a start takes it from
+  const { host, port } = new URL(url);
+  const file = configFile(`[server]\nport = ${port}\n`);
+  expect(await list('services', ['--config', file])).toContain('asr');
+  expect(await list('services', ['--server-port', port])).toContain('asr');
+  expect(await list('services', ['--server-port', port], { SERVER_PORT: '1' })).toContain('asr');
+  for (const address of [host, `${url}/`, `ws://${host}/ws`]) expect(await list('services', ['--url', address])).toContain('asr');
   // so much metadata that each is a page of its own
   const metadata = Object.fromEntries(Array.from({ length: 40 }, (_, i) => [`k${i}`, 'v'.repeat(1_000)]));
   for (const user_identity of ['bea', 'cid'])

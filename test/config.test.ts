@@ -117,6 +117,7 @@ test("the documents' environment works as written, and says what has no effect",
   const config = loadConfig({
     VECTOR_LOG_ENABLED: 'true',
     VECTOR_LOG_ENDPOINT: 'http://localhost:8686',
+    LIVEKIT_API_KEY: 'key',
     LIVEKIT_API_SECRET: 'x'.repeat(40),
   });
   expect(config.vector).toEqual({ log_enabled: true, log_endpoint: 'http://localhost:8686' });
@@ -153,6 +154,7 @@ test.each([
 
 test('a printed configuration can be read again, but for its secrets', () => {
   const config = loadConfig({
+    LIVEKIT_API_KEY: 'key',
     LIVEKIT_API_SECRET: 'a-secret',
     SERVER_PORT: '9',
     SERVER_ALLOWED_ORIGINS: 'https://a.example,https://b.example',
@@ -224,10 +226,17 @@ test.each([
 });
 
 test('white space around a value, as the end of a file or of a line leaves it, does not count', () => {
-  const env = { SERVER_PORT: ' 9000\r', SERVER_HOST: '[::1]\r\n', LIVEKIT_API_SECRET: 'secret\n', LOG_LEVEL: 'debug\r', AUTH_MODE: '\r' };
+  const env = {
+    SERVER_PORT: ' 9000\r',
+    SERVER_HOST: '[::1]\r\n',
+    LIVEKIT_API_KEY: 'key ',
+    LIVEKIT_API_SECRET: 'secret\n',
+    LOG_LEVEL: 'debug\r',
+    AUTH_MODE: '\r',
+  };
   expect(loadConfig(env)).toMatchObject({
     server: { port: 9000, host: '::1' },
-    livekit: { api_secret: 'secret' },
+    livekit: { api_key: 'key', api_secret: 'secret' },
     logging: { level: 'debug' },
     auth: {},
   });
@@ -242,23 +251,68 @@ test('a URL that a connection string covers up is refused', () => {
 });
 
 test.each([
-  [{ SERVER_PROT: '9' }, 'SERVER_PROT is not a setting; did you mean SERVER_PORT?'],
-  [{ SERVER_ALLOWED_ORIGIN: 'x' }, 'SERVER_ALLOWED_ORIGIN is not a setting; did you mean SERVER_ALLOWED_ORIGINS?'],
-  [{ LIVEKIT_SECRET: 'x' }, 'LIVEKIT_SECRET is not a setting; did you mean LIVEKIT_API_SECRET?'],
-  [{ server_port: '9' }, 'server_port is not a setting; did you mean SERVER_PORT?'],
-  // other programs' own
+  ['SERVER_PROT', 'did you mean SERVER_PORT?'],
+  ['SERVER_ALLOWED_ORIGIN', 'did you mean SERVER_ALLOWED_ORIGINS?'],
+  ['LIVEKIT_SECRET', 'did you mean LIVEKIT_API_SECRET?'],
+  ['server_port', 'did you mean SERVER_PORT?'],
+  ['STORAGE_UR', 'did you mean STORAGE_URL?'],
+  ['STORAGE_URI', 'did you mean STORAGE_URL?'],
+  ['STORAGE_TIMEOUT', 'did you mean STORAGE_TIMEOUT_S?'],
+  ['SERVER_HOSTS', 'did you mean SERVER_HOST?'],
+  ['SESSION_EXPIRY', 'did you mean SESSION_DEFAULT_EXPIRY?'],
+  ['MICROSERVICE_JOIN_TIMEOUT', 'did you mean MICROSERVICES_JOIN_TIMEOUT?'],
+  ['MICROSERVICE_TIMEOUT', 'CONFIG.md lists those of microservices'],
+  ['LIMIT_FRAME_BYTES', 'did you mean LIMITS_FRAME_BYTES?'],
+  ['LIVEKT_URL', 'did you mean LIVEKIT_SERVER_URL?'],
+  ['LIVEKIT_HOST', 'CONFIG.md lists those of livekit'],
+  ['LIVEKIT_WS_URL', 'CONFIG.md lists those of livekit'],
+  ['LIMITS_SOCKETS', 'CONFIG.md lists those of limits'],
+])('the variable %s is warned of: %s', (name, line) => {
+  expect(warnings(loadConfig({ [name]: '9' }))).toEqual([`${name} is not a setting; ${line}`]);
+});
+
+test.each([
+  ['of a desktop or a shell', ['SESSION_MANAGER', 'SESSIONNAME', 'DESKTOP_SESSION', 'HOST', 'PORT', 'LOGNAME', 'LOGLEVEL', 'LOG_FORMAT']],
+  ['of a web server', ['SERVER_NAME', 'SERVER_SOFTWARE', 'SERVER_PROTOCOL', 'SERVER_ADDR', 'SERVER_ADMIN', 'GATEWAY_INTERFACE']],
+  ['of web frameworks', ['AUTH_SECRET', 'AUTH_URL', 'AUTH_TOKEN', 'SESSION_SECRET', 'SESSION_KEY', 'SESSION_ID', 'SESSION_DRIVER']],
+  ['of clouds', ['STORAGE_BUCKET', 'STORAGE_ACCOUNT', 'STORAGE_ACCOUNT_NAME', 'STORAGE_KEY', 'STORAGE_EMULATOR_HOST', 'WORKSPACE_ID']],
   [
-    { SERVER_NAME: 'x', SERVER_SOFTWARE: 'x', SESSION_MANAGER: 'x', SESSION_KEY: 'x', LIVEKIT_SERVER_BIN: 'x', SERVER_SERVICE_HOST: 'x' },
-    '',
+    "of LiveKit's programs",
+    [
+      'LIVEKIT_KEYS',
+      'LIVEKIT_CONFIG',
+      'LIVEKIT_CONFIG_FILE',
+      'LIVEKIT_REGION',
+      'LIVEKIT_AGENT_NAME',
+      'LIVEKIT_INFERENCE_URL',
+      'LIVEKIT_TOKEN',
+    ],
   ],
-])('of the variables %j a warning says %j', (env, line) => {
-  expect(warnings(loadConfig(env))).toEqual(line === '' ? [] : [line]);
+  ['of our scripts', ['LIVEKIT_SERVER_BIN']],
+  ['of Vector', ['VECTOR_CONFIG', 'VECTOR_LOG', 'VECTOR_LOG_FORMAT', 'VECTOR_THREADS']],
+  [
+    'of Kubernetes',
+    [
+      'SERVER_SERVICE_HOST',
+      'LIVEKIT_SERVICE_HOST',
+      'LIVEKIT_SERVICE_PORT_HTTP',
+      'LIVEKIT_PORT_7880_TCP_ADDR',
+      'LIVEKIT_SERVER_SERVICE_PORT',
+    ],
+  ],
+])('the variables %s are not warned of', (_, names) => {
+  expect(warnings(loadConfig(Object.fromEntries(names.map((name) => [name, 'x']))))).toEqual([]);
+});
+
+test('the address that Kubernetes sets for a Service is not warned of, a port is', () => {
+  expect(warnings(loadConfig({ LIVEKIT_PORT: 'tcp://10.0.0.1:7880' }))).toEqual([]);
+  expect(warnings(loadConfig({ LIVEKIT_PORT: '7880' }))).toHaveLength(1);
 });
 
 test.each([
   ['3f1c0ffee001', {}, false],
   ['3f1c0ffee001', { STORAGE_URL: 'redis://r' }, true],
-  ['3f1c0ffee001', { LIVEKIT_SERVER_URL: 'ws://livekit:7880' }, true],
+  ['3f1c0ffee001', { LIVEKIT_SERVER_URL: 'ws://127.0.0.1:7880' }, true],
   ['session-gateway-7d9c5b6f4d-x2x7k', { STORAGE_URL: 'postgres://p/db' }, true],
   ['session-gateway-7d9c5b6f4d-x2x7k', { STORAGE_URL: 'postgres://p/db', GATEWAY_NAME: 'us' }, false],
   ['robots.example.com', { STORAGE_URL: 'redis://r' }, false],
@@ -274,24 +328,37 @@ test('the lifetime that another overrides is said', () => {
   ]);
 });
 
+const key = { LIVEKIT_API_KEY: 'key', LIVEKIT_API_SECRET: 'a-secret-of-at-least-32-characters' };
+
 test("LiveKit's own name for its address works, and ours is stronger", () => {
-  expect(loadConfig({ LIVEKIT_URL: 'wss://a.livekit.cloud' }).livekit.server_url).toBe('wss://a.livekit.cloud');
-  expect(loadConfig({ LIVEKIT_URL: 'wss://a.livekit.cloud', LIVEKIT_SERVER_URL: 'ws://b:7880' }).livekit.server_url).toBe('ws://b:7880');
+  expect(loadConfig({ ...key, LIVEKIT_URL: 'wss://a.livekit.cloud' }).livekit.server_url).toBe('wss://a.livekit.cloud');
+  const both = { ...key, LIVEKIT_URL: 'wss://a.livekit.cloud', LIVEKIT_SERVER_URL: 'ws://b:7880' };
+  expect(loadConfig(both).livekit.server_url).toBe('ws://b:7880');
 });
 
 describe("LiveKit's dev key stays on one machine", () => {
   const open = { AUTH_MODE: 'none', SERVER_HOST: '0.0.0.0' };
 
   test.each([
-    [{ LIVEKIT_SERVER_URL: 'ws://livekit:7880' }],
-    [{ LIVEKIT_URL: 'wss://10.0.0.7' }],
-    [{ LIVEKIT_SERVER_URL: 'ws://127.0.0.1:7880', LIVEKIT_PUBLIC_URL: 'wss://rtc.example.com' }],
-  ])('an open gateway does not start with it and %j', (env) => {
-    expect(() => loadConfig({ ...open, ...env })).toThrow(/^livekit\.api_secret: AUTH_MODE=none opens/);
-    expect(loadConfig({ ...open, ...env, LIVEKIT_API_SECRET: 'a-secret-of-at-least-32-characters' }).auth.mode).toBe('none');
-    // not open, or not on the network
-    expect(loadConfig({ ...env, SERVER_HOST: '0.0.0.0' }).auth.mode).toBeUndefined();
-    expect(loadConfig({ ...env, AUTH_MODE: 'none' }).server.host).toBe('127.0.0.1');
+    [{ LIVEKIT_SERVER_URL: 'ws://livekit:7880' }, 'LIVEKIT_SERVER_URL (livekit.server_url)'],
+    [{ LIVEKIT_URL: 'wss://10.0.0.7' }, 'LIVEKIT_URL (livekit.server_url)'],
+    [{ LIVEKIT_SERVER_URL: 'ws://127.0.0.1:7880', LIVEKIT_PUBLIC_URL: 'wss://rtc.example.com' }, 'LIVEKIT_PUBLIC_URL (livekit.public_url)'],
+    [{ ...open, LIVEKIT_URL: 'wss://10.0.0.7' }, 'LIVEKIT_URL (livekit.server_url)'],
+  ])('%j is refused without key and secret', (env, name) => {
+    expect(() => loadConfig(env)).toThrow(
+      new ConfigError(
+        `${name}: is not on this machine: set LIVEKIT_API_KEY and LIVEKIT_API_SECRET; the default is LiveKit's dev key, which everybody knows`,
+      ),
+    );
+    expect(loadConfig({ ...env, ...key }).livekit.api_key).toBe('key');
+  });
+
+  test.each([
+    [{ LIVEKIT_API_KEY: 'k' }, {}, 'LIVEKIT_API_KEY (livekit.api_key): is set without livekit.api_secret (LIVEKIT_API_SECRET)'],
+    [{ LIVEKIT_API_SECRET: 's' }, {}, 'LIVEKIT_API_SECRET (livekit.api_secret): is set without livekit.api_key (LIVEKIT_API_KEY)'],
+    [{}, { 'livekit-api-secret': 's' }, '--livekit-api-secret (livekit.api_secret): is set without livekit.api_key (LIVEKIT_API_KEY)'],
+  ])('half a key is refused: %j %j', (env, flags, line) => {
+    expect(() => loadConfig(env, flags)).toThrow(new ConfigError(`${line}: set both or neither`));
   });
 
   test.each([

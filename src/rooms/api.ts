@@ -24,14 +24,21 @@ export class RoomApi extends RoomServiceClient {
   }
 }
 
+/** What address, key and secret are called by whoever set them. */
+export interface SettingNames {
+  serverUrl: string;
+  apiKey: string;
+  apiSecret: string;
+}
+
 /** What went wrong with a call, for the operator. */
-export function roomsError(error: unknown, url: string): RoomsError {
+export function roomsError(error: unknown, url: string, names: SettingNames): RoomsError {
   if (error instanceof ServerError) {
     const { status } = error;
     // it repeats a token that it refuses
     const said = withoutTokens(error.message);
     const message = clip(`LiveKit answered ${status}: ${said}`, 300);
-    if (status === 401 || status === 403) return new RoomsError('unauthorized', whyUnauthorized(said), false);
+    if (status === 401 || status === 403) return new RoomsError('unauthorized', whyUnauthorized(said, names), false);
     if (status === 404) return new RoomsError('not_found', message, false);
     if (status >= 500) return new RoomsError('unreachable', message, true);
     return new RoomsError(status === 408 || status === 429 ? 'busy' : 'refused', message, false);
@@ -42,15 +49,15 @@ export function roomsError(error: unknown, url: string): RoomsError {
   const unknownOutcome = !/ECONNREFUSED|ENOTFOUND/.test(cause);
   return new RoomsError(
     'unreachable',
-    `LiveKit at ${new URL(url).host} cannot be reached (${cause}): check LIVEKIT_SERVER_URL`,
+    `LiveKit at ${new URL(url).host} cannot be reached (${cause}): check ${names.serverUrl}`,
     unknownOutcome,
   );
 }
 
-function whyUnauthorized(said: string): string {
+function whyUnauthorized(said: string, { apiKey, apiSecret }: SettingNames): string {
   if (/not valid yet|issued in the future/.test(said)) return "LiveKit refused the gateway's token as not valid yet: the clocks differ";
   if (/expired/.test(said)) return "LiveKit refused the gateway's token as expired: the clocks differ";
-  if (/invalid API key/i.test(said)) return 'LiveKit does not know this key: check LIVEKIT_API_KEY';
-  if (/cryptographic|signature/.test(said)) return 'the secret is not the one of this key: check LIVEKIT_API_SECRET';
-  return 'LiveKit refused the key and secret: check LIVEKIT_API_KEY and LIVEKIT_API_SECRET';
+  if (/invalid API key/i.test(said)) return `LiveKit does not know this key: check ${apiKey}`;
+  if (/cryptographic|signature/.test(said)) return `the secret is not the one of this key: check ${apiSecret}`;
+  return `LiveKit refused the key and secret: check ${apiKey} and ${apiSecret}`;
 }

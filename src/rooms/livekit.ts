@@ -2,7 +2,7 @@ import { type ParticipantInfo, ParticipantInfo_State } from 'livekit-server-sdk'
 import type { Logger } from 'pino';
 import { type Clock, type Reach, RoomNameTaken, type Rooms, RoomsError } from '../sessions/ports.ts';
 import type { Participant, Room, Session } from '../sessions/record.ts';
-import { RoomApi, roomsError } from './api.ts';
+import { RoomApi, roomsError, type SettingNames } from './api.ts';
 import { Health } from './health.ts';
 import { joinToken, type Key, managerToken, type Sign, signer } from './tokens.ts';
 
@@ -22,6 +22,7 @@ export interface LiveKitConfig extends Key {
   gatewayName: string;
   /** Whether a server is to be there; default: yes. Else it may come later, or never. */
   expected?: boolean | undefined;
+  names: SettingNames;
 }
 
 /** The address that clients join at: the same server, over WebSocket. */
@@ -164,7 +165,7 @@ export class LiveKitRooms implements Rooms {
       this.#health.answered();
       return result;
     } catch (error) {
-      const failure = roomsError(error, this.#config.serverUrl);
+      const failure = roomsError(error, this.#config.serverUrl, this.#config.names);
       this.#health.failed(failure);
       throw failure;
     }

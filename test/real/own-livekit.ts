@@ -96,9 +96,10 @@ class CountedRooms extends LiveKitRooms {
 /** A gateway with rooms on a real server, in the given time, on a free port. Closed with the test; `close` may be repeated. */
 export async function startGatewayIn(clock: Clock, livekit: LiveKitKey, name = 'this-test') {
   const { url, apiKey, apiSecret } = livekit;
+  const names = { serverUrl: 'its address', apiKey: 'its key', apiSecret: 'its secret' };
   const key = { serverUrl: url, mode: 'create' as const, apiKey, apiSecret };
   const log = makeLog(process.env.TEST_LOG ?? 'silent');
-  const rooms = new CountedRooms({ ...key, gatewayName: name }, clock, log);
+  const rooms = new CountedRooms({ ...key, names, gatewayName: name }, clock, log);
   const config = testConfig({ gateway: { name } });
   const gateway = await startGateway({ config, livekit: key, log, clock, rooms });
   let closed: Promise<void> | undefined;

@@ -2,11 +2,11 @@ import { once } from 'node:events';
 import { createServer, type IncomingMessage, type ServerResponse } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { expect, onTestFinished, test } from 'vitest';
+import { loadConfig } from '../../src/config-load.ts';
 import { startGateway } from '../../src/gateway.ts';
 import { makeLog } from '../../src/log.ts';
 import { TestClient } from '../support/client.ts';
 import { ManualClock } from '../support/clock.ts';
-import { testConfig } from '../support/gateway.ts';
 import { rest } from '../support/http-service.ts';
 
 const tokenOf = (request: IncomingMessage) => (request.headers.authorization ?? '').slice('Bearer '.length);
@@ -23,7 +23,7 @@ const wellDone = (_: IncomingMessage, response: ServerResponse) =>
 type Answer = (request: IncomingMessage, response: ServerResponse) => void;
 
 /** A gateway on a server that answers every call of the room API as the test says, and its log. */
-async function gatewayOn(first: Answer, aheadMs = 0) {
+async function gatewayOn(first: Answer, aheadMs = 0, env: Record<string, string> = {}) {
   const livekit = {
     answer: first,
     /** The claims of the tokens that came. */
@@ -58,7 +58,7 @@ async function gatewayOn(first: Answer, aheadMs = 0) {
   const serverUrl = `ws://127.0.0.1:${port}`;
   const key = { apiKey: 'key', apiSecret: 'a-secret-of-more-than-thirty-two-characters' };
   const gateway = await startGateway({
-    config: testConfig(),
+    config: loadConfig({ SERVER_PORT: '0', ...env }),
     livekit: { ...key, mode: 'create', serverUrl },
     log,
     clock: new ManualClock(),
@@ -85,11 +85,27 @@ test('a LiveKit that refuses the key is plain words for a client, and one line o
   expect(warned()).toEqual([
     expect.objectContaining({
       msg: 'LiveKit refuses the gateway',
-      reason: 'the secret is not the one of this key: check LIVEKIT_API_SECRET',
+      reason: 'the secret is not the one of this key: check livekit.api_secret',
     }),
   ]);
   expect(warned()[0]).not.toHaveProperty('clock');
   expect(JSON.stringify(lines)).not.toContain('eyJ');
+});
+
+const named = { LIVEKIT_URL: 'ws://127.0.0.1:1', LIVEKIT_API_KEY: 'key', LIVEKIT_API_SECRET: 'secret' };
+test.each<[string, Answer, string, string]>([
+  ['LiveKit refuses the gateway', unauthorized('invalid API key: key'), 'check LIVEKIT_API_KEY (livekit.api_key)', 'check livekit.api_key'],
+  ['LiveKit refuses the gateway', wrongSecret, 'check LIVEKIT_API_SECRET (livekit.api_secret)', 'check livekit.api_secret'],
+  ['LiveKit is out of reach', (request) => request.socket.destroy(), 'check LIVEKIT_URL (livekit.server_url)', 'check livekit.server_url'],
+])('%s: the log names what is to be checked as whoever set it did', async (msg, answer, byEnv, byPath) => {
+  for (const [env, advice] of [
+    [named, byEnv],
+    [{}, byPath],
+  ] as const) {
+    const { said, warned } = await gatewayOn(answer, 0, env);
+    await said(msg);
+    expect(warned()).toEqual([expect.objectContaining({ msg, reason: expect.stringContaining(advice) })]);
+  }
 });
 
 test.each([
