@@ -411,7 +411,7 @@ export type Session = {
   expires_at: string;
   /** Why it ended; absent: it has not */
   end_reason?: EndReason | undefined;
-  /** The required services that did not serve at the end: by id, or what was asked for */
+  /** Where it ended for that: the required services that did not serve, by id, or what was asked for */
   missing?: string[] | undefined;
   /** Why each of missing did not serve, in the same order */
   failures?: Failure[] | undefined;
@@ -713,7 +713,7 @@ export type SessionEnded = {
   by: 'client' | 'gateway';
   /** Seconds since it was asked for */
   duration_s: number;
-  /** The required services that did not serve at the end: by id, or what was asked for */
+  /** Where it ended for that: the required services that did not serve, by id, or what was asked for */
   missing?: string[] | undefined;
   /** Why each of missing did not serve, in the same order */
   failures?: Failure[] | undefined;
