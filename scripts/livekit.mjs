@@ -24,6 +24,8 @@ const config = {
     ips: { includes: ['127.0.0.1/32'] },
   },
   keys: { devkey: 'secret' },
+  // --dev would make it debug
+  logging: { level: 'info' },
 };
 
 const otherWays = `livekit-server was not found, and building it needs Go 1.26 or newer. Other ways to get it:
@@ -75,7 +77,8 @@ const buildWithGo = () => {
 const run = (program) => {
   console.error(`${program} on ws://127.0.0.1:${config.port}, key devkey, secret "secret"; Ctrl-C stops it`);
   // its own group, so that Ctrl-C reaches it once, through us
-  const child = spawn(program, ['--config-body', JSON.stringify(config)], { stdio: 'inherit', detached: true });
+  // without --dev it complains, with a stack, that the secret is short
+  const child = spawn(program, ['--dev', '--config-body', JSON.stringify(config)], { stdio: 'inherit', detached: true });
   let lastSignal = 0;
   for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP']) {
     process.on(signal, () => {

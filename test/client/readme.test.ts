@@ -40,9 +40,18 @@ function runAt(url: string, name: string, code: string): Child {
 }
 
 describe('the README', () => {
-  test('has a short example that joins the room', async () => {
+  test('has a short example that joins the room, and ends', async () => {
     const child = await run('short.ts', short);
-    expect(await child.line('joins')).toBe('joins ws://livekit.test client-token-of-ada');
+    expect(await child.exited).toEqual({ code: 0, signal: null });
+    expect(child.lines).toEqual(['joins ws://livekit.test client-token-of-ada']);
+  });
+
+  test("of the project has an example that joins the user's own room, and ends", async () => {
+    const main = readFileSync(join(root, 'README.md'), 'utf8');
+    const [, client = ''] = /^```ts\n(import \{ connect \}.*?)^```$/ms.exec(main) ?? [];
+    const child = await run('main.ts', `import { Room } from 'livekit-client';\nconst room = new Room();\n${client}`);
+    expect(await child.exited).toEqual({ code: 0, signal: null });
+    expect(child.lines).toEqual(['joins ws://livekit.test client-token-of-ada']);
   });
 
   test('has a long example that says what it says, and ends by itself', async () => {
