@@ -165,10 +165,9 @@ const containerName = /^[0-9a-f]{12}$|-[a-z0-9]{6,10}-[bcdfghjklmnpqrstvwxz24567
 
 /** What is set but does not have the effect it asks for, or is dangerous; one line each. `host`: this machine's name */
 export function warnings(config: Config, host: string = hostname()): string[] {
-  const { server, auth, vector, livekit, session, microservices, storage, gateway } = config;
+  const { server, auth, vector, livekit, session, microservices, gateway } = config;
   const { sources, strays } = origins.get(config) ?? { sources: new Map<string, string>(), strays: [] };
-  const isShared = (storage.url ?? storage.connection_string ?? storage.storage_type ?? 'memory:').replace(/:.*/s, '') !== 'memory';
-  const outlivesUs = isShared || livekit.server_url !== undefined || livekit.api_key !== undefined;
+  const outlivesUs = livekit.server_url !== undefined || livekit.api_key !== undefined;
   return [
     ...strays,
     ...(server.workers > 1

@@ -76,9 +76,11 @@ export async function startGateway({ config, livekit, log: full, clock = systemC
   let own: { address: string; port: number } | undefined;
   const outbound = outboundOf(config, (address, port) => own !== undefined && own.port === port && isBoundAt(address, own.address));
   const storageType = config.storage.storage_type ?? nameOf(storageUrl(config.storage));
-  const shared = storageType !== 'memory';
   const storageHealth = new StorageHealth(log, clock);
-  const store = await storeOf(config, clock, log, shared ? storageHealth : undefined);
+  // nothing of this process's own memory can be out of reach
+  const isWatched = storageType !== 'memory';
+  const store = await storeOf(config, clock, log, isWatched ? storageHealth : undefined);
+  const { shared } = store;
   const { server } = config;
   const listener = await listen({ host: server.host, port: server.port, keepAliveMs: server.keep_alive_s * 1_000, clock, log }).catch(
     async (error: NodeJS.ErrnoException) => {
@@ -218,7 +220,7 @@ export async function startGateway({ config, livekit, log: full, clock = systemC
   };
   const foreign = shared ? new Foreign({ store, sessions, log, onForeign: followForeign }) : undefined;
   if (foreign) sessions.beginWith((id) => foreign.last(id));
-  const nodes = foreign && new Nodes({ nodeId, store, sessions, foreign, health: storageHealth, clock, log });
+  const nodes = isWatched ? new Nodes({ nodeId, store, sessions, foreign, health: storageHealth, clock, log }) : undefined;
   // on shared storage there may be sessions already
   await nodes?.round();
   let lastWebhook: string | undefined;

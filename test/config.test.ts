@@ -311,12 +311,12 @@ test('the address that Kubernetes sets for a Service is not warned of, a port is
 
 test.each([
   ['3f1c0ffee001', {}, false],
-  ['3f1c0ffee001', { STORAGE_URL: 'redis://r' }, true],
+  ['3f1c0ffee001', { STORAGE_URL: 'redis://r' }, false],
   ['3f1c0ffee001', { LIVEKIT_SERVER_URL: 'ws://127.0.0.1:7880' }, true],
-  ['session-gateway-7d9c5b6f4d-x2x7k', { STORAGE_URL: 'postgres://p/db' }, true],
-  ['session-gateway-7d9c5b6f4d-x2x7k', { STORAGE_URL: 'postgres://p/db', GATEWAY_NAME: 'us' }, false],
-  ['robots.example.com', { STORAGE_URL: 'redis://r' }, false],
-  ['gateway-0', { STORAGE_URL: 'redis://r' }, false],
+  ['session-gateway-7d9c5b6f4d-x2x7k', { LIVEKIT_SERVER_URL: 'ws://127.0.0.1:7880' }, true],
+  ['session-gateway-7d9c5b6f4d-x2x7k', { LIVEKIT_SERVER_URL: 'ws://127.0.0.1:7880', GATEWAY_NAME: 'us' }, false],
+  ['robots.example.com', { LIVEKIT_SERVER_URL: 'ws://127.0.0.1:7880' }, false],
+  ['gateway-0', { LIVEKIT_SERVER_URL: 'ws://127.0.0.1:7880' }, false],
 ])("the host name %s with %j: a warning of a container's name: %j", (host, env, isWarned) => {
   expect(warnings(loadConfig(env), host)).toEqual(isWarned ? [expect.stringContaining('set GATEWAY_NAME')] : []);
 });

@@ -18,7 +18,8 @@ interface NodesParts {
   nodeId: string;
   store: SessionStore;
   sessions: Sessions;
-  foreign: Foreign;
+  /** Absent: there are no other nodes, and heartbeats only show that the storage works. */
+  foreign: Foreign | undefined;
   health: StorageHealth;
   clock: Clock;
   log: Logger;
@@ -82,9 +83,9 @@ export class Nodes {
   }
 
   async #look(): Promise<void> {
-    if (this.#looking) return;
-    this.#looking = true;
     const { store, nodeId, clock, foreign, log } = this.#parts;
+    if (this.#looking || !foreign) return;
+    this.#looking = true;
     try {
       await foreign.turn();
       const alive = new Set(await store.nodes(clock.now()));

@@ -68,6 +68,8 @@ export type Wake = (id: string) => void;
  * @throws StorageError from every call
  */
 export interface StoreProvider {
+  /** Several gateways may use it at once, and what it holds outlives them; absent: it is one gateway's alone, which ends its sessions when it stops. */
+  readonly shared?: boolean;
   /**
    * The commit, and the only write of a record: puts record and events if the stored version is `expected` (0: must not exist).
    * Repeating it has one effect: where the stored record has this one's version and commit_id, it succeeds and changes nothing.
@@ -128,6 +130,7 @@ export type StoreFactory = (options: StoreOptions) => Promise<StoreProvider>;
 
 /** A provider with the verbs that are the same for all. */
 export interface SessionStore extends StoreProvider {
+  readonly shared: boolean;
   warnings(): readonly string[];
   /** Merges into a session's metadata; null removes a key. @throws GatewayError SESSION_NOT_FOUND */
   updateMetadata(id: string, updates: Record<string, string | readonly string[] | null>): Promise<Session>;

@@ -39,6 +39,8 @@ export function memoryStore(): StoreProvider {
   };
 
   return {
+    shared: false,
+
     async saveSession(session, expected, events) {
       const id = session.session_id;
       let entry = entries.get(id);

@@ -124,6 +124,8 @@ export const postgresStore: StoreFactory = async ({ url, keyPrefix, timeoutMs, c
   };
 
   const store: StoreProvider = {
+    shared: true,
+
     async saveSession(session, expected, events) {
       const due = dueAt(session);
       const [row] = await query<{ saved: boolean }>(

@@ -227,6 +227,8 @@ export const redisStore: StoreFactory = async ({ url, keyPrefix, timeoutMs, cloc
   };
 
   const store: StoreProvider = {
+    shared: true,
+
     saveSession: (session, expected, events) => verb('saveSession', (redis) => commit(redis, session, expected, events)),
 
     loadSession: (id) => verb('loadSession', (redis) => load(redis, id)),

@@ -57,6 +57,7 @@ export function withVerbs(provider: StoreProvider, clock: Clock, onFailure?: (ca
   };
 
   return {
+    shared: provider.shared === true,
     saveSession: bound('saveSession'),
     loadSession: bound('loadSession'),
     deleteSession: bound('deleteSession'),

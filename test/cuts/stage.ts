@@ -17,7 +17,7 @@ export const heartbeat = { client_s: 1, service_s: 1, timeout_s: 1 };
 export async function startStage(spoil: (store: StoreProvider) => StoreProvider = (store) => store) {
   const store = memoryStore();
   const name = `stage${++stages}`;
-  registerStoreProvider(name, async () => spoil(store));
+  registerStoreProvider(name, async () => ({ ...spoil(store), shared: true }));
   const rooms = new FakeRooms(() => systemClock.now());
   const gateway = await startGateway({
     config: testConfig({ storage: { url: `${name}:` }, heartbeat, server: { port: 0, drain_s: 0 } }),

@@ -8,7 +8,7 @@ import { memoryStore } from '../../src/store/memory.ts';
 import { registerStoreProvider } from '../../src/store/open.ts';
 import { connectService, TestClient } from '../support/client.ts';
 import { ManualClock, settled } from '../support/clock.ts';
-import { testConfig } from '../support/gateway.ts';
+import { startGateway, testConfig } from '../support/gateway.ts';
 import { rest } from '../support/http-service.ts';
 import { keptLog } from '../support/log.ts';
 import { comeBack, eventsAt } from '../support/resume.ts';
@@ -38,6 +38,7 @@ function deployment() {
     };
     return {
       ...store,
+      shared: true,
       // what a dead node's storage tells it, nobody hears
       subscribe(id, wake) {
         const alive = heard.get(wake) ?? ((id) => !own.dead && wake(id));
@@ -631,4 +632,27 @@ test('what a gateway does by itself adds no line to those of an outage', async (
   outage.down = true;
   await a.close();
   expect(seen()).toEqual(outageLines.slice(0, 1));
+});
+
+test.each([
+  [true, 'Active'],
+  [undefined, 'Terminated'],
+])('a provider of one s own that says shared: %j has a session without a socket %s after a stop', async (shared, status) => {
+  const store = memoryStore();
+  registerStoreProvider('own', async () => ({
+    ...store,
+    ...(shared && { shared }),
+    beat: async () => {
+      throw new StorageError('full');
+    },
+  }));
+  const { log, lines } = keptLog();
+  const { url, clock, close } = await startGateway({ storage: { url: 'own:' } }, log);
+  const { body } = await rest(`${url}/api/v1/sessions`, 'POST', wish);
+  // that it fails is noticed in any case
+  await clock.advance(10_000);
+  expect(lines).toContainEqual(expect.objectContaining({ level: 'error', call: 'beat', reason: 'full' }));
+  await close();
+  const kept = await store.loadSession(body.session_id);
+  expect(kept?.status).toBe(status);
 });

@@ -10,7 +10,7 @@ const inParlour = { type: 'NewSessionRequest', user_identity: 'ada', room_name: 
 /** A gateway on a storage that nodes of older code write to as well. */
 async function upgraded(config: Parameters<typeof startGateway>[0] = {}) {
   const store = memoryStore();
-  registerStoreProvider('mixed', async () => store);
+  registerStoreProvider('mixed', async () => ({ ...store, shared: true }));
   const gateway = await startGateway({ ...config, storage: { url: 'mixed:' } });
   /** A commit by a node of version 0.1.0, which copies the fields of a room that it knows. */
   const olderCommit = async (id: string) => {

@@ -18,6 +18,7 @@ function counting() {
     const store = memoryStore();
     return {
       ...store,
+      shared: true,
       subscribe(id, wake) {
         subscriptions += 1;
         store.subscribe(id, wake);
