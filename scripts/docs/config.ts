@@ -8,7 +8,7 @@ const about: Record<keyof typeof configSchema.shape, string> = {
   server: 'Where the gateway listens, and for whom.',
   auth: 'Who may use it.',
   livekit:
-    'The LiveKit server. Where nothing is set here the gateway looks for one on this machine, and starts one if it finds the program.',
+    'The LiveKit server. Where nothing is set here the gateway looks for one on this machine, and starts one if it finds the program. One that is not on this machine needs api_key and api_secret.',
   storage:
     'Where sessions live; examples stand under [Storage](#storage-1). `url` says it all; type and connection string are the same in two parts.',
   gateway: 'This deployment.',
@@ -139,7 +139,7 @@ Each layer wins over those before it, key by key:
 4. the flags: the section and the key with dashes, as in \`--server-port 9000\`
 
 A key or section that does not exist stops the gateway with exit code 78 and one line that names the file, the key and the nearest known one. A
-variable or flag with a wrong value does the same. \`session-gateway config print\` shows the effective configuration, secrets masked;
+variable or flag with a wrong value does the same. A variable that looks like a misspelt setting is a warning. \`session-gateway config print\` shows the effective configuration, secrets masked;
 \`session-gateway config check\` refuses what a start would refuse, with the same line.
 
 White space around a value does not count. Quotes around it (which \`docker --env-file\` keeps) and control characters in it are refused.
