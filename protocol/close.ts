@@ -9,7 +9,7 @@ export const Close = {
   TakenOver: { code: 4409, reason: 'taken over' },
   /** Twenty frames in a row were refused: this peer does not speak the protocol. */
   TooManyRefused: { code: 4413, reason: 'too many refused frames' },
-  /** One message came in more fragments than allowed: the code is the one of a peer that does not speak the protocol. */
+  /** One message came in more fragments than allowed. The same code as for too many refused frames, and with it the same instruction: stop. */
   TooManyFragments: { code: 4413, reason: 'too many fragments' },
   /** More than the allowed bytes waited for this peer, and it read none of them for the allowed time. */
   TooSlow: { code: 4451, reason: 'too slow' },

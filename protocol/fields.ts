@@ -64,10 +64,7 @@ const encodedDots = /(^|[\\/])(\.|%2e){1,2}(?=[\\/]|$)/i;
 /** Where a service is reached over HTTP. Paths are appended to it, so that it ends with its own. */
 export const endpointUrl = httpUrl
   .refine((url) => !/[?#]/.test(url), 'must have no query (?) and no fragment (#): what the service needs to know goes into the path')
-  .refine(
-    (url) => !/[\\\s]/.test(url) && !encodedDots.test(pathOf(url)),
-    'must be written out: without dot segments, backslashes and spaces',
-  )
+  .refine((url) => !/[\\\s]/.test(url) && !encodedDots.test(pathOf(url)), 'must not contain dot segments, backslashes or spaces')
   .meta({ pattern: '^[^?#]*$' });
 
 export const time = z.iso.datetime().describe('ISO-8601, UTC');

@@ -65,7 +65,7 @@ export function frameSchemas(prefix: string): Record<string, JsonSchema> {
 
 const scalars = ['string', 'integer', 'number', 'boolean', 'null'];
 
-/** With alternatives that programs can tell apart: a list of types where each is a single value, else anything where one is a list. */
+/** With alternatives that programs can distinguish: a list of types where each is a single value, else anything where one is a list. */
 function merged(schema: JsonSchema): JsonSchema {
   const { anyOf, ...rest } = schema;
   if (!anyOf) return schema;

@@ -8,7 +8,7 @@ export const seconds = number;
 export const count = (min: number, max = Number.MAX_SAFE_INTEGER) => z.preprocess(toNumber, z.number().int().min(min).max(max));
 export const port = count(0, 65_535);
 export const yes = z.union([z.boolean(), z.stringbool()], { error: 'must be true or false' });
-export const path = z.string().regex(/^\/[\w./-]*$/, 'must be a path that begins with /');
+export const path = z.string().regex(/^\/[\w./-]*$/, 'must be a path that starts with /');
 
 const toItems = (value: unknown) =>
   typeof value === 'string'

@@ -314,7 +314,7 @@ export async function checkConfig(config: Config): Promise<void> {
   await new Promise((closed) => server.close(closed));
 }
 
-/** Another program listens there: the configuration may be right all the same. */
+/** Another program listens there: the configuration may be right anyway. */
 export class PortInUse extends ConfigError {}
 
 function cannotListen(config: Config, { code }: NodeJS.ErrnoException): ConfigError {
@@ -363,17 +363,17 @@ const hurryMs = 2_000;
 
 /** Ends every session and waits until each is over, or the time is. */
 async function endAll(sessions: Sessions, running: ReadonlySet<string>, withinMs: number): Promise<void> {
-  await tellAll(sessions, running, { type: 'End', reason: 'shutdown', by: 'gateway' });
+  await applyToAll(sessions, running, { type: 'End', reason: 'shutdown', by: 'gateway' });
   if (await isEmpty(sessions, running, withinMs)) return;
-  // the rooms are deleted all the same
-  await tellAll(sessions, running, { type: 'Hurry' });
+  // the rooms are deleted anyway
+  await applyToAll(sessions, running, { type: 'Hurry' });
   await isEmpty(sessions, running, hurryMs);
 }
 
-async function tellAll(sessions: Sessions, running: ReadonlySet<string>, input: Input): Promise<void> {
-  const told: Promise<void>[] = [];
-  await inTurns([...running], (id) => told.push(sessions.tell(id, input)));
-  await Promise.all(told);
+async function applyToAll(sessions: Sessions, running: ReadonlySet<string>, input: Input): Promise<void> {
+  const applied: Promise<void>[] = [];
+  await inTurns([...running], (id) => applied.push(sessions.tell(id, input)));
+  await Promise.all(applied);
 }
 
 /** Waits until no session runs, or the time is over. @returns whether none does */

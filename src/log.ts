@@ -28,7 +28,7 @@ function cover(fields: Record<string, unknown>, depth = 1): Record<string, unkno
 const acting = /[\u007f-\u009f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069]/g;
 const escaped = (character: string) => `\\u${character.charCodeAt(0).toString(16).padStart(4, '0')}`;
 
-/** Text of somebody else's as it can be shown on a terminal: what would act there is written out. */
+/** Text of somebody else's as it can be shown on a terminal: what would act there is escaped. */
 // biome-ignore lint/suspicious/noControlCharactersInRegex: they are what is looked for
 export const visible = (text: string) => text.replace(/[\u0000-\u001f]/g, escaped).replace(acting, escaped);
 

@@ -44,7 +44,7 @@ export async function serve(config: Config): Promise<void> {
   };
   process.on('SIGTERM', stop);
   process.on('SIGINT', stop);
-  // a closed terminal ends its programs; nohup has told the others not to mind, but Node forgets that. Looked at now: once closed, it is none
+  // a closed terminal ends its programs; nohup has made the others ignore that, but Node undoes it. Looked at now: once closed, it is none
   const hasTerminal = isatty(1) || isatty(2);
   process.on('SIGHUP', (signal) => {
     if (hasTerminal) stop(signal);

@@ -81,7 +81,7 @@ export class Client {
     return this.#channel.state;
   }
 
-  /** Why it is not open, for a person to read; undefined while it is, and before anything failed. Browsers do not tell why a socket was refused. */
+  /** Why it is not open, for a person to read; undefined while it is, and before anything failed. Browsers do not say why a socket was refused. */
   get reason(): string | undefined {
     return this.#channel.link.reason;
   }

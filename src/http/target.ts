@@ -8,7 +8,7 @@ const plainHost = /^(?:[a-z\d][a-z\d.-]*(?::\d{4})?)?$/;
 const absoluteForm = /^https?:\/\/([^/?#]*)(.*)$/i;
 
 /**
- * Brings a request into the one form that everything behind reads: a target that begins with a slash, and one Host (RFC 9112, 3.2).
+ * Brings a request into the one form that everything behind reads: a target that starts with a slash, and one Host (RFC 9112, 3.2).
  * @returns what is wrong with it; undefined: nothing
  */
 export function normalize(request: IncomingMessage): string | undefined {

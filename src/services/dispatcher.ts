@@ -4,7 +4,7 @@ import type { Command } from '../../protocol/events.ts';
 import type { Wanted } from '../../protocol/fields.ts';
 import type { Availability } from '../../protocol/states.ts';
 import { GatewayError } from '../sessions/errors.ts';
-import { faults, isToTell } from '../sessions/gate.ts';
+import { faults, isUnreported } from '../sessions/gate.ts';
 import type { Offer } from '../sessions/machine.ts';
 import type { Sessions } from '../sessions/manager.ts';
 import { type Clock, type Found, type Offers, type Rooms, StorageError } from '../sessions/ports.ts';
@@ -84,8 +84,8 @@ export class Dispatcher implements Offers {
       const instance = this.registry.find(requirement.want, fits);
       if (!instance) {
         if (this.registry.has(requirement.want, ({ service_id }) => !taken.has(service_id))) {
-          if (!requirement.known || isToTell(requirement, 'not_ready')) busy.push(place);
-        } else if (isToTell(requirement, 'never_registered')) unfit.push(place);
+          if (!requirement.known || isUnreported(requirement, 'not_ready')) busy.push(place);
+        } else if (isUnreported(requirement, 'never_registered')) unfit.push(place);
         continue;
       }
       const assignment_id = uuid();
@@ -339,7 +339,7 @@ export class Dispatcher implements Offers {
     this.#tellSessions(instance, (assignment_id) => ({ type: 'ServiceFailed', assignment_id, ...faults.deregistered }));
   }
 
-  /** The service is out of reach: each session it served is told. `atStop`: it was this gateway that closed its socket. */
+  /** The service is out of reach: each session it served is notified. `atStop`: it was this gateway that closed its socket. */
   disconnected(instance: Instance, atStop = false): void {
     // a newer registration has taken its place, and what it held with it
     if (!this.isCurrent(instance)) return;

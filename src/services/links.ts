@@ -5,7 +5,7 @@ import type { Calls, Outbound, Reply } from './outbound.ts';
 
 /**
  * What became of an offer on its way: `sent` is answered later, by a frame; `unsure`: the service may have taken it anyway; `aborted`: nobody
- * waits for it any more. `detail` is for the operator: it may name addresses, and what was answered there.
+ * waits for it now. `detail` is for the operator: it may name addresses, and what was answered there.
  */
 export type Delivery =
   | { outcome: 'sent' }

@@ -18,7 +18,7 @@ const maxResponseBytes = 65_536;
 /** So many calls in a row that nobody answers, and no offer is sent for a while. */
 const maxUnanswered = 5;
 const restMs = 10_000;
-/** What is told, and not asked, waits this long for its turn. */
+/** A notification, whose answer does not matter, waits this long for its turn. */
 const turnMs = 10_000;
 
 /** What came back, or why nothing did; `isUnsent`: it was not even sent. */
@@ -156,7 +156,7 @@ export class Outbound {
 }
 
 const tooLate = 'no answer in time';
-/** Nobody waits for the answer any more. */
+/** Nobody waits for the answer now. */
 const gone: Reply = { error: 'aborted' };
 
 /** Whether another try can help. 503 says when to come back. */

@@ -83,7 +83,7 @@ export class Effects {
   }
 }
 
-/** What a session and its client are told of a room that could not be created: nothing that is meant for the operator. */
+/** What a session and its client see of a room that could not be created: nothing that is meant for the operator. */
 function roomFailed(err: unknown): Extract<Input, { type: 'RoomFailed' }> {
   if (err instanceof RoomNameTaken) {
     return { type: 'RoomFailed', code: 'ROOM_NAME_IN_USE', message: 'Somebody else made a room of this name', made: false };

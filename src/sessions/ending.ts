@@ -89,7 +89,7 @@ export function roomDeleted(d: Draft): void {
   advance(d);
 }
 
-/** As clients are told of it. */
+/** As clients see it. */
 export const unserved = ({ ended }: Session) =>
   ended && ended.missing.length > 0 && { missing: ended.missing, ...(ended.failures && { failures: ended.failures }) };
 

@@ -4,7 +4,7 @@ import { type ErrorCode, errors } from '../../protocol/errors.ts';
 import type { StorageError } from './ports.ts';
 import { iso, spreadMs } from './time.ts';
 
-/** What a caller is told of a storage that failed; the reason is in the operator's log. */
+/** What a caller sees of a storage that failed; the reason is in the operator's log. */
 export const storageFailed = ({ refused }: StorageError) =>
   new GatewayError(
     'STORAGE_ERROR',

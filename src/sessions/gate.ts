@@ -27,7 +27,7 @@ const maxBackoffMs = 10_000;
 /** Of what a service says of itself. */
 const maxSaid = 200;
 
-/** Why a service does not serve. `error` is told to clients; `isSaid`: in the service's own words. */
+/** Why a service does not serve. Clients see `error`; `isSaid`: in the service's own words. */
 export interface Fault {
   reason: FailureReason;
   error: string;
@@ -68,14 +68,14 @@ export function roomIsThere(d: Draft, registrationTimeoutMs: number): void {
 export const unaskedTexts = { never_registered: 'no registered service fits', not_ready: 'no service that fits is free' };
 
 /** Whether its session does not know yet that nobody is asked for this reason. */
-export const isToTell = (requirement: Requirement, reason: 'never_registered' | 'not_ready') => {
+export const isUnreported = (requirement: Requirement, reason: 'never_registered' | 'not_ready') => {
   const { attempt, failure } = requirement;
   return attempt === 0 && isPending(requirement) && failure?.reason !== 'not_ready' && failure?.reason !== reason;
 };
 
-/** Keeps, and for a required service tells once, why it is not even asked: nobody who fits is registered, or none has a free slot. */
+/** Keeps, and for a required service reports once, why it is not even asked: nobody who fits is registered, or none has a free slot. */
 export function unasked(d: Draft, requirement: Requirement, reason: 'never_registered' | 'not_ready'): boolean {
-  if (!isToTell(requirement, reason)) return false;
+  if (!isUnreported(requirement, reason)) return false;
   requirement.failure = { reason };
   requirement.error = unaskedTexts[reason];
   if (requirement.required) tell(d, requirement, isGone(requirement.failure) ? 'Disconnected' : 'Registered', requirement.error);

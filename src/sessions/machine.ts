@@ -30,7 +30,7 @@ export interface Offer extends Pick<Assignment, 'assignment_id' | 'service_id' |
 export type Input =
   /** `made` by a call; else it comes into being when somebody joins. */
   | { type: 'RoomCreated'; made: boolean }
-  /** `made`: the room may exist all the same. `message` is told to clients. */
+  /** `made`: the room may exist anyway. Clients see `message`. */
   | { type: 'RoomFailed'; code: RoomFailure['code']; message: string; retryable?: false; made: boolean }
   | { type: 'RoomDeleted' }
   | { type: 'RoomDeleteFailed' }
@@ -65,7 +65,7 @@ export type Input =
   /** Somebody changes what it holds. `command`: the hash of the request, where its outcome is to be remembered. */
   | (HoldingInput & { command?: string | undefined })
   | { type: 'End'; reason: EndReason; by: 'client' | 'gateway' }
-  /** Whoever waits for it to be ready can wait no longer. */
+  /** Whoever waits for it to be ready gives up. */
   | { type: 'JoinTimeout' }
   /** An end under way waits for no service any longer. */
   | { type: 'Hurry' }

@@ -43,7 +43,7 @@ export interface SessionsParts {
   rooms: Rooms;
   clock: Clock;
   log: Logger;
-  /** Where it is said that each session begins, is ready and ends; default: `log`. */
+  /** Takes the line of each session that is created, is ready, has ended; default: `log`. */
   sessionLog?: Logger;
   timeouts: Timeouts;
 }

@@ -84,21 +84,21 @@ export class Operations {
     input: Extract<HoldingInput, { type: T }>,
     command: object | undefined,
     isDone: () => Promise<boolean> | boolean = () => false,
-  ): Promise<{ outcome: Outcome<T>; isTold: boolean }> {
+  ): Promise<{ outcome: Outcome<T>; isRepeated: boolean }> {
     const { sessions } = this.#parts;
-    let told: Record<string, unknown> | undefined;
+    let earlier: Record<string, unknown> | undefined;
     const session = await sessions.apply(id, async (session) => {
       const hash = session.resume && command && hashOf(command);
-      told = remembered(session, hash);
-      if (told) return undefined;
+      earlier = remembered(session, hash);
+      if (earlier) return undefined;
       if (await isDone()) {
         // done since the record was read, it may have been this very command, on a socket that has broken
-        if (hash !== undefined) told = remembered(await sessions.get(id), hash);
+        if (hash !== undefined) earlier = remembered(await sessions.get(id), hash);
         return undefined;
       }
       return { ...(input as HoldingInput), ...(hash !== undefined && { command: hash }) };
     });
-    return { outcome: (told ?? outcomeOf(input, session)) as Outcome<T>, isTold: told !== undefined };
+    return { outcome: (earlier ?? outcomeOf(input, session)) as Outcome<T>, isRepeated: earlier !== undefined };
   }
 
   /** @throws GatewayError SESSION_NOT_FOUND, FORBIDDEN, VERSION_CONFLICT, ILLEGAL_STATE, VALIDATION_FAILED */
@@ -129,14 +129,14 @@ export class Operations {
     await this.find(id, caller, 'take part');
     const input = { type: 'Message', message_id, role, content, user_id: caller.user } as const;
     let known: Message | undefined;
-    const { outcome, isTold } = await this.#hold(id, input, command, async () => {
+    const { outcome, isRepeated } = await this.#hold(id, input, command, async () => {
       // looked up anew for each try: the commit fails if another came in between
       known = await store.findMessage(id, message_id);
       return known !== undefined;
     });
     const message = known ?? (await store.findMessage(id, outcome.message_id));
     if (!message) throw new GatewayError('ILLEGAL_STATE', 'the session was deleted meanwhile');
-    return { session_id: id, ...shownMessage(message), duplicate: known !== undefined && !isTold };
+    return { session_id: id, ...shownMessage(message), duplicate: known !== undefined && !isRepeated };
   }
 
   /** @throws GatewayError SESSION_NOT_FOUND */

@@ -94,7 +94,7 @@ export interface Room {
   delete_attempts: number;
 }
 
-/** Why a room could not be made, as clients are told. */
+/** Why a room could not be created, as clients see it. */
 export interface RoomFailure {
   code: 'LIVEKIT_ERROR' | 'ROOM_NAME_IN_USE';
   message: string;
@@ -260,7 +260,7 @@ export const failures = (session: Session): Failure[] =>
     .filter((r) => r.required && !isServing(r))
     .map((r) => ({ service: nameOf(r), ...(r.failure?.message === undefined ? stateOf(r) : r.failure) }));
 
-/** What a requirement that nobody serves waits for; what a service said of itself tells more. */
+/** What a requirement that nobody serves waits for; a service's own words say more. */
 function stateOf({ assignment, failure, known }: Requirement): { reason: FailureReason } {
   if (assignment?.suspect) return { reason: 'lost' };
   if (assignment) return { reason: assignment.status === 'Offered' ? 'no_answer' : 'not_ready' };

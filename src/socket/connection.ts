@@ -185,8 +185,8 @@ export class Connection extends Metered implements ServicePeer {
     // in front of the body's text, which is never empty: quicker than one more object
     const head = id === undefined ? `{"type":"${type}"` : `{"type":"${type}","id":${JSON.stringify(id)}`;
     const ignored = this.#ignored?.take(type, id);
-    const told = ignored === undefined ? '' : `,"ignored":${JSON.stringify(ignored)}`;
-    this.#answer(`${head}${told},${JSON.stringify(body).slice(1)}`);
+    const unknown = ignored === undefined ? '' : `,"ignored":${JSON.stringify(ignored)}`;
+    this.#answer(`${head}${unknown},${JSON.stringify(body).slice(1)}`);
   }
 
   #answer(text: string): void {

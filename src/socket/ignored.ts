@@ -1,9 +1,9 @@
 import type { AnswerType } from '../../protocol/answers.ts';
 
-/** Answers that are still to come; a peer that asks for more at once with unknown fields is not told of the first ones. */
+/** Answers that are still to come; for a peer that asks for more at once with unknown fields, those of the first requests are dropped. */
 const maxWaiting = 32;
 
-/** The unknown fields of a socket's requests, until they are told with the answers. */
+/** The unknown fields of a socket's requests, until they go out with the answers. */
 export class IgnoredFields {
   readonly #waiting: { reply: AnswerType; id: string | undefined; names: readonly string[] }[] = [];
 

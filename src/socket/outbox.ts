@@ -29,7 +29,7 @@ export abstract class Outbox {
   /** What the last ping that is not answered yet held, as bytes. */
   #pinged: string | undefined;
   #flushed: (() => void) | undefined;
-  /** Those who follow a session here were told that there is no room. */
+  /** Those who follow a session here know that there is no room. */
   #cursorsBlocked = false;
   #writtenBytes = 0;
   /** Since when too much waits for this peer, and it reads none of it. */

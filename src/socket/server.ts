@@ -30,7 +30,7 @@ const closeStepMs = 100;
 const closedAtOnce = 100;
 /** The largest limit that ws takes. */
 const maxInt = 0x7fffffff;
-/** Above the limit this many sockets are taken at once to be told so by their close code, which a page sees; an HTTP status it does not. */
+/** So many sockets above the limit are accepted at once, only to be closed with 4503: a page sees a close code, but no HTTP status. */
 const maxTurnedAway = 256;
 
 export interface SocketServerParts {
@@ -186,7 +186,7 @@ export class SocketServer {
     });
   }
 
-  /** Whether there is time and place for one more socket, if only to tell it that there is none. */
+  /** Whether one more socket can be accepted now, if only to be closed with 4503. */
   #mayCome(): boolean {
     const { limits, clock } = this.#parts;
     if (this.#turnedAway >= maxTurnedAway) return false;
@@ -251,9 +251,9 @@ export class SocketServer {
     const how = connection.ended ?? 'broken';
     if (log.isLevelEnabled('debug')) log.debug({ connection_id: connection.id, session_id: sessionId, how }, 'socket ended');
     if (sessionId !== undefined) {
-      const told = sessions.tell(sessionId, { type: 'Detached', connection_id: connection.id, how });
-      this.#telling.add(told);
-      void told.then(() => this.#telling.delete(told));
+      const detached = sessions.tell(sessionId, { type: 'Detached', connection_id: connection.id, how });
+      this.#telling.add(detached);
+      void detached.then(() => this.#telling.delete(detached));
     }
     if (connection.service) dispatcher.disconnected(connection.service, this.#draining);
     this.#onGone.get(connection)?.();

@@ -98,7 +98,7 @@ export class PostgresLink {
     const client = await this.connect();
     const leftMs = Math.ceil(until - performance.now());
     if (leftMs < 1) {
-      // nobody waits any more
+      // nobody waits now
       client.release();
       throw new StorageError('no connection to postgres was free in time');
     }
@@ -117,7 +117,7 @@ export class PostgresLink {
     }
   }
 
-  /** Takes no connection to this server any more. It is often the only one there is for a while. */
+  /** Takes no further connection to this server. It is often the only one there is for a while. */
   #leave(reason: string): void {
     if (performance.now() - this.#leftAt < redialMs) return;
     this.#leftAt = performance.now();

@@ -100,7 +100,7 @@ function makeClient(url: string, timeoutMs: number): Client {
   };
 }
 
-/** What a server answers that is there and cannot serve now, a replica or one that is starting: who connects anew may find one that can. Before 7.0 a script's error has it in the middle. */
+/** What a server answers that is there and cannot serve now, a replica or one that is starting: a new connection may lead to one that can. Before 7.0 a script's error has it in the middle. */
 const isUseless = (error: unknown) =>
   error instanceof ErrorReply && /(?:^|-)(?:READONLY|LOADING|MASTERDOWN|UNBLOCKED)\b/.test(error.message);
 /** A server that is of no use is often the only one there is for a while. */
@@ -173,7 +173,7 @@ export class RedisLink {
     if (useless !== this.#client || this.#closed || performance.now() - this.#renewedAt < redialMs) return;
     const old = this.#client;
     this.#renewedAt = performance.now();
-    this.#options.log.debug({ reason }, 'redis connection is of no use: connecting anew');
+    this.#options.log.debug({ reason }, 'redis connection is of no use: reconnecting');
     this.#client = this.#open();
     setTimeout(() => this.#destroy(old), this.#options.timeoutMs).unref();
   }
