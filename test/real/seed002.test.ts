@@ -194,7 +194,7 @@ curl -X POST http://localhost:8080/api/v1/microservices/register \\
     }
   }'`;
     expect(await run(gateway, register)).toEqual({ status: 201, body: registered });
-    expect(await run(gateway, register)).toMatchObject({
+    expect(await run(gateway, register.replace(':8001', ':8002'))).toMatchObject({
       status: 400,
       body: { error: 'InvalidRequest', message: expect.stringMatching(/^Service ID already exists\b/), timestamp: expect.any(String) },
     });
