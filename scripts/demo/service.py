@@ -12,6 +12,7 @@ import json
 import random
 import signal
 import sys
+import time
 import uuid
 from contextlib import asynccontextmanager, suppress
 
@@ -35,6 +36,8 @@ async def session(join, progress):
 
 # what a peer of the gateway must take; the library's own limit may be another
 MAX_FRAME = 262_144
+# seconds: the gateway waits this long for a service that serves sessions; meanwhile no try waits longer than HURRY
+AWAITED, HURRY = 5, 1
 
 
 class Seat:
@@ -55,6 +58,7 @@ class Service:
         self.socket = None  # the one it is registered on
         self.seats = {}  # by assignment_id
         self.breaks = 0  # since it was registered last
+        self.broken_at = 0
 
     async def run(self):
         """Stays connected until it is cancelled, which leaves every session, or until connecting again does not help."""
@@ -68,6 +72,8 @@ class Service:
                         await self.leave_all()
                         raise
                     finally:
+                        if self.socket:
+                            self.broken_at = time.monotonic()
                         self.socket = None
                         code = socket.close_code
             except (OSError, asyncio.TimeoutError, websockets.InvalidHandshake, websockets.ConnectionClosed) as error:
@@ -75,7 +81,8 @@ class Service:
             if not (code in (1001, 1006, 1008, 1011, 1012, 1013, 1014) or 4450 <= code <= 4599):
                 sys.exit(f"closed with {code}: connecting again does not help")
             # at random, so that all services of a gateway do not come back at once
-            await asyncio.sleep(random.uniform(0, min(20, 0.5 * 2**self.breaks)))
+            is_awaited = self.seats and time.monotonic() - self.broken_at < AWAITED
+            await asyncio.sleep(random.uniform(0, min(HURRY if is_awaited else 20, 0.5 * 2**self.breaks)))
             self.breaks += 1
 
     async def talk(self, socket):

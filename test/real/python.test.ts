@@ -1,7 +1,7 @@
 import { once } from 'node:events';
 import type { AddressInfo } from 'node:net';
 import { expect, onTestFinished, test } from 'vitest';
-import { WebSocketServer } from 'ws';
+import { type WebSocket, WebSocketServer } from 'ws';
 import { TestClient } from '../support/client.ts';
 import { startGateway } from '../support/gateway.ts';
 import { describeWith, parts } from '../support/parts.ts';
@@ -59,6 +59,47 @@ describeWith(parts.python)('the service in Python', () => {
     expect(client.types()).not.toContain('SessionDegraded');
     await client.ask({ type: 'EndSessionRequest' });
     await client.next('SessionEnded');
+  });
+
+  test('comes back within the 5 s in which its sessions wait for it, however often it tries in vain', async () => {
+    const server = new WebSocketServer({ host: '127.0.0.1', port: 0 });
+    await once(server, 'listening');
+    onTestFinished(() => server.close());
+    const { port } = server.address() as AddressInfo;
+    // each wait is told and at an end at once, on a clock that goes by it: the longest it could be
+    const program = `
+import asyncio, sys, types
+sys.path.insert(0, "scripts/demo")
+import service
+now = 0
+def longest(least, most):
+    global now
+    now += most
+    print("waits", most, flush=True)
+    return 0
+service.random = types.SimpleNamespace(uniform=longest)
+service.time = types.SimpleNamespace(monotonic=lambda: now)
+asyncio.run(service.main(*sys.argv[1:]))`;
+    const waits = async (serves: boolean) => {
+      const service = new Child(parts.python.path ?? '', ['-B', '-c', program, `ws://127.0.0.1:${port}`]);
+      const [socket] = await once(server, 'connection');
+      const ready = new Promise<void>((said) => socket.on('message', (text: Buffer) => String(text).includes('"ServiceReady"') && said()));
+      await once(socket, 'message');
+      socket.send(JSON.stringify({ type: 'RegisterServiceResponse', id: 'register', keep: [], release: [] }));
+      if (serves) {
+        socket.send(JSON.stringify({ type: 'JoinRoomRequest', session_id: 's', assignment_id: 'a' }));
+        await ready;
+      } else await service.line('registered as asr');
+      server.on('connection', (next: WebSocket) => next.terminate());
+      socket.terminate();
+      await service.line('waits 20');
+      server.removeAllListeners('connection');
+      service.kill('SIGKILL');
+      await service.exited;
+      return service.lines.filter((line) => line.startsWith('waits')).map((line) => Number(line.slice(6)));
+    };
+    expect((await waits(true)).slice(0, 7)).toEqual([0.5, 1, 1, 1, 1, 1, 20]);
+    expect((await waits(false)).slice(0, 7)).toEqual([0.5, 1, 2, 4, 8, 16, 20]);
   });
 
   test('says again that it is ready where the answer was lost with the socket', async () => {
