@@ -255,9 +255,13 @@ async function readJson(c: Context, maxBytes: number, optional: boolean): Promis
   const { 'content-encoding': encoding = 'identity' } = c.req.header();
   if (encoding.toLowerCase() !== 'identity') throw new GatewayError('UNSUPPORTED_MEDIA_TYPE', 'the body must not be compressed');
   const text = await readText(c.req.raw, maxBytes);
-  const type = c.req.header('content-type')?.split(';')[0]?.trim().toLowerCase();
+  const [type, ...parameters] = (c.req.header('content-type') ?? '').toLowerCase().split(';');
   if (optional && text === '') return {};
-  if (type !== 'application/json') throw new GatewayError('UNSUPPORTED_MEDIA_TYPE', 'the body must be application/json');
+  if (type?.trim() !== 'application/json') throw new GatewayError('UNSUPPORTED_MEDIA_TYPE', 'the body must be application/json');
+  // JSON has no other (RFC 8259, 8.1)
+  const charset = parameters.map((parameter) => parameter.trim()).find((parameter) => parameter.startsWith('charset='));
+  if (charset !== undefined && !/^charset="?utf-?8"?$/.test(charset))
+    throw new GatewayError('UNSUPPORTED_MEDIA_TYPE', 'the body must be UTF-8');
   if (tooDeep(text)) throw new GatewayError('INVALID_JSON', `nested deeper than ${maxDepth}`);
   try {
     return JSON.parse(text);
@@ -277,16 +281,21 @@ function utf8(bytes: Uint8Array): string | undefined {
   }
 }
 
-/** Reads a body up to a limit. @throws GatewayError PAYLOAD_TOO_LARGE; INVALID_JSON it is not UTF-8 */
+/** Reads a body up to a limit. @throws GatewayError PAYLOAD_TOO_LARGE; INVALID_REQUEST it broke off; INVALID_JSON it is not UTF-8 */
 export async function readText(request: Request, maxBytes: number): Promise<string> {
   const tooLarge = () => new GatewayError('PAYLOAD_TOO_LARGE', `the body is larger than ${maxBytes} bytes`);
   if (Number(request.headers.get('content-length') ?? 0) > maxBytes) throw tooLarge();
   const chunks: Uint8Array[] = [];
   let size = 0;
-  for await (const chunk of request.body ?? []) {
-    size += chunk.byteLength;
-    if (size > maxBytes) throw tooLarge();
-    chunks.push(chunk);
+  try {
+    for await (const chunk of request.body ?? []) {
+      size += chunk.byteLength;
+      if (size > maxBytes) throw tooLarge();
+      chunks.push(chunk);
+    }
+  } catch (error) {
+    if (error instanceof GatewayError) throw error;
+    throw new GatewayError('INVALID_REQUEST', 'the body broke off');
   }
   const text = utf8(Buffer.concat(chunks));
   // with substitutes, two names could become one

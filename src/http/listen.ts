@@ -1,5 +1,5 @@
 import { once } from 'node:events';
-import { createServer, type IncomingMessage, type RequestListener, type ServerResponse } from 'node:http';
+import { createServer, type IncomingMessage, type RequestListener, type Server, type ServerResponse } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import type { Duplex } from 'node:stream';
 import type { Logger } from 'pino';
@@ -10,6 +10,8 @@ import { normalize } from './target.ts';
 
 /** Connections that wait to be accepted; the system may set a lower limit. After a restart all clients come back at once. */
 const backlog = 4_096;
+/** How often Node looks for requests that take too long. */
+const checkMs = 1_000;
 const json = { 'content-type': 'application/json' };
 
 export interface ListenParts {
@@ -41,13 +43,14 @@ export interface Listener {
 /** Listens for HTTP/1.1. @throws the system's error where it cannot */
 export async function listen({ host, port, keepAliveMs, clock, log }: ListenParts): Promise<Listener> {
   const server = createServer({
-    headersTimeout: 5_000,
-    requestTimeout: 30_000,
-    connectionsCheckingInterval: 1_000,
+    connectionsCheckingInterval: checkMs,
     keepAliveTimeout: keepAliveMs,
     // `normalize` does it, with a body that says so
     requireHostHeader: false,
   });
+  // past its count Node drops headers in silence, those that say who asks among them; their bytes are bounded
+  server.maxHeadersCount = 0;
+  const stopLimiting = limitTimes(server);
   let takers: Takers | undefined;
   const bodyOf = (error: GatewayError) => {
     const { status, code, message } = error;
@@ -125,10 +128,30 @@ export async function listen({ host, port, keepAliveMs, clock, log }: ListenPart
       takers = given;
     },
     async close() {
+      stopLimiting();
       server.closeAllConnections();
       await new Promise((closed) => server.close(closed));
     },
   };
+}
+
+/**
+ * Bounds the time a request may take to come. Node looks at it before it reads: after the loop stood still, what came meanwhile is read first.
+ * @returns a function that ends it
+ */
+function limitTimes(server: Server): () => void {
+  let lookedAt = performance.now();
+  let readingUntil = 0;
+  const isReading = () => {
+    const now = performance.now();
+    if (now - lookedAt > 2 * checkMs) readingUntil = now + 2 * checkMs;
+    lookedAt = now;
+    return now < readingUntil;
+  };
+  const timer = setInterval(isReading, checkMs).unref();
+  const limits = { headersTimeout: 5_000, requestTimeout: 30_000 };
+  for (const [name, ms] of Object.entries(limits)) Object.defineProperty(server, name, { get: () => (isReading() ? 0 : ms) });
+  return () => clearInterval(timer);
 }
 
 function afterAnswer(response: ServerResponse | undefined, run: () => void): void {

@@ -13,6 +13,9 @@ const absoluteForm = /^https?:\/\/([^/?#]*)(.*)$/i;
  */
 export function normalize(request: IncomingMessage): string | undefined {
   const { headers, rawHeaders, httpVersion, method } = request;
+  if (request.httpVersionMajor !== 1) return 'only HTTP/1.1 and HTTP/1.0 are served';
+  const { 'transfer-encoding': coding = 'chunked' } = headers;
+  if (coding.toLowerCase() !== 'chunked') return 'the only Transfer-Encoding is chunked';
   let hosts = 0;
   for (let i = 0; i < rawHeaders.length; i += 2) if (rawHeaders[i]?.toLowerCase() === 'host') hosts++;
   if (hosts > 1) return 'more than one Host header';

@@ -73,6 +73,12 @@ test.each(['X-Forwarded-For', 'X-Forwarded-Proto', 'Forwarded', 'X-Real-IP', 'Vi
       message: expect.stringContaining('Set AUTH_MODE explicitly'),
     });
     expect((await raw(url, head('GET /ws', { ...webSocket, [name]: '192.0.2.1' })))[0]?.status).toBe(403);
+    // thousands of headers before it hide nothing
+    const hidden = await raw(
+      url,
+      `GET /api/v1/stats HTTP/1.1\r\n${'A:\r\n'.repeat(2_500)}${name}: x\r\nHost: localhost\r\nConnection: close\r\n\r\n`,
+    );
+    expect(hidden[0]?.status).toBe(403);
     expect(refusals()).toHaveLength(1);
     const { url: open } = await startGateway({ auth: { mode: 'none' } });
     expect(await status(open, { [name]: '192.0.2.1' })).toBe(200);

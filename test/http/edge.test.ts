@@ -2,6 +2,7 @@ import { once } from 'node:events';
 import { connect } from 'node:net';
 import { describe, expect, onTestFinished, test } from 'vitest';
 import { startGateway } from '../support/gateway.ts';
+import { keptLog } from '../support/log.ts';
 import { head, raw, rawBytes } from '../support/raw.ts';
 
 const h2c = { Connection: 'Upgrade, HTTP2-Settings', Upgrade: 'h2c', 'HTTP2-Settings': 'AAMAAABkAAQAoAAAAAIAAAAA' };
@@ -180,6 +181,42 @@ describe('a request that is not one gets an answer in the one shape', () => {
     const { url } = await startGateway();
     const [answer] = (await raw(url, 'GET /health HTTP/1.1\r\nHost: localhost\r\n')).map(parsed);
     expect(answer).toMatchObject({ status: 408, headers: { connection: 'close' }, body: shape('REQUEST_TIMEOUT') });
+  });
+
+  test('but not what came while the loop stood still', async () => {
+    const { url } = await startGateway();
+    const socket = connect(Number(new URL(url).port), '127.0.0.1');
+    onTestFinished(() => void socket.destroy());
+    socket.write('GET /health HTTP/1.1\r\nHost: localhost\r\n');
+    await raw(url, head('GET /health'));
+    socket.write('Connection: close\r\n\r\n');
+    // in the kernel it is, and Node looks for requests that take too long before it reads
+    Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 6_000);
+    let came = '';
+    for await (const chunk of socket) came += String(chunk);
+    expect(came).toMatch(/^HTTP\/1\.1 200 /);
+  });
+
+  test.each([
+    ['another Transfer-Encoding', head('POST /api/v1/sessions', { 'Transfer-Encoding': 'gzip, chunked' })],
+    ['another version of HTTP', head('GET /health HTTP/2.0')],
+  ])('%s', async (_, sent) => {
+    const { url } = await startGateway();
+    const [answer] = (await raw(url, sent)).map(parsed);
+    expect(answer).toMatchObject({ status: 400, body: shape('INVALID_REQUEST') });
+  });
+
+  test('a body that breaks off is no fault of the gateway', async () => {
+    const { log, lines, said } = keptLog();
+    const { url } = await startGateway({}, log);
+    const socket = connect(Number(new URL(url).port), '127.0.0.1');
+    socket.write(head('POST /api/v1/sessions', { ...post, 'Content-Length': '100', Expect: '100-continue' }));
+    await once(socket, 'data');
+    socket.write('{"user');
+    await raw(url, head('GET /health'));
+    socket.destroy();
+    await expect.poll(() => said('request refused').map(({ message }) => message)).toContain('the body broke off');
+    expect(lines.filter(({ level }) => level === 'error')).toEqual([]);
   });
 
   test('and what came before it on the connection is answered first', async () => {

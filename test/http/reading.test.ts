@@ -100,6 +100,13 @@ describe('a body', () => {
     expect((await call(url, 'GET', '/api/v1/sessions')).body.items).toEqual([]);
   });
 
+  test('that names another encoding than UTF-8 is refused', async () => {
+    const { url } = await startGateway();
+    const as = (type: string) => call(url, 'POST', '/api/v1/sessions', wish, { 'content-type': type }).then(({ status }) => status);
+    expect(await as('application/json; charset=utf-16')).toBe(415);
+    expect(await as('application/json;charset="UTF-8"')).toBe(201);
+  });
+
   test('may begin with a byte order mark', async () => {
     const { url } = await startGateway();
     expect((await call(url, 'POST', '/api/v1/sessions', `\ufeff${wish}`)).status).toBe(201);
