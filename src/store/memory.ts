@@ -2,6 +2,7 @@ import type { LogEvent } from '../../protocol/events.ts';
 import { ClaimTaken, type Message, type Statistics, type StoreProvider, VersionConflict, type Wake } from '../sessions/ports.ts';
 import { dueAt, type Session } from '../sessions/record.ts';
 import { type Due, DueIndex } from './due.ts';
+import { Order } from './order.ts';
 
 const maxEvents = 512;
 /** Events that are copied at each commit, which costs as good as nothing. */
@@ -16,15 +17,12 @@ interface Entry extends Due<Entry> {
   wakes: Wake | Set<Wake> | undefined;
 }
 
-type Place = Pick<Session, 'created_at' | 'session_id'>;
-const newestFirst = (a: Place, b: Place) =>
-  b.created_at - a.created_at || (b.session_id < a.session_id ? -1 : b.session_id > a.session_id ? 1 : 0);
-
 /** Keeps sessions in this process: they end with it. At most 10,000 ended ones stay to be read. */
 export function memoryStore(): StoreProvider {
   const entries = new Map<string, Entry>();
   const claims = new Map<string, string>();
   const due = new DueIndex<Entry>();
+  const order = new Order<Entry>();
   const nodes = new Map<string, number>();
   /** Ended sessions whose rooms are gone, oldest first. */
   const tombstones = new Set<string>();
@@ -34,6 +32,7 @@ export function memoryStore(): StoreProvider {
     if (!entry) return;
     for (const claim of entry.session.claims) if (claims.get(claim) === id) claims.delete(claim);
     due.delete(entry);
+    order.delete(entry);
     entries.delete(id);
     tombstones.delete(id);
   };
@@ -53,7 +52,11 @@ export function memoryStore(): StoreProvider {
         for (const claim of session.claims) claims.set(claim, id);
       }
       if (entry) {
+        const { created_at, owner_id } = entry.session;
+        const moves = created_at !== session.created_at || owner_id !== session.owner_id;
+        if (moves) order.delete(entry);
         entry.session = session;
+        if (moves) order.add(entry);
         // a push leaves room for sixteen more, and most logs stay short
         if (entry.log.length < shortLog) entry.log = entry.log.concat(events);
         else entry.log.push(...events);
@@ -61,6 +64,7 @@ export function memoryStore(): StoreProvider {
       } else {
         entry = { session, log: [...events], messages: undefined, wakes: undefined, slot: undefined, previous: undefined, next: undefined };
         entries.set(id, entry);
+        order.add(entry);
       }
       for (const event of events) {
         if (event.type !== 'MessageAdded') continue;
@@ -84,18 +88,7 @@ export function memoryStore(): StoreProvider {
 
     holderOf: async (claim) => claims.get(claim),
 
-    async listSessions({ owner_id, status, tags, limit, offset, before }) {
-      const fits = ({ session }: Entry) =>
-        (owner_id === undefined || session.owner_id === owner_id) &&
-        (status === undefined || session.status === status) &&
-        (tags === undefined || tags.every((tag) => session.metadata.tags?.includes(tag))) &&
-        (before === undefined || newestFirst(session, before) > 0);
-      return [...entries.values()]
-        .filter(fits)
-        .map(({ session }) => session)
-        .sort(newestFirst)
-        .slice(offset, offset + limit);
-    },
+    listSessions: async (filter) => order.list(filter),
 
     async getStatistics() {
       const by_status: Statistics['by_status'] = {};

@@ -489,6 +489,26 @@ export function storeContract(name: string, make: (() => Promise<StoreProvider>)
         expect(ids(await store.listSessions(everything))).toEqual(['a']);
       });
 
+      test('keeps its order, of all and of one owner, while sessions come in any order, go and change', async () => {
+        const store = await open();
+        const at = new Map([...'hbfadgec'].map((id, i) => [id, t0 + (i % 3)]));
+        for (const [id, created_at] of at) await save(store, id, { created_at, owner_id: id < 'g' ? 'ann' : 'bob' });
+        for (const id of ['f', 'd']) await store.deleteSession(id);
+        for (const id of ['a', 'h']) {
+          const change = { created_at: at.get(id) as number, owner_id: id < 'g' ? 'ann' : 'bob', version: 2 };
+          await store.saveSession(record(id, change), 1, []);
+        }
+        const order = [...at.keys()].toSorted((a, b) => (at.get(b) as number) - (at.get(a) as number) || (a < b ? 1 : -1));
+        const left = order.filter((id) => id !== 'f' && id !== 'd');
+        expect(ids(await store.listSessions(everything))).toEqual(left);
+        expect(ids(await store.listSessions({ ...everything, owner_id: 'ann' }))).toEqual(left.filter((id) => id < 'g'));
+        const before = { session_id: 'b', created_at: at.get('b') as number };
+        expect(ids(await store.listSessions({ limit: 2, offset: 1, before }))).toEqual(left.slice(left.indexOf('b') + 2).slice(0, 2));
+        await store.deleteSession('b');
+        await store.deleteSession('c');
+        expect(ids(await store.listSessions({ ...everything, owner_id: 'ann' }))).toEqual(left.filter((id) => id === 'a' || id === 'e'));
+      });
+
       test('starts at an offset, and ends at a limit', async () => {
         const store = await open();
         for (const id of ['a', 'b', 'c', 'd']) await save(store, id, { owner_id: id < 'd' ? 'ann' : 'bob' });

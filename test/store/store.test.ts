@@ -43,4 +43,39 @@ describe('memory store', () => {
     expect(await store.loadSession('kept')).toBeDefined();
     expect(await store.loadSession('s1')).toBeUndefined();
   });
+
+  describe('a page of the list', () => {
+    const many = 2_000;
+    /** Sessions that count how often their place or owner is read. */
+    const counted = async () => {
+      const store = memoryStore();
+      const read = { count: 0 };
+      const live = creating().session;
+      for (let n = 0; n < many; n++) {
+        const session: Session = { ...live, session_id: `s${String(n).padStart(5, '0')}`, version: 1, owner_id: n % 2 ? 'ann' : `o${n}` };
+        for (const [key, value] of Object.entries({ created_at: 1_000 + (n % 7), owner_id: session.owner_id })) {
+          const get = () => {
+            read.count += 1;
+            return value;
+          };
+          Object.defineProperty(session, key, { enumerable: true, get });
+        }
+        await store.saveSession(session, 0, []);
+      }
+      return { store, read };
+    };
+
+    test.for([
+      ['of everything', {}],
+      ['of one owner', { owner_id: 'ann' }],
+      ['of one owner of one session', { owner_id: 'o4' }],
+      ['far down', { offset: 900 }],
+      ['after a cursor', { before: { created_at: 1_003, session_id: 's01000' } }],
+    ] as const)('%s reads what it shows, and not every session', async ([, filter]) => {
+      const { store, read } = await counted();
+      read.count = 0;
+      expect(await store.listSessions({ limit: 1, offset: 0, ...filter })).toHaveLength(1);
+      expect(read.count).toBeLessThan(50);
+    });
+  });
 });

@@ -1,0 +1,67 @@
+import type { SessionFilter } from '../sessions/ports.ts';
+import type { Session } from '../sessions/record.ts';
+
+type Place = Pick<Session, 'created_at' | 'session_id'>;
+const isOlder = (a: Place, b: Place) => (a.created_at === b.created_at ? a.session_id < b.session_id : a.created_at < b.created_at);
+
+/** How many of the items, oldest first, are older than the place. */
+function rank(items: readonly { session: Session }[], place: Place): number {
+  let [low, high] = [0, items.length];
+  // mostly asked for a session that is new
+  for (let middle = high - 1; low < high; middle = (low + high) >> 1) {
+    const item = items[middle];
+    if (item && isOlder(item.session, place)) low = middle + 1;
+    else high = middle;
+  }
+  return low;
+}
+
+/** What holds a session, kept in the order of lists, also by owner: so a page costs what it shows, however many there are. */
+export class Order<T extends { session: Session }> {
+  /** Oldest first, so that a new one goes to the end. */
+  readonly #all: T[] = [];
+  /** Most owners have one, which needs no array. */
+  readonly #owners = new Map<string, T | T[]>();
+
+  add(item: T): void {
+    this.#all.splice(rank(this.#all, item.session), 0, item);
+    const { owner_id } = item.session;
+    if (owner_id === undefined) return;
+    const owned = this.#of(owner_id);
+    if (owned.length === 0) this.#owners.set(owner_id, item);
+    else {
+      owned.splice(rank(owned, item.session), 0, item);
+      this.#owners.set(owner_id, owned);
+    }
+  }
+
+  /** The item's session must be the one it was added with, or one of the same time and owner. */
+  delete(item: T): void {
+    this.#all.splice(rank(this.#all, item.session), 1);
+    const { owner_id } = item.session;
+    if (owner_id === undefined) return;
+    const owned = this.#of(owner_id);
+    if (owned.length === 1) this.#owners.delete(owner_id);
+    else owned.splice(rank(owned, item.session), 1);
+  }
+
+  list({ owner_id, status, tags, limit, offset, before }: SessionFilter): Session[] {
+    const items = owner_id === undefined ? this.#all : this.#of(owner_id);
+    const found: Session[] = [];
+    // where everything fits, what is skipped need not be looked at
+    let skipped = status !== undefined || tags?.length ? 0 : offset;
+    for (let i = (before ? rank(items, before) : items.length) - 1 - skipped; i >= 0 && found.length < limit; i--) {
+      const session = items[i]?.session;
+      if (!session || (status !== undefined && session.status !== status)) continue;
+      if (tags?.every((tag) => session.metadata.tags?.includes(tag)) === false) continue;
+      if (skipped < offset) skipped += 1;
+      else found.push(session);
+    }
+    return found;
+  }
+
+  #of(owner: string): T[] {
+    const owned = this.#owners.get(owner);
+    return Array.isArray(owned) ? owned : owned ? [owned] : [];
+  }
+}
