@@ -163,7 +163,7 @@ for i = 7, #KEYS do if i ~= tonumber(ARGV[6]) then redis.call('ZREM', KEYS[i], i
 if ARGV[4] == '' then redis.call('ZREM', KEYS[1], id) else redis.call('ZADD', KEYS[1], ARGV[4], id) end
 count(tonumber(ARGV[7]))`);
 
-/** Ids of a list after a place in it, whether or not that place is still there. Key: the list. Arguments: created_at, session id, how many. */
+/** Ids of a list after a place in it, whether or not that place is still there. Key: the list. Arguments: created_at, session id, how many to skip, how many. */
 export const page = script(`
 local rank = redis.call('ZREVRANK', KEYS[1], ARGV[2])
 if not rank then
@@ -172,7 +172,8 @@ if not rank then
     if id > ARGV[2] then rank = rank + 1 end
   end
 end
-return redis.call('ZREVRANGE', KEYS[1], rank + 1, rank + ARGV[3], 'WITHSCORES')`);
+local first = rank + 1 + ARGV[3]
+return redis.call('ZREVRANGE', KEYS[1], first, first + ARGV[4] - 1, 'WITHSCORES')`);
 
 /** Keys: all, messages in all, then one for each status. Gives a count for each. */
 export const statistics = script(`

@@ -188,28 +188,31 @@ export const redisStore: StoreFactory = async ({ url, keyPrefix, timeoutMs, cloc
     if (outcome === 'denied') throw new ClaimTaken(denied);
   };
 
-  /** The list's ids after `place`, in its order. */
-  const page = async (redis: Pick<RedisLink, 'run' | 'send'>, list: string, place: SessionFilter['before'], size: number) => {
+  /** The list's ids after `place` and those skipped, in its order. */
+  const page = async (redis: Pick<RedisLink, 'run' | 'send'>, list: string, place: SessionFilter['before'], skip: number, size: number) => {
     const rows = (await (place
-      ? redis.run(scripts.page, [list], [place.created_at, place.session_id, size])
-      : redis.send('ZREVRANGE', list, 0, size - 1, 'WITHSCORES'))) as string[];
+      ? redis.run(scripts.page, [list], [place.created_at, place.session_id, skip, size])
+      : redis.send('ZREVRANGE', list, skip, skip + size - 1, 'WITHSCORES'))) as string[];
     return rows.flatMap((session_id, i) => (i % 2 === 0 ? [{ session_id, created_at: Number(rows[i + 1]) }] : []));
   };
   const list = async (redis: Pick<RedisLink, 'run' | 'send'>, { owner_id, status, tags, limit, offset, before }: SessionFilter) => {
     const name = owner_id !== undefined ? ownerList(owner_id) : status !== undefined ? shared(`status:${status}`) : all;
     const found: Session[] = [];
     const isSifted = tags?.length || (owner_id !== undefined && status !== undefined);
-    const size = isSifted ? pageSize : Math.min(pageSize, offset + limit);
-    for (let place = before; ; ) {
-      const rows = await page(redis, name, place, size);
+    const size = isSifted ? pageSize : Math.min(pageSize, limit);
+    // where the index says what fits, the records that are skipped need not be read
+    let [place, skip, unskipped] = isSifted ? [before, 0, offset] : [before, offset, 0];
+    for (;;) {
+      const rows = await page(redis, name, place, skip, size);
       for (const session of await Promise.all(rows.map((row) => load(redis, row.session_id)))) {
         if (!session || (owner_id !== undefined && session.owner_id !== owner_id)) continue;
         if (status !== undefined && session.status !== status) continue;
         if (tags?.every((tag) => session.metadata.tags?.includes(tag)) === false) continue;
-        if (found.push(session) === offset + limit) return found.slice(offset);
+        if (unskipped > 0) unskipped -= 1;
+        else if (found.push(session) === limit) return found;
       }
-      place = rows.at(-1);
-      if (rows.length < size || !place) return found.slice(offset);
+      [place, skip] = [rows.at(-1), 0];
+      if (rows.length < size || !place) return found;
     }
   };
 

@@ -250,6 +250,27 @@ describeWith(parts.redis)('redis', () => {
     await vi.waitFor(() => store.ping());
   });
 
+  test('what a list skips is read only where a filter needs it', async () => {
+    const server = await startRedis();
+    const store = await open(server.url, 'x:');
+    const ids = Array.from({ length: 30 }, (_, n) => `s${n + 10}`);
+    for (const id of ids) await store.saveSession(record(id, { owner_id: 'ann' }), 0, []);
+    const before = { created_at: record('s35').created_at, session_id: 's35' };
+    for (const [filter, shown, reads] of [
+      [{ offset: 20 }, ['s19', 's18'], 2],
+      [{ offset: 20, owner_id: 'ann' }, ['s19', 's18'], 2],
+      [{ offset: 20, status: 'Creating' }, ['s19', 's18'], 2],
+      [{ offset: 20, before }, ['s14', 's13'], 2],
+      [{ offset: 20, owner_id: 'ann', status: 'Creating' }, ['s19', 's18'], 30],
+      [{ offset: 100 }, [], 0],
+    ] as const) {
+      await server.command('CONFIG', 'RESETSTAT');
+      expect((await store.listSessions({ limit: 2, ...filter })).map(({ session_id }) => session_id)).toEqual(shown);
+      const [, calls = 0] = /cmdstat_hget:calls=(\d+)/.exec(await server.command('INFO', 'commandstats')) ?? [];
+      expect(Number(calls), JSON.stringify(filter)).toBe(reads);
+    }
+  });
+
   test('a full server refuses commits, and what it holds stays readable', async () => {
     const server = await startRedis();
     const store = await open(server.url, 'x:');
