@@ -9,7 +9,7 @@ import type { Offer } from '../sessions/machine.ts';
 import type { Sessions } from '../sessions/manager.ts';
 import { type Clock, type Found, type Offers, type Rooms, StorageError } from '../sessions/ports.ts';
 import { type Assignment, assignments, isEnded, isPending, type Leaving, labelOf, type Session } from '../sessions/record.ts';
-import { iso } from '../sessions/time.ts';
+import { inOneTurn, iso } from '../sessions/time.ts';
 import type { Link } from './links.ts';
 import { hasFreeSlot, type Instance, isSameEndpoint, Registry, type Wish } from './registry.ts';
 import { WaitingList } from './waiting.ts';
@@ -41,6 +41,10 @@ export class Dispatcher implements Offers {
   readonly registry: Registry;
   readonly #parts: DispatcherParts;
   readonly #waiting = new WaitingList();
+  /** Services that are being offered to those who wait, and whether to look once more after that. */
+  readonly #looks = new Map<Instance, boolean>();
+  /** Services that somebody who waits could not be offered: the storage did not answer. */
+  readonly #missed = new WeakSet<Instance>();
   readonly #stop: () => void;
   /** Aborts the calls that offer something, by assignment; over a socket there are none. */
   readonly #calls = new Map<string, AbortController>();
@@ -186,10 +190,13 @@ export class Dispatcher implements Offers {
   release(sessionId: string, assignment: Leaving, isLapsed = false): void {
     this.#calls.get(assignment.assignment_id)?.abort();
     const instance = this.registry.get(assignment.service_id);
+    const wasFull = instance !== undefined && instance.slots.size >= instance.maxSessions;
     if (!instance?.slots.delete(assignment.assignment_id)) return;
     if (isLapsed) remember(instance.lapsed, assignment.assignment_id, sessionId);
     if (instance.availability === 'draining' && instance.slots.size === 0) this.#deregister(instance);
-    else void this.offerWaiting(instance);
+    else if (wasFull || this.#missed.delete(instance)) void this.offerWaiting(instance);
+    // a free slot was there for the others all the time; what has the service, or leaves it, is not offered it again
+    else if (this.#waiting.has(sessionId)) void this.#dispatchWaiting(sessionId);
   }
 
   /**
@@ -299,9 +306,22 @@ export class Dispatcher implements Offers {
     return { instance, keep, release, kept };
   }
 
-  /** Offers a service to those who wait for what it is, the longest waiting first. Cannot reject. */
+  /**
+   * Offers a service to those who wait for what it is, the longest waiting first. One look at a time: whatever asks for it meanwhile
+   * is one more look. Cannot reject.
+   */
   async offerWaiting(instance: Instance): Promise<void> {
+    if (this.#looks.has(instance)) return void this.#looks.set(instance, true);
+    do {
+      this.#looks.set(instance, false);
+      await this.#look(instance);
+    } while (this.#looks.get(instance));
+    this.#looks.delete(instance);
+  }
+
+  async #look(instance: Instance): Promise<void> {
     const waiting = this.#waiting.for(instance);
+    let inThisTurn = 0;
     while (hasFreeSlot(instance)) {
       // some at once: each waits for a commit
       const next: string[] = [];
@@ -311,16 +331,24 @@ export class Dispatcher implements Offers {
         next.push(value);
       }
       if (next.length === 0) return;
-      await Promise.all(next.map((sessionId) => this.#dispatchWaiting(sessionId)));
+      const isDone = await Promise.all(next.map((sessionId) => this.#dispatchWaiting(sessionId)));
+      if (isDone.includes(false)) this.#missed.add(instance);
+      inThisTurn += next.length;
+      if (inThisTurn < inOneTurn) continue;
+      // a storage in memory answers within the turn: what comes meanwhile is heard
+      await new Promise((turn) => setImmediate(turn));
+      inThisTurn = 0;
     }
   }
 
-  async #dispatchWaiting(sessionId: string): Promise<void> {
+  async #dispatchWaiting(sessionId: string): Promise<boolean> {
     try {
       await this.dispatch(await this.#parts.sessions.get(sessionId));
+      return true;
     } catch (err) {
       const level = err instanceof StorageError ? 'debug' : 'warn';
       this.#parts.log[level]({ err, session_id: sessionId }, 'waiting session could not be offered');
+      return false;
     }
   }
 

@@ -16,6 +16,10 @@ export class WaitingList {
     return count;
   }
 
+  has(sessionId: string): boolean {
+    return this.#waiting.has(sessionId);
+  }
+
   /** Brings the list up to what the record says. */
   update(session: Session): void {
     const open = session.status === 'WaitingForServices' || session.status === 'Ready' || session.status === 'Active';

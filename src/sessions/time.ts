@@ -33,7 +33,8 @@ export function afterRunning(ms: number, run: () => void): () => void {
   };
 }
 
-const inOneTurn = 50;
+/** Of many things, those done within one turn of the event loop. */
+export const inOneTurn = 50;
 
 /** Does something with each of many, some in each turn of the event loop: what comes meanwhile is heard. */
 export async function inTurns<T>(all: readonly T[], run: (one: T) => void): Promise<void> {

@@ -22,9 +22,15 @@ function node() {
   const rooms = new FakeRooms(() => clock.now());
   const memory = memoryStore();
   const commits: { session: Session; events: readonly LogEvent[] }[] = [];
-  const spoil: { before?: (session: Session) => Promise<void> | void } = {};
+  const spoil: { before?: (session: Session) => Promise<void> | void; read?: (() => Promise<void>) | undefined } = {};
+  const reads: string[] = [];
   const provider: StoreProvider = {
     ...memory,
+    async loadSession(id) {
+      reads.push(id);
+      await spoil.read?.();
+      return memory.loadSession(id);
+    },
     async saveSession(session, expected, events) {
       await spoil.before?.(session);
       await memory.saveSession(session, expected, events);
@@ -54,7 +60,7 @@ function node() {
   const assignmentOf = async (service_id: string, id = 's1') =>
     (await sessions.get(id)).requirements.find(({ assignment }) => assignment?.service_id === service_id)?.assignment?.assignment_id ?? '';
   const ready = (service_id: string, assignment_id: string): Input => ({ type: 'ServiceReady', service_id, assignment_id });
-  return { clock, memory, sessions, dispatcher, commits, spoil, told, register, make, assignmentOf, ready };
+  return { clock, memory, sessions, dispatcher, commits, reads, spoil, told, register, make, assignmentOf, ready };
 }
 
 /** A session that has asked its three services. */
@@ -219,6 +225,70 @@ test('a service that comes back with all it holds, and one that many wait for, n
   let keep: string[] = [];
   expect(await turnsOf(async () => ({ keep } = await register('asr', undefined, held)))).toBeLessThan(30);
   expect(keep).toEqual(held.map(({ assignment_id }) => assignment_id));
+});
+
+describe('those that wait for a service', () => {
+  const names = Array.from({ length: 100 }, (_, i) => `s${i}`);
+  const declined = (assignment_id: string) => ({ type: 'Declined', assignment_id, reason: 'declined', error: 'busy' }) as const;
+
+  test('are not all looked through again for each that it declines', async () => {
+    const { sessions, dispatcher, reads, register, make } = node();
+    for (const name of names) await make(name, ['asr']);
+    const { instance } = await register('asr');
+    await dispatcher.offerWaiting(instance);
+    const offers = [...instance.slots];
+    expect(offers).toHaveLength(100);
+    reads.length = 0;
+    await Promise.all(offers.map(([assignment_id, id]) => sessions.apply(id, declined(assignment_id))));
+    await settled();
+    expect(dispatcher.waiting).toBe(100);
+    expect(reads.length).toBeLessThanOrEqual(400);
+  });
+
+  test('are looked through once more, however often that is asked for meanwhile', async () => {
+    const { dispatcher, reads, spoil, register, make } = node();
+    for (const name of names.slice(0, 10)) await make(name, ['asr']);
+    const { instance } = await register('asr');
+    reads.length = 0;
+    let open = () => {};
+    const opened = new Promise<void>((done) => {
+      open = done;
+    });
+    spoil.read = () => opened;
+    for (let i = 0; i < 20; i++) dispatcher.setAvailability(instance, 'available');
+    await settled();
+    expect(reads).toEqual(names.slice(0, 10));
+    open();
+    await settled();
+    expect([...instance.slots.values()]).toEqual(names.slice(0, 10));
+  });
+
+  test('get the slots in the order in which they wait, when many get free at once', async () => {
+    const { sessions, dispatcher, register, make } = node();
+    const { instance } = await register('asr', 4);
+    for (const name of names.slice(0, 12)) await make(name, ['asr']);
+    expect([...instance.slots.values()]).toEqual(['s0', 's1', 's2', 's3']);
+    await Promise.all([...instance.slots].map(([assignment_id, id]) => sessions.apply(id, declined(assignment_id))));
+    await settled();
+    expect([...instance.slots.values()]).toEqual(['s4', 's5', 's6', 's7']);
+    expect(dispatcher.waiting).toBe(8);
+  });
+
+  test('are looked for again after a storage that did not answer', async () => {
+    const { sessions, dispatcher, spoil, register, make, assignmentOf } = node();
+    const { instance } = await register('asr');
+    await make('s0', ['asr']);
+    dispatcher.setAvailability(instance, 'full');
+    await make('s1', ['asr']);
+    spoil.read = () => Promise.reject(new StorageError('away'));
+    dispatcher.setAvailability(instance, 'available');
+    await settled();
+    spoil.read = undefined;
+    expect(await assignmentOf('asr', 's1')).toBe('');
+    await sessions.apply('s0', declined(await assignmentOf('asr', 's0')));
+    await settled();
+    expect(await assignmentOf('asr', 's1')).not.toBe('');
+  });
 });
 
 describe('services that are there', () => {
