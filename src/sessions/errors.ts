@@ -5,12 +5,14 @@ import type { StorageError } from './ports.ts';
 import { iso, spreadMs } from './time.ts';
 
 /** What a caller sees of a storage that failed; the reason is in the operator's log. */
-export const storageFailed = ({ refused }: StorageError) =>
-  new GatewayError(
-    'STORAGE_ERROR',
-    refused ? 'The storage refuses requests at the moment' : 'The storage does not answer; whether a change took effect is not known',
-    { retryAfterMs: spreadMs(1_000) },
-  );
+export const storageFailed = ({ refused, slow }: StorageError) => {
+  const message = slow
+    ? 'The request takes the storage too long; ask for less, or with a cursor instead of an offset'
+    : refused
+      ? 'The storage refuses requests at the moment'
+      : 'The storage does not answer; whether a change took effect is not known';
+  return new GatewayError('STORAGE_ERROR', message, { retryAfterMs: spreadMs(1_000) });
+};
 
 /** The one way to refuse: everything else that is thrown becomes INTERNAL at the edge. */
 export class GatewayError extends Error {

@@ -28,9 +28,12 @@ export class ClaimTaken extends Error {
 export class StorageError extends Error {
   /** It answered that it will not, so nothing took effect; else whether a write took effect is not known. */
   readonly refused: boolean;
-  constructor(message: string, { refused = false, ...options }: ErrorOptions & { refused?: boolean } = {}) {
+  /** It answers, but not all of a read came in time: no sign of an outage. */
+  readonly slow: boolean;
+  constructor(message: string, { refused = false, slow = false, ...options }: ErrorOptions & { refused?: boolean; slow?: boolean } = {}) {
     super(message, options);
     this.refused = refused;
+    this.slow = slow;
   }
 }
 

@@ -1,6 +1,9 @@
 import type { Logger } from 'pino';
 import type { Clock, StorageError } from './ports.ts';
 
+/** A caller may ask for what is slow again and again: the log hears of it at most so often. */
+const slowLineMs = 60_000;
+
 /**
  * Whether the storage does its work. An outage begins with a call that fails and ends with a heartbeat that is written: each is one line in
  * the log, however many calls fail in between.
@@ -10,6 +13,7 @@ export class StorageHealth {
   readonly #clock: Clock;
   #since: number | undefined;
   #failedCalls = 0;
+  #saidSlowAt = Number.NEGATIVE_INFINITY;
   /** Whether the last heartbeat was written: what /ready goes by, since a storage may answer reads and refuse writes. */
   writable = true;
 
@@ -24,12 +28,20 @@ export class StorageHealth {
   }
 
   /** A call of the storage failed. */
-  failed(call: string, { refused, message: reason }: StorageError): void {
+  failed(call: string, { refused, slow, message: reason }: StorageError): void {
+    if (slow) return this.#tooSlow(call, reason);
     this.#failedCalls += 1;
     if (this.#since !== undefined) return;
     this.#since = this.#clock.now();
     if (refused) this.#log.error({ call, reason }, 'storage refused a request; until it works, requests get STORAGE_ERROR');
     else this.#log.error({ call, reason }, 'storage does not answer; until it does, requests get STORAGE_ERROR');
+  }
+
+  /** One read took too long, while the storage answers others. */
+  #tooSlow(call: string, reason: string): void {
+    if (this.#clock.now() - this.#saidSlowAt < slowLineMs) return;
+    this.#saidSlowAt = this.#clock.now();
+    this.#log.warn({ call, reason }, 'the storage took longer for a request than storage.timeout_s; the request got STORAGE_ERROR');
   }
 
   /** A heartbeat was written, or was not. */

@@ -70,7 +70,9 @@ export const redisStore: StoreFactory = async ({ url, keyPrefix, timeoutMs, cloc
       timer = setTimeout(() => {
         // a long list is slow, and no sign of a dead connection
         if (!isAnswered) link.renew(client, 'no answer');
-        reject(new StorageError(link.failure?.message ?? `${name}: no answer within ${timeoutMs} ms`));
+        const slow = name === 'listSessions' && isAnswered && !link.failure;
+        const reason = slow ? `not done within ${timeoutMs} ms` : `no answer within ${timeoutMs} ms`;
+        reject(new StorageError(link.failure?.message ?? `${name}: ${reason}`, { slow }));
       }, timeoutMs);
     });
     try {

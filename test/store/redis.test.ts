@@ -4,6 +4,7 @@ import pino from 'pino';
 import { afterAll, beforeAll, expect, onTestFinished, test, vi } from 'vitest';
 import { systemClock } from '../../src/clock.ts';
 import { ClaimTaken, type Clock, StorageError, type StoreProvider, VersionConflict } from '../../src/sessions/ports.ts';
+import { StorageHealth } from '../../src/sessions/storage-health.ts';
 import { redisStore } from '../../src/store/redis.ts';
 import * as scripts from '../../src/store/redis-scripts.ts';
 import { t0 } from '../sessions/build.ts';
@@ -269,6 +270,25 @@ describeWith(parts.redis)('redis', () => {
       const [, calls = 0] = /cmdstat_hget:calls=(\d+)/.exec(await server.command('INFO', 'commandstats')) ?? [];
       expect(Number(calls), JSON.stringify(filter)).toBe(reads);
     }
+  });
+
+  test('a list that takes too long is slow, and no sign that the server is away', async () => {
+    const [{ store, proxy }] = await twoStores();
+    await store.saveSession(record('a'), 0, []);
+    holdTimers();
+    proxy.rule = (from, text) => {
+      // the index was read; while the record is, the time is over
+      if (from === 'client' && text.includes('HGET')) vi.advanceTimersByTime(timeoutMs);
+      return 'pass';
+    };
+    const failure = await store.listSessions(everything).catch((error: unknown) => error);
+    expect(failure).toBeInstanceOf(StorageError);
+    expect(failure).toMatchObject({ slow: true });
+    const lines: string[] = [];
+    const health = new StorageHealth(pino({}, { write: (line: string) => void lines.push(line) }), new ManualClock());
+    for (let i = 0; i < 3; i++) health.failed('listSessions', failure as StorageError);
+    expect(health.isDown).toBe(false);
+    expect(lines).toEqual([expect.stringMatching(/took longer/)]);
   });
 
   test('a full server refuses commits, and what it holds stays readable', async () => {
