@@ -32,7 +32,7 @@ export function memoryStore(): StoreProvider {
     if (!entry) return;
     for (const claim of entry.session.claims) if (claims.get(claim) === id) claims.delete(claim);
     due.delete(entry);
-    order.delete(entry);
+    order.forget(entry);
     entries.delete(id);
     tombstones.delete(id);
   };

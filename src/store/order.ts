@@ -4,6 +4,9 @@ import type { Session } from '../sessions/record.ts';
 type Place = Pick<Session, 'created_at' | 'session_id'>;
 const isOlder = (a: Place, b: Place) => (a.created_at === b.created_at ? a.session_id < b.session_id : a.created_at < b.created_at);
 
+/** One of so many may be forgotten and still there. */
+const goneShare = 8;
+
 /** How many of the items, oldest first, are older than the place. */
 function rank(items: readonly { session: Session }[], place: Place): number {
   let [low, high] = [0, items.length];
@@ -19,9 +22,11 @@ function rank(items: readonly { session: Session }[], place: Place): number {
 /** What holds a session, kept in the order of lists, also by owner: so a page costs what it shows, however many there are. */
 export class Order<T extends { session: Session }> {
   /** Oldest first, so that a new one goes to the end. */
-  readonly #all: T[] = [];
+  #all: T[] = [];
   /** Most owners have one, which needs no array. */
   readonly #owners = new Map<string, T | T[]>();
+  /** Forgotten, and still in the arrays: taking one out of the front of a long array moves all the others. */
+  readonly #gone = new Set<T>();
 
   add(item: T): void {
     this.#all.splice(rank(this.#all, item.session), 0, item);
@@ -45,14 +50,30 @@ export class Order<T extends { session: Session }> {
     else owned.splice(rank(owned, item.session), 1);
   }
 
+  /** As `delete`, of an item that does not come back and whose session stays as it is: taken out together with others. */
+  forget(item: T): void {
+    this.#gone.add(item);
+    if (this.#gone.size * goneShare <= this.#all.length) return;
+    const stays = (one: T) => !this.#gone.has(one);
+    this.#all = this.#all.filter(stays);
+    for (const owner of new Set([...this.#gone].map(({ session }) => session.owner_id))) {
+      if (owner === undefined) continue;
+      const owned = this.#of(owner).filter(stays);
+      if (owned.length === 0) this.#owners.delete(owner);
+      else this.#owners.set(owner, owned);
+    }
+    this.#gone.clear();
+  }
+
   list({ owner_id, status, tags, limit, offset, before }: SessionFilter): Session[] {
     const items = owner_id === undefined ? this.#all : this.#of(owner_id);
     const found: Session[] = [];
     // where everything fits, what is skipped need not be looked at
-    let skipped = status !== undefined || tags?.length ? 0 : offset;
+    let skipped = status !== undefined || tags?.length || this.#gone.size > 0 ? 0 : offset;
     for (let i = (before ? rank(items, before) : items.length) - 1 - skipped; i >= 0 && found.length < limit; i--) {
-      const session = items[i]?.session;
-      if (!session || (status !== undefined && session.status !== status)) continue;
+      const item = items[i];
+      const session = item?.session;
+      if (!session || this.#gone.has(item) || (status !== undefined && session.status !== status)) continue;
       if (tags?.every((tag) => session.metadata.tags?.includes(tag)) === false) continue;
       if (skipped < offset) skipped += 1;
       else found.push(session);
