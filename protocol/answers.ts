@@ -113,7 +113,7 @@ const sharing = z.object({
 /** Every answer the gateway gives, by its wire `type`. */
 export const answers = {
   Pong: {
-    about: 'A sign of life.',
+    about: 'The answer to a heartbeat.',
     body: z.object({
       t: z.number().optional().describe('As it came in Ping'),
       server_time: time.describe("The gateway's clock, ISO-8601, UTC"),

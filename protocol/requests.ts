@@ -169,7 +169,7 @@ export const requests = {
   Ping: {
     from: ['client', 'service'],
     givesRole: false,
-    about: 'Asks for a sign of life; for browsers, which do not see WebSocket pings.',
+    about: 'A heartbeat; for browsers, which do not see WebSocket pings.',
     body: z.object({ t: z.number().optional().describe('Comes back in Pong') }),
     reply: 'Pong',
   },
@@ -264,13 +264,13 @@ export const requests = {
   },
   DeleteSessionRequest: {
     from: ['client'],
-    about: 'Ends a session and forgets what was said in it. Succeeds again.',
+    about: 'Ends a session and forgets its messages. Idempotent.',
     body: ownSession,
     reply: 'DeleteSessionResponse',
   },
   EndSessionRequest: {
     from: ['client'],
-    about: 'Ends a session. Succeeds again when it has ended.',
+    about: 'Ends a session. Idempotent.',
     body: z.object({
       session_id: sessionId.optional().describe("The session; absent: this socket's"),
     }),

@@ -112,7 +112,7 @@ export const routes = {
   health: {
     method: 'get',
     path: '/health',
-    about: 'A sign of life; constant while the process runs.',
+    about: 'Says that the process lives; constant while the process runs.',
     status: 200,
     reply: z.object({
       status: z.literal('healthy').describe('Always this'),
@@ -343,7 +343,7 @@ export const routes = {
   deleteSession: {
     method: 'delete',
     path: '/api/v1/sessions/{id}',
-    about: 'Ends a session as its owner. Succeeds again.',
+    about: 'Ends a session as its owner. Idempotent.',
     params: sessionParams,
     query: caller,
     status: 200,
@@ -353,7 +353,7 @@ export const routes = {
   terminateSession: {
     method: 'post',
     path: '/api/v1/sessions/{id}/terminate',
-    about: 'Ends a session. Succeeds again.',
+    about: 'Ends a session. Idempotent.',
     params: sessionParams,
     query: caller,
     status: 200,

@@ -3,7 +3,7 @@
 import type { FailureReason } from './failures.ts';
 import type { Availability, EndReason, ServiceStatus as ServiceState, Status as SessionStatus, ShareRole, Visibility } from './states.ts';
 
-/** Asks for a sign of life; for browsers, which do not see WebSocket pings. */
+/** A heartbeat; for browsers, which do not see WebSocket pings. */
 export type Ping = {
   /** Comes back in Pong */
   t?: number | undefined;
@@ -167,13 +167,13 @@ export type UnwatchRequest = {
   session_id: string;
 };
 
-/** Ends a session and forgets what was said in it. Succeeds again. */
+/** Ends a session and forgets its messages. Idempotent. */
 export type DeleteSessionRequest = {
   /** The session; absent: this socket's */
   session_id?: string | undefined;
 };
 
-/** Ends a session. Succeeds again when it has ended. */
+/** Ends a session. Idempotent. */
 export type EndSessionRequest = {
   /** The session; absent: this socket's */
   session_id?: string | undefined;
@@ -270,7 +270,7 @@ export type ServiceLeft = {
   clean?: boolean | undefined;
 };
 
-/** A sign of life. */
+/** The answer to a heartbeat. */
 export type Pong = {
   /** As it came in Ping */
   t?: number | undefined;
@@ -793,7 +793,7 @@ export type ServiceProgressNotice = {
 
 /** What each request is made with; what has a default may be left out. */
 export interface Requests {
-  /** Asks for a sign of life; for browsers, which do not see WebSocket pings. */
+  /** A heartbeat; for browsers, which do not see WebSocket pings. */
   Ping: Ping;
   /** Opens a session and binds it to this socket. With a user_identity the session has a LiveKit room, unless room is false. */
   NewSessionRequest: NewSessionRequest;
@@ -819,9 +819,9 @@ export interface Requests {
   WatchRequest: WatchRequest;
   /** Follows a session no longer. Succeeds where it was not followed. */
   UnwatchRequest: UnwatchRequest;
-  /** Ends a session and forgets what was said in it. Succeeds again. */
+  /** Ends a session and forgets its messages. Idempotent. */
   DeleteSessionRequest: DeleteSessionRequest;
-  /** Ends a session. Succeeds again when it has ended. */
+  /** Ends a session. Idempotent. */
   EndSessionRequest: EndSessionRequest;
   /** Offers a service on this socket. The same instance may come back on a new socket and name what it still holds. */
   RegisterServiceRequest: RegisterServiceRequest;
@@ -845,7 +845,7 @@ export interface Requests {
 
 /** What each answer holds. */
 export interface Answers {
-  /** A sign of life. */
+  /** The answer to a heartbeat. */
   Pong: Pong;
   /** The session left Creating; the events after seq follow. */
   NewSessionResponse: NewSessionResponse;
@@ -929,7 +929,7 @@ export interface Notices {
 
 /** The answer to each request that has one. */
 export interface Replies {
-  /** A sign of life. */
+  /** The answer to a heartbeat. */
   Ping: Pong;
   /** The session left Creating; the events after seq follow. */
   NewSessionRequest: NewSessionResponse;

@@ -131,7 +131,7 @@ export class Session {
   }
 
   /**
-   * Ends the session and waits until it is over: then the client can open the next. Succeeds again.
+   * Ends the session and waits until it is over: then the client can open the next. Idempotent.
    * @param timeoutMs default 15,000: the services have 3 s to leave, the whole end 10
    */
   async end({ timeoutMs = 15_000 }: RequestOptions = {}): Promise<SessionEnd> {
