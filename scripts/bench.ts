@@ -14,6 +14,7 @@ import { memorySection } from './bench/memory.ts';
 import { profileSection } from './bench/profile.ts';
 import { asMarkdown, conditions, type Section } from './bench/report.ts';
 import { soakSection } from './bench/soak.ts';
+import { storeCallsSection } from './bench/store-calls.ts';
 import { storedSections } from './bench/stored.ts';
 import type { Plan } from './bench/windows.ts';
 import { type Workload, workloads } from './bench/workloads.ts';
@@ -22,6 +23,7 @@ const usage = `npm run bench -- [options] [W1 W2 W3 W4 W5 W6 storage growth]    
   --quick                       short windows and few sockets: a first impression in about three minutes
   --profile                     where the gateway's time goes in the named workloads, and nothing else
   --floods [numbers]            a healthy client beside peers that mean harm, and nothing else: all in about three minutes, or only these
+  --store-calls                 what one session with three services asks of its storage, by kind of call, and nothing else: half a minute
   --soak [minutes] [sockets]    idle sockets with sessions, and nothing else; default: 10 minutes, 19000 sockets`;
 
 const { values, positionals } = parseArgs({
@@ -30,6 +32,7 @@ const { values, positionals } = parseArgs({
     profile: { type: 'boolean' },
     soak: { type: 'boolean' },
     floods: { type: 'boolean' },
+    'store-calls': { type: 'boolean' },
     help: { type: 'boolean' },
   },
   allowPositionals: true,
@@ -58,6 +61,7 @@ const comparisons: Comparison[] = [];
 async function* sections(): AsyncGenerator<Section> {
   if (values.soak) return yield* part('soak', () => only(soakSection(soakMinutes, soakSockets)));
   if (values.floods) return yield* part('floods', () => only(floodsSection(positionals.map(Number))));
+  if (values['store-calls']) return yield* part('store calls', () => only(storeCallsSection()));
   if (values.profile) {
     for (const workload of wanted) yield* part(workload.name, () => only(profileSection(workload, folder, many)));
     return;
