@@ -2,7 +2,7 @@
 import { connect } from '../src/client/client.ts';
 import { loadConfig } from '../src/config-load.ts';
 import { startGateway } from '../src/gateway.ts';
-import { makeLog } from '../src/log.ts';
+import { makeLog } from '../src/log/log.ts';
 import { findLiveKit } from '../src/rooms/find.ts';
 import { startService } from './demo/service.ts';
 

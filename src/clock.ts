@@ -1,4 +1,10 @@
-import type { Clock } from './sessions/ports.ts';
+/** Time. Passed in, so that a whole gateway runs in virtual time in a test. */
+export interface Clock {
+  /** Epoch milliseconds. */
+  now(): number;
+  /** Calls `run` every `ms` until the returned function is called. `run` must not throw. */
+  every(ms: number, run: () => void): () => void;
+}
 
 /** A timer that is later than this says that the process stood still: it was stopped, its machine slept, or something in it took long. */
 const lateMs = 300;

@@ -3,7 +3,7 @@ import { parseEnv } from 'node:util';
 import { parse, stringify, TomlError } from 'smol-toml';
 import { check } from '../protocol/check.ts';
 import { nearest } from '../protocol/nearest.ts';
-import { isLoopbackHost } from './admission.ts';
+import { isLoopbackHost } from './addresses.ts';
 import { type Config, ConfigError, configSchema, secrets, settings } from './config.ts';
 import { ofKubernetes, straysOf } from './config-strays.ts';
 import { plainText } from './config-values.ts';

@@ -4,21 +4,22 @@ import { identity, sessionId } from '../protocol/fields.ts';
 import { extendFields, listFields, messageFields, newSessionFields, shareFields, updateFields } from '../protocol/requests.ts';
 import type { Status, Visibility } from '../protocol/states.ts';
 import type { Session } from '../protocol/types.ts';
+import type { Clock } from './clock.ts';
 import { systemClock } from './clock.ts';
-import { makeLog } from './log.ts';
+import { checked, GatewayError } from './errors.ts';
+import { makeLog } from './log/log.ts';
 import type { Caller } from './sessions/access.ts';
-import { checked, GatewayError } from './sessions/errors.ts';
 import { Sessions } from './sessions/manager.ts';
 import { Openings } from './sessions/openings.ts';
 import { Operations } from './sessions/operations.ts';
-import type { Clock, Offers, Rooms, SessionStore, Statistics } from './sessions/ports.ts';
+import type { Offers, Rooms, SessionStore, Statistics } from './sessions/ports.ts';
 import { openStore, registerStoreProvider, type StorageWish } from './store/open.ts';
 import { withVerbs } from './store/verbs.ts';
 
 export type { Session } from '../protocol/types.ts';
-export { GatewayError } from './sessions/errors.ts';
+export { GatewayError, StorageError } from './errors.ts';
 export type { StoreFactory, StoreOptions, StoreProvider } from './sessions/ports.ts';
-export { ClaimTaken, StorageError, VersionConflict } from './sessions/ports.ts';
+export { ClaimTaken, VersionConflict } from './sessions/ports.ts';
 export { dueAt } from './sessions/record.ts';
 export { registerStoreProvider };
 

@@ -2,11 +2,11 @@
 import { readFileSync } from 'node:fs';
 import { Command, type CommanderError, Option } from 'commander';
 import { nearest } from '../protocol/nearest.ts';
-import { localUrl } from './admission.ts';
+import { localUrl } from './addresses.ts';
 import { type Config, ConfigError, settings } from './config.ts';
 import { type ConfigFile, loadConfig, printConfig, warnings } from './config-load.ts';
 import { checkConfig, PortInUse } from './gateway.ts';
-import { visible } from './log.ts';
+import { visible } from './log/visible.ts';
 import { serve } from './serve.ts';
 import { version } from './version.ts';
 

@@ -1,12 +1,14 @@
 import { existsSync, readFileSync } from 'node:fs';
 import { isatty } from 'node:tty';
-import { localUrl } from './admission.ts';
+import { localUrl } from './addresses.ts';
 import type { Config } from './config.ts';
 import { unreadEnvFile, warnings } from './config-load.ts';
 import { checkConfig, type Gateway, startGateway } from './gateway.ts';
-import { makeLog, Output, printable } from './log.ts';
+import { makeLog } from './log/log.ts';
+import { Output } from './log/output.ts';
+import { printable } from './log/visible.ts';
 import { type Found, findLiveKit } from './rooms/find.ts';
-import { afterRunning } from './sessions/time.ts';
+import { afterRunning } from './time.ts';
 
 /** Ctrl-C and a signal through npm come twice within 2 ms; a second one that is meant comes later. */
 const sameSignalMs = 1_000;

@@ -1,6 +1,6 @@
 import { realpath, stat } from 'node:fs/promises';
 import { dirname, resolve, sep } from 'node:path';
-import { GatewayError } from './sessions/errors.ts';
+import { GatewayError } from './errors.ts';
 
 /** Checks a client's folder and resolves it. */
 export type CheckWorkspace = (folder: string) => Promise<string>;

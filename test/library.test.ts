@@ -10,7 +10,7 @@ import {
   type SessionManager,
   type SessionManagerOptions,
 } from '../src/library.ts';
-import { makeLog } from '../src/log.ts';
+import { makeLog } from '../src/log/log.ts';
 import type { StoreProvider } from '../src/sessions/ports.ts';
 import { memoryStore } from '../src/store/memory.ts';
 import { openStore } from '../src/store/open.ts';

@@ -5,7 +5,9 @@ import { createInterface } from 'node:readline';
 import type { Readable } from 'node:stream';
 import { text } from 'node:stream/consumers';
 import { describe, expect, onTestFinished, test } from 'vitest';
-import { LimitedLog, makeLog, printable, visible } from '../src/log.ts';
+import { LimitedLog } from '../src/log/limited.ts';
+import { makeLog } from '../src/log/log.ts';
+import { printable, visible } from '../src/log/visible.ts';
 import { ManualClock } from './support/clock.ts';
 import { keptLog } from './support/log.ts';
 import { root } from './support/process.ts';
@@ -67,7 +69,7 @@ test.each([
   ['throws', 'setImmediate(() => { throw new Error("bug") })'],
   ['is ended by a signal after a warning', 'log.warn("last words"); process.kill(process.pid, "SIGKILL")'],
 ])('every line is out when the process %s', async (_, end) => {
-  const program = `import { makeLog } from './src/log.ts'; const log = makeLog('info'); for (let i = 0; i < 100; i++) log.info({ i }, 'line'); ${end};`;
+  const program = `import { makeLog } from './src/log/log.ts'; const log = makeLog('info'); for (let i = 0; i < 100; i++) log.info({ i }, 'line'); ${end};`;
   const child = spawn(process.execPath, ['--import', 'tsx', '--input-type=module', '-e', program], {
     cwd: root,
     stdio: ['ignore', 'pipe', 'ignore'],
@@ -77,7 +79,7 @@ test.each([
 
 /** Runs a program with a log whose output is `stdout`. Its own words come on standard error. */
 function logging(program: string, stdout: 'pipe' | number = 'pipe') {
-  const source = `import { makeLog } from './src/log.ts'; const log = makeLog('info'); const say = (text) => void process.stderr.write(text + '\\n'); ${program}`;
+  const source = `import { makeLog } from './src/log/log.ts'; const log = makeLog('info'); const say = (text) => void process.stderr.write(text + '\\n'); ${program}`;
   const child = spawn(process.execPath, ['--import', 'tsx', '--input-type=module', '-e', source], {
     cwd: root,
     stdio: ['pipe', stdout, 'pipe'],

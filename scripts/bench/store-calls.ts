@@ -5,7 +5,7 @@ import WebSocket from 'ws';
 import { SUBPROTOCOL } from '../../protocol/version.ts';
 import { loadConfig } from '../../src/config-load.ts';
 import { startGateway } from '../../src/gateway.ts';
-import { makeLog } from '../../src/log.ts';
+import { makeLog } from '../../src/log/log.ts';
 import type { Reach, Rooms, StoreProvider } from '../../src/sessions/ports.ts';
 import type { Participant } from '../../src/sessions/record.ts';
 import { openStore, registerStoreProvider } from '../../src/store/open.ts';

@@ -6,12 +6,12 @@ import { v7 as uuid } from 'uuid';
 import { z } from 'zod';
 import { maxDepth, tooDeep, unknownNames } from '../../protocol/parse.ts';
 import { type Operation, type RouteRow, routes } from '../../protocol/rest.ts';
-import { type Admission, askedFor, type NotAdmitted } from '../admission.ts';
-import { checked, GatewayError, storageFailed } from '../sessions/errors.ts';
-import { type Clock, StorageError } from '../sessions/ports.ts';
+import { type Admission, askedFor, type NotAdmitted } from '../auth/admission.ts';
+import type { Clock } from '../clock.ts';
+import { safeHeaders } from '../edge/raw.ts';
+import { hasBody, socketPaths } from '../edge/target.ts';
+import { checked, GatewayError, StorageError, storageFailed } from '../errors.ts';
 import type { Budget } from './budget.ts';
-import { safeHeaders } from './raw.ts';
-import { hasBody, socketPaths } from './target.ts';
 
 type Env = { Bindings: HttpBindings; Variables: { admitted: boolean; level: NotAdmitted['level'] | undefined } };
 export type App = Hono<Env>;

@@ -1,8 +1,8 @@
 import { once } from 'node:events';
 import type { IncomingMessage, ServerResponse } from 'node:http';
+import type { Clock } from '../clock.ts';
+import { GatewayError } from '../errors.ts';
 import { drained, isMuch } from '../level.ts';
-import { GatewayError } from '../sessions/errors.ts';
-import type { Clock } from '../sessions/ports.ts';
 import type { Turn } from '../turn.ts';
 
 /** What was answered on one connection. */

@@ -1,16 +1,17 @@
+import type { Clock } from '../clock.ts';
+import { GatewayError } from '../errors.ts';
 import type { Dispatcher } from '../services/dispatcher.ts';
 import { type EndpointPaths, httpLink } from '../services/links.ts';
 import type { Outbound } from '../services/outbound.ts';
 import { type Instance, matches } from '../services/registry.ts';
 import type { Reports } from '../services/reports.ts';
 import type { Caller } from '../sessions/access.ts';
-import { GatewayError } from '../sessions/errors.ts';
 import type { Sessions } from '../sessions/manager.ts';
 import type { Opened, Openings } from '../sessions/openings.ts';
 import { type Operations, roomIsThere, whyNotCreated } from '../sessions/operations.ts';
-import type { Clock, SessionStore, Statistics } from '../sessions/ports.ts';
+import type { SessionStore, Statistics } from '../sessions/ports.ts';
 import { allServe, isEnded, missing, type Session } from '../sessions/record.ts';
-import { iso } from '../sessions/time.ts';
+import { iso } from '../time.ts';
 import type { Call, Endpoints } from './app.ts';
 import { tokenSource } from './token-source.ts';
 

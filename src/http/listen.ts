@@ -3,10 +3,10 @@ import { createServer, type IncomingMessage, type RequestListener, type Server, 
 import type { AddressInfo } from 'node:net';
 import type { Duplex } from 'node:stream';
 import type { Logger } from 'pino';
-import { GatewayError } from '../sessions/errors.ts';
-import type { Clock } from '../sessions/ports.ts';
-import { respondRaw, safeHeaders } from './raw.ts';
-import { normalize } from './target.ts';
+import type { Clock } from '../clock.ts';
+import { respondRaw, safeHeaders } from '../edge/raw.ts';
+import { normalize } from '../edge/target.ts';
+import { GatewayError } from '../errors.ts';
 
 /** Connections that wait to be accepted; the system may set a lower limit. After a restart all clients come back at once. */
 const backlog = 4_096;

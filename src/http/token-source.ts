@@ -1,7 +1,8 @@
 import { createHash } from 'node:crypto';
 import { v7 as uuid } from 'uuid';
+import { GatewayError } from '../errors.ts';
 import { standing } from '../sessions/access.ts';
-import { GatewayError, namedLikeService, roomNameInUse } from '../sessions/errors.ts';
+import { namedLikeService, roomNameInUse } from '../sessions/errors.ts';
 import type { Sessions } from '../sessions/manager.ts';
 import { type NewSession, type Opened, type Openings, sessionInRoom } from '../sessions/openings.ts';
 import { type Operations, roomIsThere } from '../sessions/operations.ts';

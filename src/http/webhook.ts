@@ -1,5 +1,5 @@
 import { WebhookReceiver } from 'livekit-server-sdk';
-import { GatewayError } from '../sessions/errors.ts';
+import { GatewayError } from '../errors.ts';
 import { type App, readText } from './app.ts';
 
 /** Far above what LiveKit sends: a room with its participants' tracks. */

@@ -1,7 +1,7 @@
 import { AccessToken, RoomServiceClient, ServerError, type VideoGrant } from 'livekit-server-sdk';
 import { clip } from '../../protocol/fields.ts';
+import { withoutTokens } from '../secrets.ts';
 import { RoomsError } from '../sessions/ports.ts';
-import { withoutTokens } from '../sessions/secrets.ts';
 import type { Key } from './tokens.ts';
 
 /** A token of the API administers every room: it lives for its one call, and for clocks that differ by minutes. */

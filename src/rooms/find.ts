@@ -2,7 +2,7 @@ import { type ChildProcess, spawn } from 'node:child_process';
 import { accessSync, constants, statSync } from 'node:fs';
 import { createServer } from 'node:net';
 import { delimiter, join, resolve } from 'node:path';
-import { afterRunning } from '../sessions/time.ts';
+import { afterRunning } from '../time.ts';
 import { RoomApi } from './api.ts';
 import type { Key } from './tokens.ts';
 

@@ -1,5 +1,6 @@
 import type { Logger } from 'pino';
-import type { Clock, Reach, RoomsError } from '../sessions/ports.ts';
+import type { Clock } from '../clock.ts';
+import type { Reach, RoomsError } from '../sessions/ports.ts';
 
 /** How long LiveKit has to answer what its time is. */
 const clockAnswerMs = 5_000;

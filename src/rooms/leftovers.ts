@@ -1,6 +1,8 @@
 import type { Logger } from 'pino';
+import type { Clock } from '../clock.ts';
+import { StorageError } from '../errors.ts';
 import type { Sessions } from '../sessions/manager.ts';
-import { type Clock, type Rooms, RoomsError, type SessionStore, StorageError, tokenLifeMs } from '../sessions/ports.ts';
+import { type Rooms, RoomsError, type SessionStore, tokenLifeMs } from '../sessions/ports.ts';
 import type { Session } from '../sessions/record.ts';
 import { markedSession } from './livekit.ts';
 

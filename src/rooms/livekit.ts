@@ -1,6 +1,7 @@
 import { type ParticipantInfo, ParticipantInfo_State } from 'livekit-server-sdk';
 import type { Logger } from 'pino';
-import { type Clock, type Reach, RoomNameTaken, type Rooms, RoomsError } from '../sessions/ports.ts';
+import type { Clock } from '../clock.ts';
+import { type Reach, RoomNameTaken, type Rooms, RoomsError } from '../sessions/ports.ts';
 import type { Participant, Room, Session } from '../sessions/record.ts';
 import { RoomApi, roomsError, type SettingNames } from './api.ts';
 import { Health } from './health.ts';

@@ -1,6 +1,7 @@
 import type { Logger } from 'pino';
+import type { Clock } from '../clock.ts';
 import type { Sessions } from '../sessions/manager.ts';
-import { type Clock, type Rooms, RoomsError } from '../sessions/ports.ts';
+import { type Rooms, RoomsError } from '../sessions/ports.ts';
 import { assignments, isEnded, type Session, userIsIn } from '../sessions/record.ts';
 
 const sweepMs = 500;

@@ -1,4 +1,4 @@
-import type { Clock } from '../sessions/ports.ts';
+import type { Clock } from '../clock.ts';
 import type { Dispatcher } from './dispatcher.ts';
 import { at, type EndpointPaths, httpLink } from './links.ts';
 import type { Outbound } from './outbound.ts';

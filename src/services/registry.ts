@@ -1,6 +1,6 @@
 import type { Wanted } from '../../protocol/fields.ts';
 import type { Availability } from '../../protocol/states.ts';
-import { GatewayError } from '../sessions/errors.ts';
+import { GatewayError } from '../errors.ts';
 import { at, type Link } from './links.ts';
 
 /** One registration of a service. */

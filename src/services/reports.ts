@@ -1,4 +1,4 @@
-import { GatewayError } from '../sessions/errors.ts';
+import { GatewayError } from '../errors.ts';
 import type { Fault } from '../sessions/gate.ts';
 import type { Sessions } from '../sessions/manager.ts';
 import type { Session } from '../sessions/record.ts';

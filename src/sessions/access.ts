@@ -1,4 +1,4 @@
-import { GatewayError } from './errors.ts';
+import { GatewayError } from '../errors.ts';
 import { assignments, type Session } from './record.ts';
 
 /** Who calls, as far as it decides what they may do. */

@@ -1,8 +1,8 @@
 import type { EventBody, EventType, LogEvent } from '../../protocol/events.ts';
 import type { ServiceStatus, Status } from '../../protocol/states.ts';
+import { iso } from '../time.ts';
 import { copyRequirement, copyRoom, copySession, copyTimings, deadlines } from './copy.ts';
 import { type Assignment, type Leaving, labelOf, type Room, type Session } from './record.ts';
-import { iso } from './time.ts';
 
 /** What is to be done after a commit. The record already says so: an effect that is lost is found again by its deadline. */
 export type Effect =

@@ -1,7 +1,8 @@
 import type { Logger } from 'pino';
+import { StorageError } from '../errors.ts';
 import type { Effect } from './draft.ts';
 import type { Input } from './machine.ts';
-import { type Offers, RoomNameTaken, type Rooms, RoomsError, type SessionStore, StorageError } from './ports.ts';
+import { type Offers, RoomNameTaken, type Rooms, RoomsError, type SessionStore } from './ports.ts';
 import type { Session } from './record.ts';
 
 interface EffectsParts {

@@ -1,6 +1,7 @@
 import type { FailureReason } from '../../protocol/failures.ts';
 import { clip } from '../../protocol/fields.ts';
 import type { ServiceStatus } from '../../protocol/states.ts';
+import { iso } from '../time.ts';
 import type { Draft } from './draft.ts';
 import { terminate } from './ending.ts';
 import {
@@ -16,7 +17,6 @@ import {
   rejoinMs,
   userIsIn,
 } from './record.ts';
-import { iso } from './time.ts';
 
 const offerMs = 10_000;
 const suspectMs = 5_000;

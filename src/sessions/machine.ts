@@ -1,6 +1,7 @@
 import type { ErrorCode } from '../../protocol/errors.ts';
 import type { LogEvent } from '../../protocol/events.ts';
 import type { EndReason } from '../../protocol/states.ts';
+import { iso } from '../time.ts';
 import { outcomeOf, remember } from './commands.ts';
 import { Draft, type Effect } from './draft.ts';
 import { advance, deleteRoom, hurry, roomDeleted, terminate } from './ending.ts';
@@ -19,7 +20,6 @@ import {
   userIsIn,
   withoutRoomClaim,
 } from './record.ts';
-import { iso } from './time.ts';
 
 /** A service that would take the requirement at this place; its slot is taken. */
 export interface Offer extends Pick<Assignment, 'assignment_id' | 'service_id' | 'incarnation'> {

@@ -1,14 +1,16 @@
 import { randomBytes } from 'node:crypto';
 import type { Logger } from 'pino';
 import type { LogEvent } from '../../protocol/events.ts';
+import type { Clock } from '../clock.ts';
+import { GatewayError, StorageError } from '../errors.ts';
 import { copySession } from './copy.ts';
 import { create, type Spec } from './create.ts';
 import type { Effect } from './draft.ts';
 import { Effects } from './effects.ts';
-import { GatewayError, roomNameInUse } from './errors.ts';
+import { roomNameInUse } from './errors.ts';
 import { type Decision, type Input, next, type Offer, type Timeouts } from './machine.ts';
 import { note } from './notes.ts';
-import { ClaimTaken, type Clock, type Offers, type Rooms, type SessionStore, StorageError, VersionConflict } from './ports.ts';
+import { ClaimTaken, type Offers, type Rooms, type SessionStore, VersionConflict } from './ports.ts';
 import { assignments, isEnded, isPending, type Session } from './record.ts';
 
 /** Each conflict is somebody else's success: so many may write to one session at once. */

@@ -1,6 +1,8 @@
 import type { Logger } from 'pino';
+import type { Clock } from '../clock.ts';
+import { StorageError } from '../errors.ts';
 import type { Sessions } from './manager.ts';
-import { type Clock, type SessionStore, StorageError } from './ports.ts';
+import type { SessionStore } from './ports.ts';
 import { assignments, type Session } from './record.ts';
 import type { StorageHealth } from './storage-health.ts';
 

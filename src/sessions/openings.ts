@@ -3,13 +3,14 @@ import { v4 as uuid } from 'uuid';
 import type { z } from 'zod';
 import type { Wanted } from '../../protocol/fields.ts';
 import { maxServices, type newSessionFields } from '../../protocol/requests.ts';
+import { GatewayError } from '../errors.ts';
+import { spreadMs } from '../time.ts';
 import { keyOf, type Spec } from './create.ts';
-import { GatewayError, roomNameInUse } from './errors.ts';
+import { roomNameInUse } from './errors.ts';
 import type { Sessions } from './manager.ts';
 import { ClaimTaken, type Offers, type Rooms, type SessionStore } from './ports.ts';
 import { isEnded, roomClaim, type Session } from './record.ts';
 import { checkResume, resumeInvalid } from './resume.ts';
-import { spreadMs } from './time.ts';
 
 const maxReplays = 5;
 

@@ -2,17 +2,19 @@ import { v7 as uuidv7 } from 'uuid';
 import type { Snapshot } from '../../protocol/answers.ts';
 import { inWords } from '../../protocol/failures.ts';
 import type { ShareRole, Status } from '../../protocol/states.ts';
+import type { Clock } from '../clock.ts';
+import { GatewayError } from '../errors.ts';
+import { iso } from '../time.ts';
 import { type Action, authorize, type Caller, standing } from './access.ts';
 import { hashOf, type Outcome, outcomeOf, remembered } from './commands.ts';
 import { unserved } from './ending.ts';
-import { GatewayError, namedLikeService } from './errors.ts';
+import { namedLikeService } from './errors.ts';
 import type { HoldingInput } from './holding.ts';
 import type { Sessions } from './manager.ts';
 import { maxPageBytes, readPage, sizeOf, sizeOfMessage, sizeOfSession } from './pages.ts';
-import { type Clock, type Guest, type Message, type Rooms, type SessionStore, tokenLifeMs } from './ports.ts';
+import { type Guest, type Message, type Rooms, type SessionStore, tokenLifeMs } from './ports.ts';
 import { isEnded, labelOf, nameOf, type Session } from './record.ts';
 import { pendingServices, readyServices, snapshot } from './snapshot.ts';
-import { iso } from './time.ts';
 
 /** Bytes of an empty context: nothing is left out with it. */
 const noContext = 2;

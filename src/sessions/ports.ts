@@ -1,16 +1,9 @@
 import type { Logger } from 'pino';
 import type { LogEvent } from '../../protocol/events.ts';
 import type { Status } from '../../protocol/states.ts';
+import type { Clock } from '../clock.ts';
 import type { Input } from './machine.ts';
 import type { Assignment, Leaving, Participant, Room, Session } from './record.ts';
-
-/** Time. Passed in, so that a whole gateway runs in virtual time in a test. */
-export interface Clock {
-  /** Epoch milliseconds. */
-  now(): number;
-  /** Calls `run` every `ms` until the returned function is called. `run` must not throw. */
-  every(ms: number, run: () => void): () => void;
-}
 
 /** Somebody else committed first: load again and decide anew. */
 export class VersionConflict extends Error {}
@@ -21,19 +14,6 @@ export class ClaimTaken extends Error {
   constructor(claim: string) {
     super(`${claim} is held by another session`);
     this.claim = claim;
-  }
-}
-
-/** The storage did not answer in time, is out of reach, or refused. */
-export class StorageError extends Error {
-  /** It answered that it will not, so nothing took effect; else whether a write took effect is not known. */
-  readonly refused: boolean;
-  /** It answers, but not all of a read came in time: no sign of an outage. */
-  readonly slow: boolean;
-  constructor(message: string, { refused = false, slow = false, ...options }: ErrorOptions & { refused?: boolean; slow?: boolean } = {}) {
-    super(message, options);
-    this.refused = refused;
-    this.slow = slow;
   }
 }
 

@@ -1,5 +1,5 @@
 import { createHash, randomBytes, timingSafeEqual } from 'node:crypto';
-import { GatewayError } from './errors.ts';
+import { GatewayError } from '../errors.ts';
 import type { Session } from './record.ts';
 
 /** What lets a client take its session over on another socket. Only its hash is kept. */

@@ -1,8 +1,8 @@
 import type { Snapshot } from '../../protocol/answers.ts';
 import type { ServiceStatus } from '../../protocol/states.ts';
+import { iso } from '../time.ts';
 import { unserved } from './ending.ts';
 import { isGone, isServing, labelOf, nameOf, type Requirement, type Session } from './record.ts';
-import { iso } from './time.ts';
 
 export const readyServices = (session: Session) => session.requirements.filter(isServing).map(nameOf);
 export const pendingServices = (session: Session) => session.requirements.filter((r) => !isServing(r)).map(nameOf);

@@ -1,5 +1,6 @@
 import type { Logger } from 'pino';
-import type { Clock, StorageError } from './ports.ts';
+import type { Clock } from '../clock.ts';
+import type { StorageError } from '../errors.ts';
 
 /** A caller may ask for what is slow again and again: the log hears of it at most so often. */
 const slowLineMs = 60_000;

@@ -1,9 +1,9 @@
 import type { Socket } from 'node:net';
 import type { WebSocket } from 'ws';
 import { Close, type CloseReason } from '../../protocol/close.ts';
+import type { Clock } from '../clock.ts';
+import { GatewayError } from '../errors.ts';
 import { drained, isMuch } from '../level.ts';
-import { GatewayError } from '../sessions/errors.ts';
-import type { Clock } from '../sessions/ports.ts';
 import { Outbox, type OutboxLimits, type OutboxParts } from './outbox.ts';
 import type { FrameListener } from './ws-internals.ts';
 

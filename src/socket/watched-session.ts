@@ -1,7 +1,6 @@
 import type { LogEvent } from '../../protocol/events.ts';
 import { answer } from '../../protocol/requests.ts';
-import { GatewayError, storageFailed } from '../sessions/errors.ts';
-import { StorageError } from '../sessions/ports.ts';
+import { GatewayError, StorageError, storageFailed } from '../errors.ts';
 import type { Connection } from './connection.ts';
 import { Cursor, type CursorParts } from './cursor.ts';
 

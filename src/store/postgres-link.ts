@@ -1,6 +1,7 @@
 import pg from 'pg';
 import type { Logger } from 'pino';
-import { ClaimTaken, StorageError } from '../sessions/ports.ts';
+import { StorageError } from '../errors.ts';
+import { ClaimTaken } from '../sessions/ports.ts';
 import { claimTakenState } from './postgres-migrations.ts';
 
 /** SQLSTATEs of a server that takes no write or is going away: a new connection may lead to one that does. read_only_sql_transaction, admin_shutdown, crash_shutdown, cannot_connect_now. */

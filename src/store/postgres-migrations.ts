@@ -1,5 +1,5 @@
 import type { PoolClient } from 'pg';
-import { StorageError } from '../sessions/ports.ts';
+import { StorageError } from '../errors.ts';
 
 /** SQLSTATE the commit raises, with the claim as its detail, when another session holds it. */
 export const claimTakenState = 'SG001';

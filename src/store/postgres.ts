@@ -2,11 +2,11 @@ import { createHash } from 'node:crypto';
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { LogEvent } from '../../protocol/events.ts';
 import type { Status } from '../../protocol/states.ts';
+import { StorageError } from '../errors.ts';
 import {
   type Message,
   type SessionFilter,
   type Statistics,
-  StorageError,
   type StoreFactory,
   type StoreProvider,
   VersionConflict,

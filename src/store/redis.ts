@@ -2,12 +2,12 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { ErrorReply } from '@redis/client';
 import type { LogEvent } from '../../protocol/events.ts';
 import { statuses } from '../../protocol/states.ts';
+import { StorageError } from '../errors.ts';
 import {
   ClaimTaken,
   type Message,
   type SessionFilter,
   type Statistics,
-  StorageError,
   type StoreFactory,
   type StoreProvider,
   VersionConflict,

@@ -1,6 +1,8 @@
 import { randomUUID } from 'node:crypto';
 import type { Logger } from 'pino';
-import { type Clock, StorageError, type Wake } from '../sessions/ports.ts';
+import type { Clock } from '../clock.ts';
+import { StorageError } from '../errors.ts';
+import type { Wake } from '../sessions/ports.ts';
 
 /** How often the channel proves itself and versions are compared: what a lost signal may cost. */
 const lookMs = 5_000;

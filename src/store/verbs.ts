@@ -1,8 +1,9 @@
 import { v4 as uuid } from 'uuid';
 
 import type { Metadata } from '../../protocol/fields.ts';
-import { GatewayError } from '../sessions/errors.ts';
-import { type Clock, type SessionStore, StorageError, type StoreProvider, VersionConflict } from '../sessions/ports.ts';
+import type { Clock } from '../clock.ts';
+import { GatewayError, StorageError } from '../errors.ts';
+import { type SessionStore, type StoreProvider, VersionConflict } from '../sessions/ports.ts';
 import type { Session } from '../sessions/record.ts';
 
 /** Each conflict is somebody else's success: so many may write to one session at once. */

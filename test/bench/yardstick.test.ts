@@ -5,7 +5,7 @@ import { WebSocketServer } from 'ws';
 import { closed, handle } from '../../scripts/bench/servers/answers.ts';
 import type { Peer } from '../../scripts/bench/servers/records.ts';
 import { startGateway } from '../../src/gateway.ts';
-import { makeLog } from '../../src/log.ts';
+import { makeLog } from '../../src/log/log.ts';
 import { type Frame, TestClient } from '../support/client.ts';
 import { testConfig } from '../support/gateway.ts';
 

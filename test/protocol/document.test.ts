@@ -9,9 +9,9 @@ import { type RouteRow, routes } from '../../protocol/rest.ts';
 import { endReasons, serviceStatuses, statuses } from '../../protocol/states.ts';
 import { settings } from '../../src/config.ts';
 import { loadConfig } from '../../src/config-load.ts';
+import type { GatewayError } from '../../src/errors.ts';
 import { type Action, authorize, type Caller, standing } from '../../src/sessions/access.ts';
 import { create } from '../../src/sessions/create.ts';
-import type { GatewayError } from '../../src/sessions/errors.ts';
 import { spec, t0 } from '../sessions/build.ts';
 
 const markdown = readFileSync(join(import.meta.dirname, '../../protocol/PROTOCOL.md'), 'utf8');

@@ -1,7 +1,7 @@
 import { describe, expect, test } from 'vitest';
 import { type ErrorCode, type ErrorKind, errors } from '../../protocol/errors.ts';
 import { controls } from '../../protocol/events.ts';
-import { GatewayError } from '../../src/sessions/errors.ts';
+import { GatewayError } from '../../src/errors.ts';
 
 const all = Object.entries(errors) as [ErrorCode, ErrorKind][];
 const now = Date.UTC(2026, 0, 2, 3, 4, 5);

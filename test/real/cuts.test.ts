@@ -1,6 +1,6 @@
 import { describe, expect, onTestFinished, test } from 'vitest';
 import { systemClock } from '../../src/clock.ts';
-import { makeLog } from '../../src/log.ts';
+import { makeLog } from '../../src/log/log.ts';
 import { openStore } from '../../src/store/open.ts';
 import { run } from '../cuts/run.ts';
 import { testConfig } from '../support/gateway.ts';

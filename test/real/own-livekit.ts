@@ -1,11 +1,11 @@
 import { randomBytes } from 'node:crypto';
 import { RoomServiceClient } from 'livekit-server-sdk';
 import { expect, onTestFinished } from 'vitest';
+import type { Clock } from '../../src/clock.ts';
 import { systemClock } from '../../src/clock.ts';
 import { startGateway } from '../../src/gateway.ts';
-import { makeLog } from '../../src/log.ts';
+import { makeLog } from '../../src/log/log.ts';
 import { LiveKitRooms } from '../../src/rooms/livekit.ts';
-import type { Clock } from '../../src/sessions/ports.ts';
 import { testConfig } from '../support/gateway.ts';
 import { freePort, type LiveKitKey } from '../support/livekit.ts';
 import { parts } from '../support/parts.ts';

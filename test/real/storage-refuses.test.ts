@@ -1,6 +1,6 @@
 import { expect, onTestFinished, test, vi } from 'vitest';
 import { startGateway as start } from '../../src/gateway.ts';
-import { makeLog } from '../../src/log.ts';
+import { makeLog } from '../../src/log/log.ts';
 import { TestClient } from '../support/client.ts';
 import { ManualClock } from '../support/clock.ts';
 import { testConfig } from '../support/gateway.ts';

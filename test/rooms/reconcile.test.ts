@@ -1,5 +1,5 @@
 import { expect, test } from 'vitest';
-import { makeLog } from '../../src/log.ts';
+import { makeLog } from '../../src/log/log.ts';
 import { Reconciler } from '../../src/rooms/reconcile.ts';
 import { create } from '../../src/sessions/create.ts';
 import { Sessions } from '../../src/sessions/manager.ts';

@@ -4,7 +4,7 @@ import type { AddressInfo } from 'node:net';
 import { expect, onTestFinished, test } from 'vitest';
 import { loadConfig } from '../../src/config-load.ts';
 import { startGateway } from '../../src/gateway.ts';
-import { makeLog } from '../../src/log.ts';
+import { makeLog } from '../../src/log/log.ts';
 import { TestClient } from '../support/client.ts';
 import { ManualClock } from '../support/clock.ts';
 import { rest } from '../support/http-service.ts';

@@ -1,5 +1,5 @@
 import { expect, test } from 'vitest';
-import { makeLog } from '../../src/log.ts';
+import { makeLog } from '../../src/log/log.ts';
 import { connectService, TestClient } from '../support/client.ts';
 import { startGateway } from '../support/gateway.ts';
 import { HttpService, rest } from '../support/http-service.ts';

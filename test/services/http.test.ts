@@ -2,7 +2,7 @@ import dns from 'node:dns';
 import { networkInterfaces } from 'node:os';
 import { gzipSync } from 'node:zlib';
 import { describe, expect, onTestFinished, test, vi } from 'vitest';
-import { isBoundAt } from '../../src/admission.ts';
+import { isBoundAt } from '../../src/addresses.ts';
 import { allowedNetworks } from '../../src/config-load.ts';
 import { guard } from '../../src/services/guard.ts';
 import { Outbound } from '../../src/services/outbound.ts';

@@ -1,6 +1,6 @@
 import { describe, expect, test } from 'vitest';
 import { newSessionFields } from '../../protocol/requests.ts';
-import { makeLog } from '../../src/log.ts';
+import { makeLog } from '../../src/log/log.ts';
 import { Sessions } from '../../src/sessions/manager.ts';
 import { Openings } from '../../src/sessions/openings.ts';
 import { memoryStore } from '../../src/store/memory.ts';

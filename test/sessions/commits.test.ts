@@ -1,12 +1,13 @@
 import { describe, expect, test } from 'vitest';
 import type { LogEvent } from '../../protocol/events.ts';
 import type { Wanted } from '../../protocol/fields.ts';
-import { makeLog } from '../../src/log.ts';
+import { StorageError } from '../../src/errors.ts';
+import { makeLog } from '../../src/log/log.ts';
 import { Dispatcher } from '../../src/services/dispatcher.ts';
 import type { Link } from '../../src/services/links.ts';
 import type { Input } from '../../src/sessions/machine.ts';
 import { Sessions } from '../../src/sessions/manager.ts';
-import { StorageError, type StoreProvider } from '../../src/sessions/ports.ts';
+import type { StoreProvider } from '../../src/sessions/ports.ts';
 import type { Session } from '../../src/sessions/record.ts';
 import { memoryStore } from '../../src/store/memory.ts';
 import { withVerbs } from '../../src/store/verbs.ts';

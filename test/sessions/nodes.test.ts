@@ -1,9 +1,10 @@
 import { hostname } from 'node:os';
 import { describe, expect, onTestFinished, test } from 'vitest';
+import { StorageError } from '../../src/errors.ts';
 import { startGateway as start } from '../../src/gateway.ts';
-import { makeLog } from '../../src/log.ts';
+import { makeLog } from '../../src/log/log.ts';
 import { mark } from '../../src/rooms/livekit.ts';
-import { StorageError, type StoreProvider, type Wake } from '../../src/sessions/ports.ts';
+import type { StoreProvider, Wake } from '../../src/sessions/ports.ts';
 import { memoryStore } from '../../src/store/memory.ts';
 import { registerStoreProvider } from '../../src/store/open.ts';
 import { connectService, TestClient } from '../support/client.ts';

@@ -1,5 +1,6 @@
 import { describe, expect, test } from 'vitest';
-import { StorageError, type StoreProvider } from '../../src/sessions/ports.ts';
+import { StorageError } from '../../src/errors.ts';
+import type { StoreProvider } from '../../src/sessions/ports.ts';
 import type { Session } from '../../src/sessions/record.ts';
 import { memoryStore } from '../../src/store/memory.ts';
 import { registerStoreProvider } from '../../src/store/open.ts';

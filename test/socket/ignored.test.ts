@@ -1,6 +1,6 @@
 import { expect, test } from 'vitest';
 import { SUBPROTOCOL } from '../../protocol/version.ts';
-import { makeLog } from '../../src/log.ts';
+import { makeLog } from '../../src/log/log.ts';
 import { TestClient } from '../support/client.ts';
 import { startGateway } from '../support/gateway.ts';
 

@@ -1,7 +1,8 @@
 import { once } from 'node:events';
 import { connect } from 'node:net';
 import { describe, expect, onTestFinished, test } from 'vitest';
-import { StorageError, type StoreProvider } from '../../src/sessions/ports.ts';
+import { StorageError } from '../../src/errors.ts';
+import type { StoreProvider } from '../../src/sessions/ports.ts';
 import { memoryStore } from '../../src/store/memory.ts';
 import { registerStoreProvider } from '../../src/store/open.ts';
 import { connectService, type Frame, TestClient } from '../support/client.ts';

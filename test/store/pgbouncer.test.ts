@@ -1,5 +1,5 @@
 import { expect, test, vi } from 'vitest';
-import { StorageError } from '../../src/sessions/ports.ts';
+import { StorageError } from '../../src/errors.ts';
 import { tablePrefix } from '../../src/store/postgres.ts';
 import { ManualClock } from '../support/clock.ts';
 import { describeWith, parts } from '../support/parts.ts';

@@ -1,5 +1,6 @@
 import { describe, expect, onTestFinished, test, vi } from 'vitest';
-import { StorageError, type StoreProvider } from '../../src/sessions/ports.ts';
+import { StorageError } from '../../src/errors.ts';
+import type { StoreProvider } from '../../src/sessions/ports.ts';
 import { tablePrefix } from '../../src/store/postgres.ts';
 import { ManualClock, settled } from '../support/clock.ts';
 import { describeWith, parts } from '../support/parts.ts';

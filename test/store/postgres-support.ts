@@ -2,7 +2,7 @@ import { randomBytes } from 'node:crypto';
 import pg from 'pg';
 import { onTestFinished } from 'vitest';
 import type { LogEvent } from '../../protocol/events.ts';
-import { makeLog } from '../../src/log.ts';
+import { makeLog } from '../../src/log/log.ts';
 import type { Message, StoreProvider } from '../../src/sessions/ports.ts';
 import { postgresStore } from '../../src/store/postgres.ts';
 import { t0 } from '../sessions/build.ts';

@@ -1,6 +1,7 @@
 import { describe, expect, test, vi } from 'vitest';
 import type { Metadata } from '../../protocol/fields.ts';
-import { ClaimTaken, type SessionFilter, StorageError, type StoreProvider, VersionConflict } from '../../src/sessions/ports.ts';
+import { StorageError } from '../../src/errors.ts';
+import { ClaimTaken, type SessionFilter, type StoreProvider, VersionConflict } from '../../src/sessions/ports.ts';
 import type { Session } from '../../src/sessions/record.ts';
 import { memoryStore } from '../../src/store/memory.ts';
 import { tablePrefix } from '../../src/store/postgres.ts';

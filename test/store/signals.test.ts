@@ -1,5 +1,5 @@
 import { expect, onTestFinished, test, vi } from 'vitest';
-import { makeLog } from '../../src/log.ts';
+import { makeLog } from '../../src/log/log.ts';
 import { Signals } from '../../src/store/signals.ts';
 import { ManualClock } from '../support/clock.ts';
 

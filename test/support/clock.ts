@@ -1,4 +1,4 @@
-import type { Clock } from '../../src/sessions/ports.ts';
+import type { Clock } from '../../src/clock.ts';
 
 const stepMs = 1_000;
 

@@ -1,7 +1,7 @@
 import { onTestFinished } from 'vitest';
 import { configSchema } from '../../src/config.ts';
 import { startGateway as start } from '../../src/gateway.ts';
-import { makeLog } from '../../src/log.ts';
+import { makeLog } from '../../src/log/log.ts';
 import { ManualClock } from './clock.ts';
 import { FakeRooms } from './rooms.ts';
 

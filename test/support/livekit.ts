@@ -5,7 +5,7 @@ import { createServer } from 'node:net';
 import { RoomServiceClient } from 'livekit-server-sdk';
 import { beforeAll, onTestFinished } from 'vitest';
 import { startGateway } from '../../src/gateway.ts';
-import { makeLog } from '../../src/log.ts';
+import { makeLog } from '../../src/log/log.ts';
 import { testConfig } from './gateway.ts';
 import { parts } from './parts.ts';
 import { patienceMs } from './patience.ts';

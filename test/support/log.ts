@@ -1,4 +1,4 @@
-import { makeLog } from '../../src/log.ts';
+import { makeLog } from '../../src/log/log.ts';
 
 /** A log whose lines are kept. */
 export function keptLog(level = 'info') {

@@ -1,7 +1,7 @@
 // The gateway under test, as `npm start` runs it: its log goes to standard output, which the bench points at a file.
 import { loadConfig } from '../../../src/config-load.ts';
 import { type Gateway, startGateway } from '../../../src/gateway.ts';
-import { makeLog } from '../../../src/log.ts';
+import { makeLog } from '../../../src/log/log.ts';
 import { serve } from '../rpc.ts';
 import { key, livekitUrl, secret } from './key.ts';
 import { serverAnswers } from './stats.ts';

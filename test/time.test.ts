@@ -1,8 +1,8 @@
 import { once } from 'node:events';
 import { connect, createServer, type Socket } from 'node:net';
 import { expect, onTestFinished, test } from 'vitest';
-import { afterRunning, inTurns } from '../../src/sessions/time.ts';
-import { settled } from '../support/clock.ts';
+import { afterRunning, inTurns } from '../src/time.ts';
+import { settled } from './support/clock.ts';
 
 const standStill = (ms: number) => Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, ms);
 
