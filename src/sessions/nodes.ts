@@ -39,6 +39,7 @@ export class Nodes {
   #judgeFrom = 0;
   #beating = false;
   #looking = false;
+  #isAlone = false;
 
   constructor(parts: NodesParts) {
     this.#parts = parts;
@@ -48,6 +49,11 @@ export class Nodes {
       parts.clock.every(retryMs, () => parts.health.isDown && void this.#beat()),
       parts.clock.every(beatMs, () => void this.#look()),
     ];
+  }
+
+  /** As of the last look. */
+  get isAlone(): boolean {
+    return this.#isAlone;
   }
 
   /** Deregisters this node as well, where the storage answers. */
@@ -91,6 +97,7 @@ export class Nodes {
     try {
       await foreign.turn();
       const alive = new Set(await store.nodes(clock.now()));
+      this.#isAlone = alive.size === 1 && alive.has(nodeId);
       // whose own heartbeat did not arrive in time cannot say that of others
       const mayJudge = alive.has(nodeId) && clock.now() >= this.#judgeFrom;
       let tells: Promise<void>[] = [];
