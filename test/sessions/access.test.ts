@@ -238,3 +238,20 @@ test('a service stands to a session as long as it serves it', async () => {
 function raise(what: string): never {
   throw new Error(`not here: ${what}`);
 }
+
+test('a session that goes back to private loses its shares: sharing it again lets nobody back in', async () => {
+  const { url } = await startGateway();
+  const api = `${url}/api/v1/sessions`;
+  const { body } = await rest(api, 'POST', { user_identity: 'ada', room: false });
+  const at = `${api}/${body.session_id}`;
+  const readBy = async (user: string) => (await rest(`${at}?user_identity=${user}`)).status;
+  await rest(`${at}/share`, 'POST', { target_user_id: 'pat' });
+  expect(await readBy('pat')).toBe(200);
+  await rest(at, 'PATCH', { visibility: 'private' });
+  expect(await readBy('pat')).toBe(404);
+  await rest(at, 'PATCH', { visibility: 'shared' });
+  expect(await readBy('pat')).toBe(404);
+  await rest(`${at}/share`, 'POST', { target_user_id: 'vic' });
+  expect([await readBy('pat'), await readBy('vic')]).toEqual([404, 200]);
+  expect((await rest(at)).body.shares).toEqual({ vic: 'participant' });
+});
