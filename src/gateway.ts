@@ -25,13 +25,14 @@ import { guard } from './services/guard.ts';
 import { Outbound } from './services/outbound.ts';
 import { Probes } from './services/probes.ts';
 import { Reports } from './services/reports.ts';
-import type { Input } from './sessions/machine.ts';
-import { Sessions } from './sessions/manager.ts';
-import { Foreign, Nodes, noticedMs } from './sessions/nodes.ts';
-import { Openings } from './sessions/openings.ts';
+import { Sessions } from './sessions/commits.ts';
+import type { Input } from './sessions/inputs.ts';
+import { Nodes, noticedMs } from './sessions/nodes.ts';
+import { Openings } from './sessions/open.ts';
 import { Operations } from './sessions/operations.ts';
 import type { Rooms, SessionStore } from './sessions/ports.ts';
 import type { Session } from './sessions/record.ts';
+import { RemoteCommits } from './sessions/remote.ts';
 import { StorageHealth } from './sessions/storage-health.ts';
 import { Feeds } from './socket/feed.ts';
 import { handlers } from './socket/handlers.ts';
@@ -110,19 +111,13 @@ export async function startGateway({ config, livekit, log: full, clock = systemC
   const sessions = new Sessions({
     store,
     rooms,
+    offers: () => dispatcher,
     clock,
     log,
     sessionLog: full,
     timeouts: { registrationMs: config.microservices.registration_timeout * 1_000, maxMessages: config.limits.messages_per_session },
   });
-  const dispatcher = new Dispatcher({
-    sessions,
-    rooms,
-    clock,
-    log,
-    nodeId,
-    lookMs: () => (shared && !nodes?.isAlone ? noticedMs : undefined),
-  });
+  const dispatcher: Dispatcher = new Dispatcher({ sessions, rooms, clock, log, nodeId, lookMs: shared ? noticedMs : undefined });
   const reports = new Reports({ sessions, dispatcher, nodeId });
   const reconciler = new Reconciler({ sessions, rooms, clock, log, lostAfterMs: config.livekit.lost_after_s * 1_000 });
   const leftovers = new Leftovers({ rooms, sessions, store, clock, log, gatewayName: name });
@@ -131,12 +126,11 @@ export async function startGateway({ config, livekit, log: full, clock = systemC
   const probes = new Probes({ dispatcher, outbound, paths, clock });
   const live = new LiveSessions();
   const running = new Set<string>();
-  sessions.onCommit(({ session_id, status, node_id, resume }) => {
+  sessions.onCommit(({ session: { session_id, status, node_id, resume } }) => {
     // on shared storage a stop ends what its own sockets hold and nobody can take over; the rest lives on
     if (status === 'Terminated' || (shared && (node_id !== nodeId || resume))) running.delete(session_id);
     else running.add(session_id);
   });
-  sessions.start(dispatcher);
   // a LiveKit that is set but wrong is said in the log before the first session asks for it
   void rooms.ping();
 
@@ -216,21 +210,21 @@ export async function startGateway({ config, livekit, log: full, clock = systemC
     if (connection_id === undefined) return;
     const attach = async ({ link, connection_id: last }: Session): Promise<Input | undefined> =>
       link === 'away' && last === connection_id ? { type: 'Attached', node_id: nodeId, connection_id } : undefined;
-    await sessions.apply(id, attach).catch((err) => {
+    await sessions.change(id, attach).catch((err) => {
       const level = err instanceof StorageError ? 'debug' : 'warn';
       log[level]({ err, session_id: id }, 'could not re-attach session after node recovery');
     });
   };
-  const followForeign = (before: Session | undefined, session: Session) => {
+  sessions.onCommit(({ before, session, remote }) => {
+    if (!remote) return;
     // a socket of another node holds it now
     if (before?.node_id === nodeId && session.node_id !== nodeId) live.takenOver(session.session_id);
-    // another node held this one for dead, and it lives, with the socket
+    // another node considered this one dead, and it lives, with the socket
     if (session.link === 'away' && session.node_id === nodeId) void stillHere(session.session_id);
-    dispatcher.followForeign(before, session);
-  };
-  const foreign = shared ? new Foreign({ store, sessions, log, onForeign: followForeign }) : undefined;
-  if (foreign) sessions.beginWith((id) => foreign.last(id));
-  const nodes = isWatched ? new Nodes({ nodeId, store, sessions, foreign, health: storageHealth, clock, log }) : undefined;
+  });
+  const remote = shared ? new RemoteCommits({ store, sessions, log }) : undefined;
+  if (remote) sessions.startFrom((id) => remote.last(id));
+  const nodes = isWatched ? new Nodes({ nodeId, store, sessions, remote, health: storageHealth, clock, log }) : undefined;
   // on shared storage there may be sessions already
   await nodes?.round();
   let lastWebhook: string | undefined;
@@ -293,7 +287,7 @@ export async function startGateway({ config, livekit, log: full, clock = systemC
       await sockets.close(drainMs / 2);
       reconciler.close();
       leftovers.close();
-      foreign?.close();
+      remote?.close();
       probes.close();
       dispatcher.close();
       sessions.close();
@@ -376,13 +370,13 @@ async function endAll(sessions: Sessions, running: ReadonlySet<string>, withinMs
   await applyToAll(sessions, running, { type: 'End', reason: 'shutdown', by: 'gateway' });
   if (await isEmpty(sessions, running, withinMs)) return;
   // the rooms are deleted anyway
-  await applyToAll(sessions, running, { type: 'Hurry' });
+  await applyToAll(sessions, running, { type: 'StopWaiting' });
   await isEmpty(sessions, running, hurryMs);
 }
 
 async function applyToAll(sessions: Sessions, running: ReadonlySet<string>, input: Input): Promise<void> {
   const applied: Promise<void>[] = [];
-  await inTurns([...running], (id) => applied.push(sessions.tell(id, input)));
+  await inTurns([...running], (id) => applied.push(sessions.report(id, input)));
   await Promise.all(applied);
 }
 

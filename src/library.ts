@@ -9,8 +9,8 @@ import { systemClock } from './clock.ts';
 import { checked, GatewayError } from './errors.ts';
 import { makeLog } from './log/log.ts';
 import type { Caller } from './sessions/access.ts';
-import { Sessions } from './sessions/manager.ts';
-import { Openings } from './sessions/openings.ts';
+import { Sessions } from './sessions/commits.ts';
+import { Openings } from './sessions/open.ts';
 import { Operations } from './sessions/operations.ts';
 import type { Offers, Rooms, SessionStore, Statistics } from './sessions/ports.ts';
 import { openStore, registerStoreProvider, type StorageWish } from './store/open.ts';
@@ -99,7 +99,7 @@ const noServices: Offers = {
   available: () => [],
   registered: () => [],
   dispatch: async () => {},
-  find: () => undefined,
+  reserve: () => undefined,
   offer: async () => {},
   leave() {},
   presence() {},
@@ -123,7 +123,7 @@ export function createSessionManager(options: SessionManagerOptions = {}): Sessi
       log,
     });
     const store = withVerbs(provider, clock);
-    const sessions = new Sessions({ store, rooms: noRooms, clock, log, timeouts: { registrationMs: 0 } });
+    const sessions = new Sessions({ store, rooms: noRooms, offers: () => noServices, clock, log, timeouts: { registrationMs: 0 } });
     const operations = new Operations({ sessions, store, rooms: noRooms, clock, maxPageBytes: Number.POSITIVE_INFINITY });
     const openings = new Openings({
       sessions,
@@ -135,7 +135,6 @@ export function createSessionManager(options: SessionManagerOptions = {}): Sessi
       nodeId: uuid(),
       defaults: { registrationMs: 0, joinTimeoutMs: 0, ttlMs: 24 * 3_600_000 },
     });
-    sessions.start(noServices);
     return { store, sessions, openings, operations };
   };
   const parts = () => {

@@ -6,8 +6,8 @@ import type { Outbound } from '../services/outbound.ts';
 import { type Instance, matches } from '../services/registry.ts';
 import type { Reports } from '../services/reports.ts';
 import type { Caller } from '../sessions/access.ts';
-import type { Sessions } from '../sessions/manager.ts';
-import type { Opened, Openings } from '../sessions/openings.ts';
+import type { Sessions } from '../sessions/commits.ts';
+import type { Opened, Openings } from '../sessions/open.ts';
 import { type Operations, roomIsThere, whyNotCreated } from '../sessions/operations.ts';
 import type { SessionStore, Statistics } from '../sessions/ports.ts';
 import { allServe, isEnded, missing, type Session } from '../sessions/record.ts';
@@ -102,7 +102,7 @@ export function endpoints(parts: EndpointsParts): Endpoints {
       return { session, replayed };
     } catch (error) {
       if (opened && gone.aborted && !isKeyed) {
-        await sessions.tell(opened.session.session_id, { type: 'End', reason: 'client_gone', by: 'client' });
+        await sessions.report(opened.session.session_id, { type: 'End', reason: 'client_gone', by: 'client' });
       }
       throw error;
     } finally {

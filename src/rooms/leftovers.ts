@@ -1,7 +1,7 @@
 import type { Logger } from 'pino';
 import type { Clock } from '../clock.ts';
 import { StorageError } from '../errors.ts';
-import type { Sessions } from '../sessions/manager.ts';
+import type { Sessions } from '../sessions/commits.ts';
 import { type Rooms, RoomsError, type SessionStore, tokenLifeMs } from '../sessions/ports.ts';
 import type { Session } from '../sessions/record.ts';
 import { markedSession } from './livekit.ts';
@@ -35,7 +35,7 @@ export class Leftovers {
   constructor(parts: LeftoversParts) {
     this.#parts = parts;
     this.#startedAt = parts.clock.now();
-    parts.sessions.onCommit((session) => this.#remember(session));
+    parts.sessions.onCommit(({ session }) => this.#remember(session));
     this.#stop = parts.clock.every(sweepMs, () => void this.sweep());
   }
 

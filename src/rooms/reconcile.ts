@@ -1,6 +1,6 @@
 import type { Logger } from 'pino';
 import type { Clock } from '../clock.ts';
-import type { Sessions } from '../sessions/manager.ts';
+import type { Sessions } from '../sessions/commits.ts';
 import { type Rooms, RoomsError } from '../sessions/ports.ts';
 import { assignments, isEnded, type Session, userIsIn } from '../sessions/record.ts';
 
@@ -44,7 +44,7 @@ export class Reconciler {
   constructor(parts: ReconcilerParts) {
     this.#parts = parts;
     this.#startedAt = parts.clock.now();
-    parts.sessions.onCommit((session) => this.#watch(session));
+    parts.sessions.onCommit(({ session }) => this.#watch(session));
     this.#stop = parts.clock.every(sweepMs, () => this.#sweep());
   }
 
@@ -130,11 +130,11 @@ export class Reconciler {
     this.#calls += 1;
     try {
       const participants = await rooms.participants(room);
-      await sessions.tell(session.session_id, participants ? { type: 'RoomSeen', participants } : { type: 'RoomGone' });
+      await sessions.report(session.session_id, participants ? { type: 'RoomSeen', participants } : { type: 'RoomGone' });
     } catch (err) {
       if (!(err instanceof RoomsError)) log.error({ err, session_id: session.session_id }, 'room look failed');
       if (rooms.reach.downSince !== undefined && rooms.reach.ever && !this.#isAway())
-        await sessions.tell(session.session_id, { type: 'LiveKitLost' });
+        await sessions.report(session.session_id, { type: 'LiveKitLost' });
     } finally {
       this.#calls -= 1;
       watched.looking = false;

@@ -5,10 +5,10 @@ import type { Wanted } from '../../protocol/fields.ts';
 import type { Availability } from '../../protocol/states.ts';
 import type { Clock } from '../clock.ts';
 import { GatewayError, StorageError } from '../errors.ts';
-import { faults, isUnreported } from '../sessions/gate.ts';
-import type { Offer } from '../sessions/machine.ts';
-import type { Sessions } from '../sessions/manager.ts';
-import type { Found, Offers, Rooms } from '../sessions/ports.ts';
+import type { Sessions } from '../sessions/commits.ts';
+import type { Offer } from '../sessions/inputs.ts';
+import type { Commit, Found, Offers, Rooms } from '../sessions/ports.ts';
+import { faults, isUnreported } from '../sessions/readiness.ts';
 import { type Assignment, assignments, isEnded, isPending, type Leaving, labelOf, type Session } from '../sessions/record.ts';
 import { inOneTurn, iso } from '../time.ts';
 import type { Link } from './links.ts';
@@ -28,11 +28,11 @@ interface DispatcherParts {
   clock: Clock;
   log: Logger;
   nodeId: string;
-  /** How long other nodes have to offer a service before it is reported that none fits; absent or undefined: there are none. */
-  lookMs?: (() => number | undefined) | undefined;
+  /** Other nodes share the sessions: they have this long to offer a service before it is said that none fits. */
+  lookMs?: number | undefined;
 }
 
-const choosiness = (want: Wanted) => (typeof want === 'string' ? Number.MAX_SAFE_INTEGER : Object.keys(want).length);
+const specificity = (want: Wanted) => (typeof want === 'string' ? Number.MAX_SAFE_INTEGER : Object.keys(want).length);
 
 /**
  * Brings sessions and services together: finds services for what waits, takes their slots, sends offers over their links,
@@ -54,7 +54,10 @@ export class Dispatcher implements Offers {
     this.#parts = parts;
     this.registry = new Registry(parts.clock.now());
     this.#stop = parts.clock.every(sweepMs, () => this.registry.sweep(parts.clock.now()));
-    parts.sessions.onCommit((session) => this.#waiting.update(session));
+    parts.sessions.onCommit((commit) => {
+      this.#waiting.update(commit.session);
+      if (commit.remote) this.#onRemoteCommit(commit);
+    });
   }
 
   close(): void {
@@ -75,16 +78,16 @@ export class Dispatcher implements Offers {
     return [...this.registry.all()].filter(hasFreeSlot).map((i) => i.service_id);
   }
 
-  find(session: Session): Found | undefined {
+  reserve(session: Session): Found | undefined {
     if (isEnded(session) || !session.requirements.some(isPending)) return undefined;
     const offers: Offer[] = [];
     const busy: number[] = [];
     const unfit: number[] = [];
     // LiveKit throws out the first holder of an identity: neither the user's nor one already there
     const taken = new Set([session.user_identity, ...[...assignments(session), ...session.leaving].map((a) => a.service_id)]);
-    // the choosiest first, so that nobody takes the one service another can have
+    // the most specific first, so that nobody takes the one service another can have
     const pending = [...session.requirements.entries()].filter(([, requirement]) => isPending(requirement));
-    for (const [place, requirement] of pending.sort(([, a], [, b]) => choosiness(b.want) - choosiness(a.want))) {
+    for (const [place, requirement] of pending.sort(([, a], [, b]) => specificity(b.want) - specificity(a.want))) {
       const fits = ({ service_id }: Instance) => !taken.has(service_id) && requirement.rests[service_id]?.until === undefined;
       const instance = this.registry.find(requirement.want, fits);
       if (!instance) {
@@ -99,15 +102,14 @@ export class Dispatcher implements Offers {
       taken.add(instance.service_id);
       offers.push({ requirement: place, assignment_id, service_id: instance.service_id, incarnation: instance.incarnation });
     }
-    const { nodeId: node_id } = this.#parts;
-    const lookMs = this.#parts.lookMs?.();
+    const { nodeId: node_id, lookMs } = this.#parts;
     const isWaited = unfit.length > 0 && (lookMs === undefined || session.deadlines.look === undefined);
     if (offers.length === 0 && busy.length === 0 && !isWaited) return undefined;
     return { type: 'Dispatched', offers, busy, unfit, node_id, ...(lookMs !== undefined && { lookMs }) };
   }
 
   async dispatch(session: Session): Promise<void> {
-    const found = this.find(session);
+    const found = this.reserve(session);
     if (!found) return;
     try {
       await this.#parts.sessions.apply(session.session_id, found);
@@ -162,7 +164,7 @@ export class Dispatcher implements Offers {
       { session_id: session.session_id, service_id, detail: detail ?? refusal.error },
       'service refused or did not answer the offer',
     );
-    await sessions.tell(session.session_id, { type: 'Declined', assignment_id, ...refusal });
+    await sessions.report(session.session_id, { type: 'Declined', assignment_id, ...refusal });
   }
 
   leave(sessionId: string, assignment: Leaving, reason: string): void {
@@ -173,7 +175,7 @@ export class Dispatcher implements Offers {
     link?.leave({ type: 'LeaveRoomRequest', assignment_id: assignment.assignment_id, reason, deadline_ms: leaveMs });
     // nobody will say ServiceLeft
     if (!link?.saysLeft)
-      void this.#parts.sessions.tell(sessionId, { type: 'ServiceLeft', assignment_id: assignment.assignment_id, clean: true });
+      void this.#parts.sessions.report(sessionId, { type: 'ServiceLeft', assignment_id: assignment.assignment_id, clean: true });
   }
 
   presence(session: Session): void {
@@ -185,7 +187,7 @@ export class Dispatcher implements Offers {
   }
 
   /** Tells a service that is back how the clients stand of what it kept: that may have changed while it was away. */
-  catchUp({ link }: Instance, kept: readonly Session[]): void {
+  resendPresence({ link }: Instance, kept: readonly Session[]): void {
     for (const session of kept) if (session.resume && !isEnded(session)) link?.presence(presenceOf(session));
   }
 
@@ -220,7 +222,7 @@ export class Dispatcher implements Offers {
   }
 
   /** Another node changed a session: what that means to the services reached from here, and to those that wait here for work. */
-  followForeign(before: Session | undefined, session: Session): void {
+  #onRemoteCommit({ before, session }: Commit): void {
     const id = session.session_id;
     if (before && (before.link === 'away') !== (session.link === 'away') && !isEnded(session)) this.presence(session);
     const reason = session.ended?.reason ?? 'the session goes on without it';
@@ -237,11 +239,11 @@ export class Dispatcher implements Offers {
       if (!wasLeaving) this.leave(id, assignment, reason);
       if (!leaving.has(assignment_id)) this.release(id, assignment);
     }
-    if (session.requirements.some(isPending)) void this.#dispatchForeign(session);
+    if (session.requirements.some(isPending)) void this.#dispatchRemote(session);
   }
 
   /** Cannot reject. */
-  async #dispatchForeign(session: Session): Promise<void> {
+  async #dispatchRemote(session: Session): Promise<void> {
     try {
       if (session.status !== 'Creating') await this.dispatch(session);
     } catch (err) {
@@ -302,9 +304,9 @@ export class Dispatcher implements Offers {
     }
     const over = before.filter(([assignment_id]) => !keep.includes(assignment_id));
     const was = { ...faults.notKept, incarnation: old?.incarnation ?? 0, node_id };
-    await Promise.all(over.map(([assignment_id, id]) => sessions.tell(id, { type: 'ServiceFailed', assignment_id, ...was })));
+    await Promise.all(over.map(([assignment_id, id]) => sessions.report(id, { type: 'ServiceFailed', assignment_id, ...was })));
     // over a socket its answer comes first
-    if (wish.endpoint !== undefined) this.catchUp(instance, kept);
+    if (wish.endpoint !== undefined) this.resendPresence(instance, kept);
     return { instance, keep, release, kept };
   }
 
@@ -414,8 +416,8 @@ export class Dispatcher implements Offers {
     return instance.slots.get(assignment_id);
   }
 
-  #tellSessions(instance: Instance, input: (assignment_id: string) => Parameters<Sessions['tell']>[1]): void {
-    for (const [assignment_id, session_id] of instance.slots) void this.#parts.sessions.tell(session_id, input(assignment_id));
+  #tellSessions(instance: Instance, input: (assignment_id: string) => Parameters<Sessions['report']>[1]): void {
+    for (const [assignment_id, session_id] of instance.slots) void this.#parts.sessions.report(session_id, input(assignment_id));
   }
 
   #deregister(instance: Instance): void {

@@ -1,6 +1,6 @@
 import { Close, type CloseReason } from '../../protocol/close.ts';
 import type { Command } from '../../protocol/events.ts';
-import type { Fault } from '../sessions/gate.ts';
+import type { Fault } from '../sessions/readiness.ts';
 import type { Calls, Outbound, Reply } from './outbound.ts';
 
 /**

@@ -1,6 +1,6 @@
 import { GatewayError } from '../errors.ts';
-import type { Fault } from '../sessions/gate.ts';
-import type { Sessions } from '../sessions/manager.ts';
+import type { Sessions } from '../sessions/commits.ts';
+import type { Fault } from '../sessions/readiness.ts';
 import type { Session } from '../sessions/record.ts';
 import type { Dispatcher } from './dispatcher.ts';
 import type { Instance } from './registry.ts';
@@ -55,7 +55,7 @@ export class Reports {
     const id = dispatcher.sessionOf(service, assignment_id);
     if (id === undefined) return;
     const retry = retry_after_ms === undefined ? {} : { retry_after_ms };
-    await sessions.tell(id, { type: 'Declined', assignment_id, ...fault('declined', reason, 'the service declined'), ...retry });
+    await sessions.report(id, { type: 'Declined', assignment_id, ...fault('declined', reason, 'the service declined'), ...retry });
   }
 
   /**

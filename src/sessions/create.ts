@@ -1,9 +1,9 @@
 import type { Metadata, Wanted } from '../../protocol/fields.ts';
+import { announceNext } from './content.ts';
 import { deadlines } from './copy.ts';
 import { Draft } from './draft.ts';
-import { roomIsThere } from './gate.ts';
-import { announceNext } from './holding.ts';
-import type { Decision } from './machine.ts';
+import type { Decision } from './inputs.ts';
+import { roomIsThere } from './readiness.ts';
 import { empty, type Requirement, type Room, rejoinMs, roomClaim, type Session } from './record.ts';
 
 const createMs = 10_000;
@@ -101,7 +101,7 @@ export function create(spec: Spec, now: number): Extract<Decision, { ok: true }>
   const d = new Draft(session, now);
   announceNext(d);
   if (!spec.room) d.s.status = 'Active';
-  d.tellStatus(undefined);
+  d.emitStatus(undefined);
   if (d.s.room && spec.made_on_join) {
     d.s.room.state = 'open';
     roomIsThere(d, spec.made_on_join.registrationMs);

@@ -11,7 +11,7 @@ export type Effect =
   /** Find services for the pending requirements. */
   | { do: 'dispatch' }
   | { do: 'offer'; assignment: Assignment }
-  /** Tell the service to leave, where it can still be told. */
+  /** Ask the service to leave, where it can still be reached. */
   | { do: 'leave'; assignment: Leaving; reason: string }
   /** Tell the services whether the client is there. */
   | { do: 'presence' }
@@ -48,11 +48,11 @@ export class Draft {
   moveTo(to: Status, reason?: string): void {
     const from = this.s.status;
     this.s.status = to;
-    this.tellStatus(from, reason);
+    this.emitStatus(from, reason);
   }
 
   /** Tells the status the session has now, and the one it had. Written out, and not by emit, as most events are of this type or the next two: an object that grows is larger for good. */
-  tellStatus(from: Status | undefined, reason?: string): void {
+  emitStatus(from: Status | undefined, reason?: string): void {
     const { s } = this;
     s.seq += 1;
     this.events.push({
@@ -68,7 +68,7 @@ export class Draft {
   }
 
   /** Tells how a service stands now. */
-  tellService(service_id: string, assignment_id: string | undefined, status: ServiceStatus, attempt: number, error?: string): void {
+  emitService(service_id: string, assignment_id: string | undefined, status: ServiceStatus, attempt: number, error?: string): void {
     const { s } = this;
     s.seq += 1;
     this.events.push({
@@ -85,7 +85,7 @@ export class Draft {
     });
   }
 
-  tellReady(room: Room): void {
+  emitReady(room: Room): void {
     const { s } = this;
     s.seq += 1;
     this.events.push({

@@ -1,17 +1,17 @@
 import type { Logger } from 'pino';
 import { StorageError } from '../errors.ts';
 import type { Effect } from './draft.ts';
-import type { Input } from './machine.ts';
+import type { Input } from './inputs.ts';
 import { type Offers, RoomNameTaken, type Rooms, RoomsError, type SessionStore } from './ports.ts';
 import type { Session } from './record.ts';
 
 interface EffectsParts {
   store: SessionStore;
   rooms: Rooms;
-  offers: Offers;
+  offers(): Offers;
   log: Logger;
-  /** Takes what an effect has to say of its session. Cannot reject. */
-  tell(id: string, input: Input): Promise<void>;
+  /** Applies the outcome of an effect to its session. Cannot reject. */
+  report(id: string, input: Input): Promise<void>;
 }
 
 /** Carries out what a commit asks for. */
@@ -33,45 +33,48 @@ export class Effects {
         case 'deleteRoom':
           return await this.#deleteRoom(session);
         case 'dispatch':
-          return await offers.dispatch(session);
+          return await offers().dispatch(session);
         case 'offer':
-          return await offers.offer(session, effect.assignment);
+          return await offers().offer(session, effect.assignment);
         case 'leave':
-          return offers.leave(id, effect.assignment, effect.reason);
+          return offers().leave(id, effect.assignment, effect.reason);
         case 'presence':
-          return offers.presence(session);
+          return offers().presence(session);
         case 'release':
-          return offers.release(id, effect.assignment, effect.isLapsed);
+          return offers().release(id, effect.assignment, effect.isLapsed);
         case 'forget':
           return await store.deleteSession(id);
       }
     } catch (err) {
-      log[err instanceof StorageError ? 'debug' : 'error']({ err, session_id: id, effect: effect.do, url: rooms.url }, 'effect failed');
+      log[err instanceof StorageError ? 'debug' : 'error'](
+        { err, session_id: id, effect: effect.do, url: rooms.url },
+        'side effect failed',
+      );
     }
   }
 
   async #createRoom(session: Session): Promise<void> {
-    const { rooms, tell } = this.#parts;
+    const { rooms, report } = this.#parts;
     if (!session.room) return;
     try {
       await rooms.create(session.room, session.session_id);
     } catch (err) {
       this.#logRoomError(err, session, 'room creation failed');
-      return tell(session.session_id, roomFailed(err));
+      return report(session.session_id, roomFailed(err));
     }
-    await tell(session.session_id, { type: 'RoomCreated', made: rooms.mode === 'create' });
+    await report(session.session_id, { type: 'RoomCreated', made: rooms.mode === 'create' });
   }
 
   async #deleteRoom(session: Session): Promise<void> {
-    const { rooms, tell } = this.#parts;
+    const { rooms, report } = this.#parts;
     if (!session.room) return;
     try {
       await rooms.remove(session.room.name);
     } catch (err) {
       this.#logRoomError(err, session, 'room deletion failed, will retry');
-      return tell(session.session_id, { type: 'RoomDeleteFailed' });
+      return report(session.session_id, { type: 'RoomDeleteFailed' });
     }
-    await tell(session.session_id, { type: 'RoomDeleted' });
+    await report(session.session_id, { type: 'RoomDeleted' });
   }
 
   #logRoomError(err: unknown, { session_id, room }: Session, text: string): void {

@@ -46,7 +46,7 @@ export function terminate(
     requirement.rests = empty;
     if (!requirement.assignment) continue;
     const { service_id, assignment_id } = requirement.assignment;
-    d.tellService(service_id, assignment_id, 'Disconnected', requirement.attempt);
+    d.emitService(service_id, assignment_id, 'Disconnected', requirement.attempt);
     requirement.assignment = undefined;
   }
   // a failed creation has nothing to wait for: a call still in flight is followed up after the end
@@ -58,15 +58,15 @@ export function terminate(
 export function advance(d: Draft): void {
   const { s, now } = d;
   if (s.status !== 'Terminating') return;
-  if (s.leaving.length === 0 || now >= (s.deadlines.leave ?? 0)) stopWaiting(d);
+  if (s.leaving.length === 0 || now >= (s.deadlines.leave ?? 0)) releaseAll(d);
   if (s.leaving.length === 0 && s.room?.state === 'open') deleteRoom(d);
   const done = s.leaving.length === 0 && (s.room === undefined || s.room.state === 'deleted');
   if (done || now >= (s.deadlines.end ?? 0)) finish(d);
 }
 
-/** Waits for nobody any longer: the gateway is about to stop. */
-export function hurry(d: Draft): void {
-  stopWaiting(d);
+/** Finishes an end now, without waiting for services to leave: the gateway is about to stop. */
+export function stopWaiting(d: Draft): void {
+  releaseAll(d);
   advance(d);
 }
 
@@ -89,11 +89,17 @@ export function roomDeleted(d: Draft): void {
   advance(d);
 }
 
+/** The chosen name of its room may be used again. */
+export function releaseName({ s }: Draft): void {
+  s.deadlines.release_name = undefined;
+  s.claims = withoutRoomClaim(s.claims);
+}
+
 /** As clients see it. */
 export const unserved = ({ ended }: Session) =>
   ended && ended.missing.length > 0 && { missing: ended.missing, ...(ended.failures && { failures: ended.failures }) };
 
-function stopWaiting(d: Draft): void {
+function releaseAll(d: Draft): void {
   for (const assignment of d.s.leaving) d.effects.push({ do: 'release', assignment });
   d.s.leaving = [];
   d.s.deadlines.leave = undefined;
@@ -101,7 +107,7 @@ function stopWaiting(d: Draft): void {
 
 function finish(d: Draft): void {
   const { s, now } = d;
-  stopWaiting(d);
+  releaseAll(d);
   // a room in the making is deleted when the call has answered, or at the latest then
   if (s.room?.state === 'creating') s.room.delete_at = now + deleteAnswerMs;
   else if (s.room?.state === 'open') deleteRoom(d);

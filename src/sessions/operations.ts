@@ -6,11 +6,11 @@ import type { Clock } from '../clock.ts';
 import { GatewayError } from '../errors.ts';
 import { iso } from '../time.ts';
 import { type Action, authorize, type Caller, standing } from './access.ts';
-import { hashOf, type Outcome, outcomeOf, remembered } from './commands.ts';
+import type { Sessions } from './commits.ts';
+import type { ContentInput } from './content.ts';
+import { hashOf, type Outcome, outcomeOf, remembered } from './dedup.ts';
 import { unserved } from './ending.ts';
 import { namedLikeService } from './errors.ts';
-import type { HoldingInput } from './holding.ts';
-import type { Sessions } from './manager.ts';
 import { maxPageBytes, readPage, sizeOf, sizeOfMessage, sizeOfSession } from './pages.ts';
 import { type Guest, type Message, type Rooms, type SessionStore, tokenLifeMs } from './ports.ts';
 import { isEnded, labelOf, nameOf, type Session } from './record.ts';
@@ -81,15 +81,15 @@ export class Operations {
    * @param isDone whether it holds that already
    * @returns what came of it, and whether that was long ago
    */
-  async #hold<T extends HoldingInput['type']>(
+  async #changeContent<T extends ContentInput['type']>(
     id: string,
-    input: Extract<HoldingInput, { type: T }>,
+    input: Extract<ContentInput, { type: T }>,
     command: object | undefined,
     isDone: () => Promise<boolean> | boolean = () => false,
   ): Promise<{ outcome: Outcome<T>; isRepeated: boolean }> {
     const { sessions } = this.#parts;
     let earlier: Record<string, unknown> | undefined;
-    const session = await sessions.apply(id, async (session) => {
+    const session = await sessions.change(id, async (session) => {
       const hash = session.resume && command && hashOf(command);
       earlier = remembered(session, hash);
       if (earlier) return undefined;
@@ -98,25 +98,25 @@ export class Operations {
         if (hash !== undefined) earlier = remembered(await sessions.get(id), hash);
         return undefined;
       }
-      return { ...(input as HoldingInput), ...(hash !== undefined && { command: hash }) };
+      return { ...(input as ContentInput), ...(hash !== undefined && { command: hash }) };
     });
     return { outcome: (earlier ?? outcomeOf(input, session)) as Outcome<T>, isRepeated: earlier !== undefined };
   }
 
   /** @throws GatewayError SESSION_NOT_FOUND, FORBIDDEN, VERSION_CONFLICT, ILLEGAL_STATE, VALIDATION_FAILED */
-  async update(id: string, caller: Caller, wish: Omit<Extract<HoldingInput, { type: 'Update' }>, 'type'>, command?: object) {
+  async update(id: string, caller: Caller, wish: Omit<Extract<ContentInput, { type: 'Update' }>, 'type'>, command?: object) {
     const session = await this.find(id, caller);
     // a service keeps in the context what its successor needs; the rest is its owner's
     const contextOnly = wish.metadata_updates === undefined && wish.visibility === undefined;
     authorize(session, caller, standing(session, caller) === 'service' && contextOnly ? 'take part' : 'own');
-    const { outcome } = await this.#hold(id, { type: 'Update', ...wish }, command);
+    const { outcome } = await this.#changeContent(id, { type: 'Update', ...wish }, command);
     return { session_id: id, version: outcome.version };
   }
 
   /** @throws GatewayError SESSION_NOT_FOUND, FORBIDDEN, ILLEGAL_STATE */
   async extend(id: string, caller: Caller, ttl_hours: number, command?: object) {
     await this.find(id, caller, 'own');
-    const { outcome } = await this.#hold(id, { type: 'Extend', ttl_ms: ttl_hours * 3_600_000 }, command);
+    const { outcome } = await this.#changeContent(id, { type: 'Extend', ttl_ms: ttl_hours * 3_600_000 }, command);
     return { session_id: id, expires_at: iso(outcome.expires_at) };
   }
 
@@ -131,7 +131,7 @@ export class Operations {
     await this.find(id, caller, 'take part');
     const input = { type: 'Message', message_id, role, content, user_id: caller.user } as const;
     let known: Message | undefined;
-    const { outcome, isRepeated } = await this.#hold(id, input, command, async () => {
+    const { outcome, isRepeated } = await this.#changeContent(id, input, command, async () => {
       // looked up anew for each try: the commit fails if another came in between
       known = await store.findMessage(id, message_id);
       return known !== undefined;
@@ -158,13 +158,13 @@ export class Operations {
   /** @throws GatewayError SESSION_NOT_FOUND, FORBIDDEN, ILLEGAL_STATE, VALIDATION_FAILED */
   async share(id: string, caller: Caller, user: string, role: ShareRole, command?: object) {
     await this.find(id, caller, 'own');
-    return { session_id: id, ...(await this.#hold(id, { type: 'Share', user, role }, command)).outcome };
+    return { session_id: id, ...(await this.#changeContent(id, { type: 'Share', user, role }, command)).outcome };
   }
 
   /** @throws GatewayError SESSION_NOT_FOUND, FORBIDDEN, ILLEGAL_STATE */
   async unshare(id: string, caller: Caller, user: string, command?: object) {
     await this.find(id, caller, 'own');
-    return { session_id: id, ...(await this.#hold(id, { type: 'Unshare', user }, command)).outcome };
+    return { session_id: id, ...(await this.#changeContent(id, { type: 'Unshare', user }, command)).outcome };
   }
 
   /** Ends a session and forgets what was said in it; succeeds again. @throws GatewayError SESSION_NOT_FOUND, FORBIDDEN */
@@ -292,7 +292,7 @@ const cursorOf = ({ created_at, session_id }: Session) => Buffer.from(`${created
 
 function placeOf(cursor: string): { created_at: number; session_id: string } {
   const [created_at = '', session_id = ''] = Buffer.from(cursor, 'base64url').toString().split(' ');
-  if (!/^\d{1,15}$/.test(created_at) || session_id === '') throw new GatewayError('VALIDATION_FAILED', 'cursor: not one of ours');
+  if (!/^\d{1,15}$/.test(created_at) || session_id === '') throw new GatewayError('VALIDATION_FAILED', 'cursor: invalid');
   return { created_at: Number(created_at), session_id };
 }
 

@@ -2,7 +2,8 @@ import type { Logger } from 'pino';
 import type { LogEvent } from '../../protocol/events.ts';
 import type { Status } from '../../protocol/states.ts';
 import type { Clock } from '../clock.ts';
-import type { Input } from './machine.ts';
+import type { Effect } from './draft.ts';
+import type { Input } from './inputs.ts';
 import type { Assignment, Leaving, Participant, Room, Session } from './record.ts';
 
 /** Somebody else committed first: load again and decide anew. */
@@ -115,8 +116,6 @@ export type StoreFactory = (options: StoreOptions) => Promise<StoreProvider>;
 export interface SessionStore extends StoreProvider {
   readonly shared: boolean;
   warnings(): readonly string[];
-  /** Merges into a session's metadata; null removes a key. @throws GatewayError SESSION_NOT_FOUND */
-  updateMetadata(id: string, updates: Record<string, string | readonly string[] | null>): Promise<Session>;
   /** Drops the records whose time as a tombstone is over, at most `limit`. @returns how many */
   cleanExpiredSessions(limit?: number): Promise<number>;
 }
@@ -192,6 +191,23 @@ export interface Rooms {
   managerToken(session: Session): Promise<string>;
 }
 
+/** What a commit did. */
+export interface Commit {
+  /** The record that it was decided on; undefined: it created the session. Of a remote one: as this node knew it. */
+  before: Session | undefined;
+  session: Session;
+  /** Those that it added to the log, in order; none of a remote one. */
+  events: readonly LogEvent[];
+  /** Those that this node carries out. */
+  effects: readonly Effect[];
+  /** How often it had to be decided again because another one was first. */
+  conflicts: number;
+  /** How long its write took. */
+  ms: number;
+  /** Another node wrote it, or an earlier run. */
+  remote: boolean;
+}
+
 /** Services that take what a session waits for. */
 export type Found = Extract<Input, { type: 'Dispatched' }>;
 
@@ -201,15 +217,15 @@ export interface Offers {
   available(): string[];
   /** Every registered service that can be reached. */
   registered(): string[];
-  /** Looks for services that take the session's pending requirements, and takes their slots. @returns what was found, as an input of the session; undefined: nothing */
-  find(session: Session): Found | undefined;
-  /** As `find`, and tells the session. */
+  /** Looks for services that take the session's pending requirements, and reserves their slots. @returns what was found, as an input of the session; undefined: nothing */
+  reserve(session: Session): Found | undefined;
+  /** As `reserve`, and applies it to the session. */
   dispatch(session: Session): Promise<void>;
   /** Sends a JoinRoomRequest. */
   offer(session: Session, assignment: Assignment): Promise<void>;
   /** Sends a LeaveRoomRequest, where the service can still be reached. */
   leave(sessionId: string, assignment: Leaving, reason: string): void;
-  /** Tells the session's services whether its client is there, where they can be reached. */
+  /** Notifies the session's services whether its client is there, where they can be reached. */
   presence(session: Session): void;
   /** Frees the assignment's slot. `isLapsed`: its offer was not answered in time, and may be yet. */
   release(sessionId: string, assignment: Leaving, isLapsed?: boolean): void;

@@ -168,7 +168,7 @@ export interface Session {
   connection_id: string | undefined;
   /** How its client may come back after a broken socket, and the hash of the token for that once one was given; absent: it ends with its socket. */
   resume: { window_ms: number; token_hash?: string } | undefined;
-  /** What its client asked for lately and got: told again, not done again, when an answer was lost. */
+  /** What its client asked for lately and got: answered again, not done again, when an answer was lost. */
   remembered: readonly Remembered[] | undefined;
   owner_id: string | undefined;
   user_identity: string | undefined;

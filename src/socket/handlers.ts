@@ -8,8 +8,8 @@ import { type Link, socketLink } from '../services/links.ts';
 import type { Instance } from '../services/registry.ts';
 import type { Reports } from '../services/reports.ts';
 import type { Caller } from '../sessions/access.ts';
-import type { Sessions } from '../sessions/manager.ts';
-import type { Openings } from '../sessions/openings.ts';
+import type { Sessions } from '../sessions/commits.ts';
+import type { Openings } from '../sessions/open.ts';
 import type { Operations } from '../sessions/operations.ts';
 import type { Rooms, SessionStore } from '../sessions/ports.ts';
 import { allServe, isEnded, type Session } from '../sessions/record.ts';
@@ -90,7 +90,7 @@ export function handlers(parts: HandlerParts): Handlers {
   const endedMeanwhile = (sessionId: string, peer: Connection): boolean => {
     if (!peer.closed) return false;
     live.release(peer);
-    void sessions.tell(sessionId, { type: 'Detached', connection_id: peer.id, how: peer.ended ?? 'broken' });
+    void sessions.report(sessionId, { type: 'Detached', connection_id: peer.id, how: peer.ended ?? 'broken' });
     return true;
   };
 
@@ -267,7 +267,7 @@ export function handlers(parts: HandlerParts): Handlers {
         id,
       );
       // whether their clients are there may have changed while the service was away
-      dispatcher.catchUp(instance, kept);
+      dispatcher.resendPresence(instance, kept);
       // after the answer, so that no offer comes before it
       void dispatcher.offerWaiting(instance);
       return later;

@@ -12,7 +12,7 @@ import { respondRaw } from '../edge/raw.ts';
 import { hasBody, socketPaths } from '../edge/target.ts';
 import { drained } from '../level.ts';
 import type { Dispatcher } from '../services/dispatcher.ts';
-import type { Sessions } from '../sessions/manager.ts';
+import type { Sessions } from '../sessions/commits.ts';
 import { afterRunning, inTurns, spreadMs } from '../time.ts';
 import type { Turn } from '../turn.ts';
 import { ConnectedSocket, Connection, type ConnectionParts, type SocketLimits } from './connection.ts';
@@ -251,7 +251,7 @@ export class SocketServer {
     const how = connection.ended ?? 'broken';
     if (log.isLevelEnabled('debug')) log.debug({ connection_id: connection.id, session_id: sessionId, how }, 'socket ended');
     if (sessionId !== undefined) {
-      const detached = sessions.tell(sessionId, { type: 'Detached', connection_id: connection.id, how });
+      const detached = sessions.report(sessionId, { type: 'Detached', connection_id: connection.id, how });
       this.#telling.add(detached);
       void detached.then(() => this.#telling.delete(detached));
     }

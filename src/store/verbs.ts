@@ -1,13 +1,7 @@
-import { v4 as uuid } from 'uuid';
-
-import type { Metadata } from '../../protocol/fields.ts';
 import type { Clock } from '../clock.ts';
-import { GatewayError, StorageError } from '../errors.ts';
-import { type SessionStore, type StoreProvider, VersionConflict } from '../sessions/ports.ts';
-import type { Session } from '../sessions/record.ts';
+import { StorageError } from '../errors.ts';
+import type { SessionStore, StoreProvider } from '../sessions/ports.ts';
 
-/** Each conflict is somebody else's success: so many may write to one session at once. */
-const maxConflicts = 1_000;
 const cleanBatch = 1_000;
 
 /**
@@ -25,22 +19,6 @@ export function withVerbs(provider: StoreProvider, clock: Clock, onFailure?: (ca
       return answer;
     };
     return watched as StoreProvider[N];
-  };
-
-  const update = async (id: string, updates: Parameters<SessionStore['updateMetadata']>[1]): Promise<Session> => {
-    for (let conflicts = 0; conflicts < maxConflicts; conflicts++) {
-      const session = await provider.loadSession(id);
-      if (!session) throw new GatewayError('SESSION_NOT_FOUND', `Session not found: ${id}`);
-      const merged = Object.fromEntries(Object.entries({ ...session.metadata, ...updates }).filter(([, value]) => value !== null));
-      const next = { ...session, metadata: merged as Metadata, version: session.version + 1, commit_id: uuid(), updated_at: clock.now() };
-      try {
-        await provider.saveSession(next, session.version, []);
-        return next;
-      } catch (error) {
-        if (!(error instanceof VersionConflict)) throw error;
-      }
-    }
-    throw new GatewayError('VERSION_CONFLICT', 'The session is changed by many at once');
   };
 
   const clean = async (limit = cleanBatch): Promise<number> => {
@@ -77,7 +55,6 @@ export function withVerbs(provider: StoreProvider, clock: Clock, onFailure?: (ca
     ping: bound('ping'),
     warnings: () => provider.warnings?.() ?? [],
     close: bound('close'),
-    updateMetadata: update,
     cleanExpiredSessions: clean,
   };
 }

@@ -1,8 +1,8 @@
 import { expect, test } from 'vitest';
 import { makeLog } from '../../src/log/log.ts';
 import { Reconciler } from '../../src/rooms/reconcile.ts';
+import { Sessions } from '../../src/sessions/commits.ts';
 import { create } from '../../src/sessions/create.ts';
-import { Sessions } from '../../src/sessions/manager.ts';
 import { memoryStore } from '../../src/store/memory.ts';
 import { withVerbs } from '../../src/store/verbs.ts';
 import { spec, t0, timeouts } from '../sessions/build.ts';
@@ -10,6 +10,7 @@ import { TestClient } from '../support/client.ts';
 import { ManualClock } from '../support/clock.ts';
 import { startGateway } from '../support/gateway.ts';
 import { rest } from '../support/http-service.ts';
+import { noOffers } from '../support/offers.ts';
 import { FakeRooms } from '../support/rooms.ts';
 
 test('a room behind two hundred whose users are awaited is looked at in its turn', async () => {
@@ -63,16 +64,16 @@ test('an end that is heard of late takes nothing from the next session in a room
   const clock = new ManualClock();
   const rooms = new FakeRooms(() => clock.now());
   const log = makeLog('silent');
-  const sessions = new Sessions({ store: withVerbs(memoryStore(), clock), rooms, clock, log, timeouts });
+  const sessions = new Sessions({ store: withVerbs(memoryStore(), clock), rooms, offers: () => noOffers, clock, log, timeouts });
   const reconciler = new Reconciler({ sessions, rooms, clock, log, lostAfterMs: 60_000 });
   const inLobby = (session_id: string) =>
     create(spec({ session_id, room_name: 'lobby', made_on_join: { registrationMs: 30_000 } }), t0).session;
   const [old, young] = [inLobby('old'), inLobby('young')];
-  sessions.show(old);
-  sessions.show(young);
-  sessions.show({ ...old, status: 'Terminated' });
+  sessions.showRemote(old);
+  sessions.showRemote(young);
+  sessions.showRemote({ ...old, status: 'Terminated' });
   expect(reconciler.size).toBe(1);
-  sessions.show({ ...young, status: 'Terminated' });
+  sessions.showRemote({ ...young, status: 'Terminated' });
   expect(reconciler.size).toBe(0);
   reconciler.close();
 });

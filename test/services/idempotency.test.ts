@@ -1,14 +1,15 @@
 import { describe, expect, test } from 'vitest';
 import { newSessionFields } from '../../protocol/requests.ts';
 import { makeLog } from '../../src/log/log.ts';
-import { Sessions } from '../../src/sessions/manager.ts';
-import { Openings } from '../../src/sessions/openings.ts';
+import { Sessions } from '../../src/sessions/commits.ts';
+import { Openings } from '../../src/sessions/open.ts';
 import { memoryStore } from '../../src/store/memory.ts';
 import { withVerbs } from '../../src/store/verbs.ts';
 import { connectService, TestClient } from '../support/client.ts';
 import { ManualClock, settled } from '../support/clock.ts';
 import { startGateway } from '../support/gateway.ts';
 import { rest } from '../support/http-service.ts';
+import { noOffers } from '../support/offers.ts';
 import { FakeRooms } from '../support/rooms.ts';
 
 const wish = { user_identity: 'ada', required_services: ['asr'], metadata: { topic: 'weather' } };
@@ -159,21 +160,19 @@ test('creations that look for the key at the same moment are one session all the
     },
     clock,
   );
-  const sessions = new Sessions({ store, rooms, clock, log: makeLog('silent'), timeouts: { registrationMs: 30_000 } });
+  const sessions = new Sessions({
+    store,
+    rooms,
+    offers: () => noOffers,
+    clock,
+    log: makeLog('silent'),
+    timeouts: { registrationMs: 30_000 },
+  });
   const openings = new Openings({
     sessions,
     store,
     rooms,
-    offers: {
-      available: () => [],
-      registered: () => [],
-      dispatch: async () => {},
-      find: () => undefined,
-      offer: async () => {},
-      leave: () => {},
-      presence: () => {},
-      release: () => {},
-    },
+    offers: noOffers,
     nodeId: 'node-1',
     checkWorkspace: async (folder) => folder,
     draining: () => false,

@@ -1,7 +1,8 @@
 import type { LogEvent } from '../../protocol/events.ts';
 import { create, type Spec } from '../../src/sessions/create.ts';
 import type { Effect } from '../../src/sessions/draft.ts';
-import { type Decision, type Input, next, type Timeouts } from '../../src/sessions/machine.ts';
+import type { Decision, Input, Timeouts } from '../../src/sessions/inputs.ts';
+import { next } from '../../src/sessions/machine.ts';
 import { dueAt, type Participant, type Session } from '../../src/sessions/record.ts';
 
 export const t0 = Date.UTC(2026, 0, 1);

@@ -5,9 +5,9 @@ import { StorageError } from '../../src/errors.ts';
 import { makeLog } from '../../src/log/log.ts';
 import { Dispatcher } from '../../src/services/dispatcher.ts';
 import type { Link } from '../../src/services/links.ts';
-import type { Input } from '../../src/sessions/machine.ts';
-import { Sessions } from '../../src/sessions/manager.ts';
-import type { StoreProvider } from '../../src/sessions/ports.ts';
+import { Sessions } from '../../src/sessions/commits.ts';
+import type { Input } from '../../src/sessions/inputs.ts';
+import type { Commit, StoreProvider } from '../../src/sessions/ports.ts';
 import type { Session } from '../../src/sessions/record.ts';
 import { memoryStore } from '../../src/store/memory.ts';
 import { withVerbs } from '../../src/store/verbs.ts';
@@ -40,9 +40,8 @@ function node() {
   };
   const store = withVerbs(provider, clock);
   const log = makeLog('silent');
-  const sessions = new Sessions({ store, rooms, clock, log, timeouts: { registrationMs: 30_000 } });
-  const dispatcher = new Dispatcher({ sessions, rooms, clock, log, nodeId: 'node-1' });
-  sessions.start(dispatcher);
+  const sessions = new Sessions({ store, rooms, offers: () => dispatcher, clock, log, timeouts: { registrationMs: 30_000 } });
+  const dispatcher: Dispatcher = new Dispatcher({ sessions, rooms, clock, log, nodeId: 'node-1' });
   const told: unknown[] = [];
   const link: Link = {
     async offer({ assignment_id }) {
@@ -137,7 +136,7 @@ describe('what happens to a session in one turn', () => {
     const isFound = new Promise<void>((done) => {
       found = done;
     });
-    const slow = sessions.apply('s1', async () => {
+    const slow = sessions.change('s1', async () => {
       await isFound;
       return { type: 'End', reason: 'client_ended', by: 'client' };
     });
@@ -166,6 +165,31 @@ describe('what happens to a session in one turn', () => {
   });
 });
 
+test('every watcher gets what a commit did, after its write', async () => {
+  const { sessions, commits, ids, ready, spoil, memory } = await asked();
+  const seen: Commit[] = [];
+  sessions.onCommit((commit) => {
+    expect(commits.at(-1)?.session).toBe(commit.session);
+    seen.push(commit);
+  });
+  spoil.before = async () => {
+    spoil.before = () => {};
+    const now = await memory.loadSession('s1');
+    if (now) await memory.saveSession({ ...now, version: now.version + 1, commit_id: 'of another' }, now.version, []);
+  };
+  await sessions.apply('s1', ready('asr', ids[0] ?? ''));
+  expect(seen).toMatchObject([{ before: { commit_id: 'of another' }, session: { version: 4 }, conflicts: 1, remote: false }]);
+  expect(seen[0]?.events).toEqual(commits[0]?.events);
+  expect(seen[0]?.ms).toBeGreaterThan(0);
+  // what changes nothing is no commit
+  await sessions.apply('s1', ready('asr', ids[0] ?? ''));
+  expect(seen).toHaveLength(1);
+  const last = seen[0]?.session as Session;
+  commits.push({ session: last, events: [] });
+  sessions.showRemote(last, seen[0]?.before);
+  expect(seen[1]).toMatchObject({ before: { commit_id: 'of another' }, events: [], effects: [], remote: true });
+});
+
 test('a service that is asked for and given up at once hears nothing of it, and nobody waits for it', async () => {
   const { sessions, dispatcher, commits, told, register, make } = node();
   await make('s1', ['asr']);
@@ -192,7 +216,7 @@ test('news that the storage could not take with the rest is said again when it a
     throw new StorageError('no answer');
   };
   const refused = sessions.apply('s1', ready('asr', ids[0] ?? ''));
-  const told = sessions.tell('s1', { type: 'End', reason: 'client_ended', by: 'client' });
+  const told = sessions.report('s1', { type: 'End', reason: 'client_ended', by: 'client' });
   await expect(refused).rejects.toThrow(StorageError);
   await told;
   spoil.before = () => {};

@@ -3,9 +3,9 @@ import { join } from 'node:path';
 import { describe, expect, test } from 'vitest';
 import type { ErrorCode } from '../../protocol/errors.ts';
 import { type Status, statuses } from '../../protocol/states.ts';
+import type { ContentInput } from '../../src/sessions/content.ts';
 import type { Spec } from '../../src/sessions/create.ts';
-import type { HoldingInput } from '../../src/sessions/holding.ts';
-import type { Input } from '../../src/sessions/machine.ts';
+import type { Input } from '../../src/sessions/inputs.ts';
 import {
   active,
   clientEnds,
@@ -29,7 +29,7 @@ import {
 
 /** One input of each type. Where it names an assignment, it is that of `asr`, the session's one service. */
 /** What happens to a session; what somebody wants it to hold has a table of its own below. */
-type Told = Exclude<Input['type'], HoldingInput['type']>;
+type Told = Exclude<Input['type'], ContentInput['type']>;
 
 const inputs: Record<Told, Input> = {
   RoomCreated: { type: 'RoomCreated', made: true },
@@ -52,7 +52,7 @@ const inputs: Record<Told, Input> = {
   UserAsked: { type: 'UserAsked' },
   End: clientEnds,
   JoinTimeout: { type: 'JoinTimeout' },
-  Hurry: { type: 'Hurry' },
+  StopWaiting: { type: 'StopWaiting' },
   Tick: { type: 'Tick' },
 };
 
@@ -89,7 +89,7 @@ const table: Record<string, Situation> = {
       UserAsked: 'nothing',
       End: 'Terminating',
       JoinTimeout: 'Terminating',
-      Hurry: 'nothing',
+      StopWaiting: 'nothing',
       Tick: 'nothing',
     },
   },
@@ -117,7 +117,7 @@ const table: Record<string, Situation> = {
       UserAsked: 'nothing',
       End: 'Terminating',
       JoinTimeout: 'Terminating',
-      Hurry: 'nothing',
+      StopWaiting: 'nothing',
       Tick: 'nothing',
     },
   },
@@ -145,7 +145,7 @@ const table: Record<string, Situation> = {
       UserAsked: 'nothing',
       End: 'Terminating',
       JoinTimeout: 'Terminating',
-      Hurry: 'nothing',
+      StopWaiting: 'nothing',
       Tick: 'nothing',
     },
   },
@@ -173,7 +173,7 @@ const table: Record<string, Situation> = {
       UserAsked: 'nothing',
       End: 'Terminating',
       JoinTimeout: 'Terminating',
-      Hurry: 'nothing',
+      StopWaiting: 'nothing',
       Tick: 'nothing',
     },
   },
@@ -201,7 +201,7 @@ const table: Record<string, Situation> = {
       UserAsked: 'nothing',
       End: 'Terminating',
       JoinTimeout: 'Terminating',
-      Hurry: 'nothing',
+      StopWaiting: 'nothing',
       Tick: 'nothing',
     },
   },
@@ -229,7 +229,7 @@ const table: Record<string, Situation> = {
       UserAsked: 'changes',
       End: 'Terminating',
       JoinTimeout: 'nothing',
-      Hurry: 'nothing',
+      StopWaiting: 'nothing',
       Tick: 'nothing',
     },
   },
@@ -257,7 +257,7 @@ const table: Record<string, Situation> = {
       UserAsked: 'changes',
       End: 'Terminating',
       JoinTimeout: 'nothing',
-      Hurry: 'nothing',
+      StopWaiting: 'nothing',
       Tick: 'nothing',
     },
   },
@@ -285,7 +285,7 @@ const table: Record<string, Situation> = {
       UserAsked: 'nothing',
       End: 'Terminating',
       JoinTimeout: 'nothing',
-      Hurry: 'nothing',
+      StopWaiting: 'nothing',
       Tick: 'nothing',
     },
   },
@@ -313,7 +313,7 @@ const table: Record<string, Situation> = {
       UserAsked: 'nothing',
       End: 'Terminated',
       JoinTimeout: 'nothing',
-      Hurry: 'nothing',
+      StopWaiting: 'nothing',
       Tick: 'nothing',
     },
   },
@@ -341,7 +341,7 @@ const table: Record<string, Situation> = {
       UserAsked: 'nothing',
       End: 'nothing',
       JoinTimeout: 'nothing',
-      Hurry: 'nothing',
+      StopWaiting: 'nothing',
       Tick: 'nothing',
     },
   },
@@ -369,7 +369,7 @@ const table: Record<string, Situation> = {
       UserAsked: 'nothing',
       End: 'nothing',
       JoinTimeout: 'nothing',
-      Hurry: 'changes',
+      StopWaiting: 'changes',
       Tick: 'nothing',
     },
   },
@@ -397,7 +397,7 @@ const table: Record<string, Situation> = {
       UserAsked: 'nothing',
       End: 'nothing',
       JoinTimeout: 'nothing',
-      Hurry: 'nothing',
+      StopWaiting: 'nothing',
       Tick: 'nothing',
     },
   },
@@ -425,7 +425,7 @@ const table: Record<string, Situation> = {
       UserAsked: 'nothing',
       End: 'nothing',
       JoinTimeout: 'nothing',
-      Hurry: 'nothing',
+      StopWaiting: 'nothing',
       Tick: 'nothing',
     },
   },
@@ -453,7 +453,7 @@ const table: Record<string, Situation> = {
       UserAsked: 'nothing',
       End: 'nothing',
       JoinTimeout: 'nothing',
-      Hurry: 'nothing',
+      StopWaiting: 'nothing',
       Tick: 'nothing',
     },
   },
@@ -481,7 +481,7 @@ const table: Record<string, Situation> = {
       UserAsked: 'nothing',
       End: 'nothing',
       JoinTimeout: 'nothing',
-      Hurry: 'nothing',
+      StopWaiting: 'nothing',
       Tick: 'nothing',
     },
   },
@@ -497,7 +497,7 @@ describe('the table is whole', () => {
   });
 
   test('every input the machine declares has one here, and a cell in every situation', () => {
-    const source = readFileSync(join(import.meta.dirname, '../../src/sessions/machine.ts'), 'utf8');
+    const source = readFileSync(join(import.meta.dirname, '../../src/sessions/inputs.ts'), 'utf8');
     const declared = [...(/export type Input =\n([\s\S]*?);\n\n/.exec(source)?.[1] ?? '').matchAll(/^ {2}\| \(?\{ type: '(\w+)'/gm)].map(
       (m) => m[1],
     );
@@ -566,7 +566,7 @@ test('a room that was never seen is not gone', () => {
   expect(outcomeOf(creating().happens({ type: 'RoomCreated', made: false }), { type: 'RoomGone' })).toBe('nothing');
 });
 
-const holdings: Record<HoldingInput['type'], HoldingInput> = {
+const holdings: Record<ContentInput['type'], ContentInput> = {
   Update: { type: 'Update', context_updates: { mood: 'good' } },
   Extend: { type: 'Extend', ttl_ms: 3_600_000 },
   Message: { type: 'Message', message_id: 'm1', role: 'user', content: 'hello' },

@@ -4,7 +4,8 @@ import type { LogEvent } from '../../protocol/events.ts';
 import type { Status } from '../../protocol/states.ts';
 import { create } from '../../src/sessions/create.ts';
 import type { Effect } from '../../src/sessions/draft.ts';
-import { type Decision, type Input, next } from '../../src/sessions/machine.ts';
+import type { Decision, Input } from '../../src/sessions/inputs.ts';
+import { next } from '../../src/sessions/machine.ts';
 import { assignments, dueAt, isEnded, isServing, type Session } from '../../src/sessions/record.ts';
 import { present, spec, t0, timeouts } from './build.ts';
 

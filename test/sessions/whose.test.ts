@@ -1,5 +1,5 @@
 import { describe, expect, test } from 'vitest';
-import type { Input } from '../../src/sessions/machine.ts';
+import type { Input } from '../../src/sessions/inputs.ts';
 import { roomClaim } from '../../src/sessions/record.ts';
 import { offer, ready, Story, seen, served, terminating, waiting } from './build.ts';
 

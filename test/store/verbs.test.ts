@@ -1,7 +1,6 @@
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { join, relative } from 'node:path';
 import { afterAll, describe, expect, test } from 'vitest';
-import { metadata } from '../../protocol/fields.ts';
 import { makeLog } from '../../src/log/log.ts';
 import type { StoreOptions, StoreProvider } from '../../src/sessions/ports.ts';
 import type { Session } from '../../src/sessions/record.ts';
@@ -19,54 +18,6 @@ function stage(provider: StoreProvider = memoryStore()) {
   return { store: withVerbs(provider, clock), provider, clock };
 }
 const saved = (story: Story, session_id = 's1'): Session => ({ ...story.session, session_id, version: 1, commit_id: `made-${session_id}` });
-
-describe('updateMetadata', () => {
-  test('merges, and removes with null', async () => {
-    const { store, clock } = stage();
-    await store.saveSession({ ...saved(active()), metadata: metadata.parse({ topic: 'weather', level: '3', tags: ['a'] }) }, 0, []);
-    const updated = await store.updateMetadata('s1', { level: null, language: 'zh', tags: ['b', 'c'], never: null });
-    expect(updated.metadata).toEqual({ topic: 'weather', language: 'zh', tags: ['b', 'c'] });
-    expect(await store.loadSession('s1')).toEqual(updated);
-    expect(updated).toMatchObject({ version: 2, updated_at: clock.now(), seq: active().session.seq });
-  });
-
-  test('takes a key named __proto__ for a key like any other', async () => {
-    const { store } = stage();
-    await store.saveSession(saved(active()), 0, []);
-    const updated = await store.updateMetadata('s1', JSON.parse('{"__proto__":"odd","constructor":"x"}'));
-    expect(Object.getPrototypeOf(updated.metadata)).toBe(Object.prototype);
-    expect(Object.entries(updated.metadata)).toEqual([
-      ['__proto__', 'odd'],
-      ['constructor', 'x'],
-    ]);
-  });
-
-  test('of one among a hundred at once is there in the end', async () => {
-    const { store } = stage();
-    await store.saveSession(saved(active()), 0, []);
-    await Promise.all(range(100).map((n) => store.updateMetadata('s1', { [`k${n}`]: `${n}` })));
-    const session = await store.loadSession('s1');
-    expect(session?.metadata).toEqual(Object.fromEntries(range(100).map((n) => [`k${n}`, `${n}`])));
-    expect(session?.version).toBe(101);
-  });
-
-  test('of a session that is not there is SESSION_NOT_FOUND', async () => {
-    await expect(stage().store.updateMetadata('nobody', {})).rejects.toMatchObject({ code: 'SESSION_NOT_FOUND' });
-  });
-
-  test('fails as the storage does', async () => {
-    const provider = memoryStore();
-    const { store } = stage({
-      ...provider,
-      saveSession: async (session, expected, events) => {
-        if (expected > 0) throw new Error('the disk is full');
-        return provider.saveSession(session, expected, events);
-      },
-    });
-    await store.saveSession(saved(active()), 0, []);
-    await expect(store.updateMetadata('s1', { a: 'b' })).rejects.toThrow('the disk is full');
-  });
-});
 
 describe('cleanExpiredSessions', () => {
   /** Sessions in every state; `dead`: those whose hour is over and that have nothing left to do. */

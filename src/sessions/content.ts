@@ -9,8 +9,8 @@ const maxShares = 100;
 /** The session's end is announced this long before. */
 const announceMs = [60_000, 10_000];
 
-/** What somebody wants a session to hold. */
-export type HoldingInput =
+/** A change to context, metadata, messages, sharing or lifetime. */
+export type ContentInput =
   | {
       type: 'Update';
       context_updates?: Record<string, unknown> | undefined;
@@ -23,14 +23,14 @@ export type HoldingInput =
   | { type: 'Share'; user: string; role: ShareRole }
   | { type: 'Unshare'; user: string };
 
-/** Why it cannot hold that. */
+/** Why a change is refused. */
 export interface Refusal {
   code: ErrorCode;
   message: string;
 }
 
-/** Changes what a session holds; `false`: it holds that already. */
-export const holding: { [T in HoldingInput['type']]: (d: Draft, input: Extract<HoldingInput, { type: T }>) => Refusal | boolean } = {
+/** Applies a change; `false`: nothing is different. */
+export const content: { [T in ContentInput['type']]: (d: Draft, input: Extract<ContentInput, { type: T }>) => Refusal | boolean } = {
   Update(d, { context_updates, metadata_updates, visibility, if_version }) {
     const { s } = d;
     // the draft counts the version this change would write
@@ -86,7 +86,7 @@ export const holding: { [T in HoldingInput['type']]: (d: Draft, input: Extract<H
 
   Share(d, { user, role }) {
     const { s } = d;
-    if (user === s.owner_id) return { code: 'VALIDATION_FAILED', message: 'target_user_id: owns the session' };
+    if (user === s.owner_id) return { code: 'VALIDATION_FAILED', message: 'target_user_id: the owner already has access' };
     if (s.visibility !== 'private' && Object.hasOwn(s.shares, user) && s.shares[user] === role) return false;
     s.shares = Object.fromEntries([...Object.entries(s.shares).filter(([other]) => other !== user), [user, role]]);
     if (Object.keys(s.shares).length > maxShares)

@@ -1,7 +1,6 @@
 import type { FailureReason } from '../../protocol/failures.ts';
 import { clip } from '../../protocol/fields.ts';
 import type { ServiceStatus } from '../../protocol/states.ts';
-import { iso } from '../time.ts';
 import type { Draft } from './draft.ts';
 import { terminate } from './ending.ts';
 import {
@@ -12,19 +11,29 @@ import {
   isPending,
   isServing,
   missing,
-  type Participant,
   type Requirement,
   rejoinMs,
   userIsIn,
 } from './record.ts';
+import { awaitUser, userCame } from './user-presence.ts';
 
+// A requirement and its assignment:
+//
+//   pending --reserve--> Offered --accepted--> Joining --ready--> Ready
+//      ^                    | no answer           | not in time      | lost, failed, left
+//      +-- backoff over ----+---------------------+------------------+
+//
+//   suspect: its socket or participant went without a word; Joining or Ready goes on if it is back in time, else it has failed
+
+/** A service answers an offer by starting or refusing it: 10 s is what loading a small model may take, and short beside the time to join (60 s). */
 const offerMs = 10_000;
+/** A socket that broke is reconnected within 1 or 2 s by our own SDK, and LiveKit's resume takes as long: 5 s leaves room for one failed try. */
 const suspectMs = 5_000;
-/** The gateway ends a session that its user never joined before LiveKit drops the empty room. */
-const emptyMarginMs = 10_000;
+/** A place whose fourth service is lost as well has another fault than its services: the session ends or goes on without it. */
 const maxReplacements = 3;
+/** 1, 2, 4, 8 and then 10 s: within the time to join (60 s) a service that restarts is still asked several times. */
 const maxBackoffMs = 10_000;
-/** Of what a service says of itself. */
+/** Characters of a service's own words: what fits a line of a log, and cannot fill the record. */
 const maxSaid = 200;
 
 /** Why a service does not serve. Clients see `error`; `isSaid`: in the service's own words. */
@@ -47,10 +56,16 @@ export const faults = {
   leftInDisorder: { reason: 'lost', error: 'the service left in disorder' },
 } as const satisfies Record<string, Fault>;
 
-/** Tells how a requirement's service stands now. */
-export function tell(d: Draft, requirement: Requirement, status: ServiceStatus, error?: string, assignment = requirement.assignment): void {
+/** Emits how a requirement's service stands now. */
+export function emitStatus(
+  d: Draft,
+  requirement: Requirement,
+  status: ServiceStatus,
+  error?: string,
+  assignment = requirement.assignment,
+): void {
   const { service_id = requirement.key, assignment_id } = assignment ?? {};
-  d.tellService(service_id, assignment_id, status, requirement.attempt, error === undefined ? undefined : clip(error, 512));
+  d.emitService(service_id, assignment_id, status, requirement.attempt, error === undefined ? undefined : clip(error, 512));
 }
 
 /** The room is there: the services may come. */
@@ -65,11 +80,7 @@ export function roomIsThere(d: Draft, registrationTimeoutMs: number): void {
   d.moveTo('WaitingForServices');
 }
 
-export const unaskedTexts = {
-  never_registered: 'no registered service fits',
-  not_ready: 'no service that fits is free',
-  unknown: 'no service registered at this node fits; other nodes are asked',
-};
+export const unaskedTexts = { never_registered: 'no registered service fits', not_ready: 'no service that fits is free' };
 
 /** Whether its session does not know yet that nobody is asked for this reason. */
 export const isUnreported = (requirement: Requirement, reason: 'never_registered' | 'not_ready') => {
@@ -82,15 +93,8 @@ export function unasked(d: Draft, requirement: Requirement, reason: 'never_regis
   if (!isUnreported(requirement, reason)) return false;
   requirement.failure = { reason };
   requirement.error = unaskedTexts[reason];
-  if (requirement.required) tell(d, requirement, isGone(requirement.failure) ? 'Disconnected' : 'Registered', requirement.error);
+  if (requirement.required) emitStatus(d, requirement, isGone(requirement.failure) ? 'Disconnected' : 'Registered', requirement.error);
   return true;
-}
-
-/** As `unasked`, while it is not known yet whether another node has a service that fits. */
-export function unaskedHere(d: Draft, requirement: Requirement): void {
-  if (!isUnreported(requirement, 'never_registered')) return;
-  requirement.error = unaskedTexts.unknown;
-  if (requirement.required) tell(d, requirement, 'Disconnected', requirement.error);
 }
 
 export function offered(
@@ -121,7 +125,7 @@ export function offered(
     ready_ms: undefined,
     suspect: undefined,
   };
-  tell(d, requirement, 'Joining');
+  emitStatus(d, requirement, 'Joining');
   d.effects.push({ do: 'offer', assignment: requirement.assignment });
 }
 
@@ -129,7 +133,7 @@ export function offered(
 export function reclaimed(d: Draft, requirement: Requirement, lapsed: Assignment): Assignment {
   requirement.lapsed = undefined;
   requirement.assignment = { ...lapsed, status: 'Joining', offer_by: undefined, ready_by: d.now + d.s.join_timeout_ms };
-  tell(d, requirement, 'Joining');
+  emitStatus(d, requirement, 'Joining');
   return requirement.assignment;
 }
 
@@ -153,7 +157,7 @@ export function ready(d: Draft, requirement: Requirement, assignment: Assignment
   requirement.error = undefined;
   requirement.failure = undefined;
   requirement.replace_by = undefined;
-  tell(d, requirement, 'Ready');
+  emitStatus(d, requirement, 'Ready');
   openGate(d);
 }
 
@@ -184,7 +188,7 @@ export function failed(d: Draft, requirement: Requirement, { reason, error, isSa
   requirement.lapsed = isLapsed ? assignment : undefined;
   requirement.error = clip(error, 512);
   requirement.failure = isSaid ? { reason, message: clip(error, maxSaid) } : { reason };
-  tell(d, requirement, isGone(requirement.failure) ? 'Disconnected' : 'Registered', error, assignment);
+  emitStatus(d, requirement, isGone(requirement.failure) ? 'Disconnected' : 'Registered', error, assignment);
   // one that served a running session is the first to be asked again; how often, `maxReplacements` says
   const lostInUse = assignment.status === 'Ready' && (s.status === 'Ready' || s.status === 'Active');
   const failures = (requirement.rests[assignment.service_id]?.failures ?? 0) + 1;
@@ -195,7 +199,7 @@ export function failed(d: Draft, requirement: Requirement, { reason, error, isSa
   if (lostInUse && requirement.required) lost(d, requirement);
 }
 
-/** As `failed`, of a service that does not know it yet: it is told to leave, where it can be. */
+/** As `failed`, of a service that does not know it yet: it is asked to leave, where it can be reached. */
 export function dropped(d: Draft, requirement: Requirement, fault: Fault, retryAfterMs?: number): void {
   if (requirement.assignment) d.effects.push({ do: 'leave', assignment: requirement.assignment, reason: fault.error });
   failed(d, requirement, fault, retryAfterMs);
@@ -232,7 +236,7 @@ export function joinTimeIsOver(d: Draft): void {
   if (!isEnded(s)) degrade(d);
 }
 
-/** Opens the readiness gate when every required service serves, or tells a degraded session that it is whole again. */
+/** Opens the readiness gate when every required service serves, or restores a degraded session. */
 export function openGate(d: Draft): void {
   const { s } = d;
   if (!allServe(s)) return;
@@ -251,65 +255,11 @@ function becomeReady(d: Draft): void {
   s.timings.services_ms = d.elapsed();
   s.timings.total_ms = d.elapsed();
   d.moveTo('Ready');
-  d.tellReady(s.room);
+  d.emitReady(s.room);
   if (userIsIn(s)) return userCame(d);
   if (s.room.user_seen) {
     s.deadlines.rejoin = now + rejoinMs(s);
     return;
   }
   awaitUser(d);
-}
-
-/** Gives the user, who has not come yet, the time to join from now. */
-export function awaitUser({ s, now }: Draft): void {
-  if (!s.room) return;
-  const madeAt = s.created_at + (s.timings.room_ms ?? 0);
-  const emptyAt = madeAt + s.room.empty_timeout * 1_000 - emptyMarginMs;
-  s.deadlines.client_join = Math.min(emptyAt, now + (s.client_join_timeout_ms ?? Number.POSITIVE_INFINITY));
-}
-
-function userCame(d: Draft): void {
-  const { s } = d;
-  const user = s.participants.find((p) => p.identity === s.user_identity);
-  if (s.status !== 'Ready' || !user) return;
-  s.deadlines.client_join = undefined;
-  s.deadlines.rejoin = undefined;
-  d.moveTo('Active');
-  d.emit('SessionActive', { participant: shown(user) });
-}
-
-function userWent(d: Draft): void {
-  if (d.s.status !== 'Active') return;
-  d.s.deadlines.rejoin = d.now + rejoinMs(d.s);
-  d.moveTo('Ready', 'the user left the room');
-}
-
-const shown = ({ identity, kind, joined_at }: Participant) => ({ identity, kind, joined_at: iso(joined_at) });
-
-/** Takes in who is in the room now. `joined_at` of those already known is kept. */
-export function roomSeen(d: Draft, present: readonly Participant[]): void {
-  const { s } = d;
-  if (s.room) s.room.seen = true;
-  const before = s.participants;
-  const wasIn = userIsIn(s);
-  // a participant that left and came back within two looks has another sid
-  const same = (a: Participant) => (b: Participant) => a.identity === b.identity && a.sid === b.sid;
-  for (const old of before) if (!present.some(same(old))) d.emit('ParticipantChanged', { participant: shown(old), present: false });
-  for (const p of present) if (!before.some(same(p))) d.emit('ParticipantChanged', { participant: shown(p), present: true });
-  s.participants = [...present];
-
-  for (const requirement of s.requirements) {
-    const { assignment } = requirement;
-    if (!assignment) continue;
-    if (present.some((p) => p.identity === assignment.service_id)) {
-      assignment.joined = true;
-      if (assignment.suspect?.cause === 'room') returned(d, assignment, assignment.incarnation);
-    } else if (assignment.joined && !assignment.suspect) suspected(d, requirement, assignment, 'room');
-  }
-
-  if (userIsIn(s)) {
-    if (s.room) s.room.user_seen = true;
-    if (s.idempotency?.until_joined) s.claims = s.claims.filter((claim) => claim !== s.idempotency?.claim);
-    if (!wasIn) userCame(d);
-  } else if (wasIn) userWent(d);
 }

@@ -1,6 +1,6 @@
 import { createHash } from 'node:crypto';
+import type { ContentInput } from './content.ts';
 import type { Draft } from './draft.ts';
-import type { HoldingInput } from './holding.ts';
 import type { Remembered, Session } from './record.ts';
 
 /** So many commands are remembered for each session, the latest, and together no more than this in JSON. */
@@ -14,11 +14,11 @@ const outcomes = {
   Message: (_, { message_id }) => ({ message_id }),
   Share: ({ visibility, shares }) => ({ visibility, shares }),
   Unshare: ({ visibility, shares }) => ({ visibility, shares }),
-} satisfies { [T in HoldingInput['type']]: (session: Session, input: Extract<HoldingInput, { type: T }>) => Record<string, unknown> };
-export type Outcome<T extends HoldingInput['type']> = ReturnType<(typeof outcomes)[T]>;
+} satisfies { [T in ContentInput['type']]: (session: Session, input: Extract<ContentInput, { type: T }>) => Record<string, unknown> };
+export type Outcome<T extends ContentInput['type']> = ReturnType<(typeof outcomes)[T]>;
 
-export const outcomeOf = <T extends HoldingInput['type']>(input: Extract<HoldingInput, { type: T }>, session: Session) =>
-  (outcomes[input.type] as (session: Session, input: HoldingInput) => Outcome<T>)(session, input as HoldingInput);
+export const outcomeOf = <T extends ContentInput['type']>(input: Extract<ContentInput, { type: T }>, session: Session) =>
+  (outcomes[input.type] as (session: Session, input: ContentInput) => Outcome<T>)(session, input as ContentInput);
 
 /** The name of a request in the list of those remembered: the same request has the same, its id included. */
 export const hashOf = (request: object) => createHash('sha256').update(JSON.stringify(request)).digest('base64url').slice(0, 22);

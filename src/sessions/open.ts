@@ -5,9 +5,9 @@ import type { Wanted } from '../../protocol/fields.ts';
 import { maxServices, type newSessionFields } from '../../protocol/requests.ts';
 import { GatewayError } from '../errors.ts';
 import { spreadMs } from '../time.ts';
+import type { Sessions } from './commits.ts';
 import { keyOf, type Spec } from './create.ts';
 import { roomNameInUse } from './errors.ts';
-import type { Sessions } from './manager.ts';
 import { ClaimTaken, type Offers, type Rooms, type SessionStore } from './ports.ts';
 import { isEnded, roomClaim, type Session } from './record.ts';
 import { checkResume, resumeInvalid } from './resume.ts';
@@ -144,7 +144,7 @@ export class Openings {
   async resume(id: string, resume_token: string, connection_id: string): Promise<Session> {
     this.refuseWhileDraining();
     try {
-      return await this.#parts.sessions.apply(id, async (session) => {
+      return await this.#parts.sessions.change(id, async (session) => {
         checkResume(session, resume_token);
         // one that is away can be had: its token is not used up by that
         const isLate = session.link === 'attached' && this.#isLate(session, connection_id);
@@ -161,7 +161,7 @@ export class Openings {
    * @throws GatewayError SESSION_NOT_FOUND, ILLEGAL_STATE it has ended
    */
   attach(id: string, connection_id: string, token_hash: string): Promise<Session> {
-    return this.#parts.sessions.apply(id, async (session) =>
+    return this.#parts.sessions.change(id, async (session) =>
       this.#isLate(session, connection_id) ? undefined : { ...this.#attached(connection_id), token_hash },
     );
   }

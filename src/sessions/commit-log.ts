@@ -2,7 +2,7 @@ import type { Logger } from 'pino';
 import type { LogEvent } from '../../protocol/events.ts';
 import { inWords, shortName, some } from '../../protocol/failures.ts';
 import type { EndReason } from '../../protocol/states.ts';
-import { unaskedTexts } from './gate.ts';
+import { unaskedTexts } from './readiness.ts';
 import type { Session } from './record.ts';
 
 /** What to do about an end that nobody wanted. */
@@ -12,7 +12,7 @@ const hints: Partial<Record<EndReason, string>> = {
 };
 
 /** Says why a session ends that nobody wanted to end. Texts are constants: lines of one kind are counted by them. */
-function noteEnding(log: Logger, { session_id, ended, created_at, timings }: Session): void {
+function logEnding(log: Logger, { session_id, ended, created_at, timings }: Session): void {
   if (!ended) return;
   const { reason, at, failures = [] } = ended;
   const hint = hints[reason];
@@ -25,15 +25,13 @@ function noteEnding(log: Logger, { session_id, ended, created_at, timings }: Ses
 }
 
 /** Says which services a session waits for in vain. */
-function noteUnasked(log: Logger, session_id: string, events: readonly LogEvent[], registered: readonly string[]): void {
+function logUnasked(log: Logger, session_id: string, events: readonly LogEvent[], registered: readonly string[]): void {
   const unasked = events.filter((event) => event.type === 'ServiceStatusChanged').filter(({ attempt }) => attempt === 0);
   const named = (text: string) => some(unasked.filter(({ error }) => error === text).map(({ service_id }) => shortName(service_id)));
   const unfit = named(unaskedTexts.never_registered);
-  const unknown = named(unaskedTexts.unknown);
   const busy = named(unaskedTexts.not_ready);
   if (unfit !== '')
     log.warn({ session_id }, 'no registered service fits %s (registered: %s)', unfit, some(registered.map(shortName)) || 'none');
-  if (unknown !== '') log.info({ session_id }, 'no service registered at this node fits %s: other nodes are asked', unknown);
   if (busy !== '') log.info({ session_id }, 'no service that fits is free: %s', busy);
 }
 
@@ -43,7 +41,7 @@ const short = (session_id: string) => session_id.slice(0, 8);
  * Writes what a commit did to its session into the log: that it was created, is ready or has ended in one line each, and what went wrong.
  * @param sessionLog takes those; `log`: takes what may be many
  */
-export function note(
+export function logCommit(
   log: Logger,
   sessionLog: Logger,
   session: Session,
@@ -60,23 +58,23 @@ export function note(
       first ??= event;
       last = event;
       isReady ||= event.to === 'Ready' && event.from !== 'Active';
-      if (event.to === 'Terminating') noteEnding(log, session);
+      if (event.to === 'Terminating') logEnding(log, session);
     } else if (event.type === 'ServiceStatusChanged') {
       const { service_id, status, error, attempt } = event;
-      // those that go well are told by the session's own lines
+      // those that go well are in the lines of the session itself
       if (attempt === 0) unasked = true;
       else if (error !== undefined) log.warn({ session_id, service_id, status, error }, 'service status changed');
       else if (log.isLevelEnabled('debug')) log.debug({ session_id, service_id, status }, 'service status changed');
     }
   }
-  if (unasked) noteUnasked(log, session_id, events, registered());
+  if (unasked) logUnasked(log, session_id, events, registered());
   if (!first || !sessionLog.isLevelEnabled('info')) return;
   const { status, room, user_identity, requirements } = session;
   if (first.from === undefined) {
     const services = requirements.map(({ key }) => key);
     sessionLog.info({ session_id, status, room: room?.name, services, user_identity }, 'session created');
   }
-  if (isReady) noteReady(sessionLog, session);
+  if (isReady) logReady(sessionLog, session);
   if (status === 'Terminated') {
     const lived_ms = session.updated_at - session.created_at;
     sessionLog.info({ session_id, reason: ended?.reason, by: ended?.by, lived_ms }, `session ${short(session_id)} ended: ${ended?.reason}`);
@@ -86,7 +84,7 @@ export function note(
 }
 
 /** As in: session fdc58ef0 ready in 595 ms (room 55, asr 540). */
-function noteReady(log: Logger, { session_id, timings, requirements }: Session): void {
+function logReady(log: Logger, { session_id, timings, requirements }: Session): void {
   const services: Record<string, number> = {};
   for (const { assignment } of requirements) if (assignment?.ready_ms !== undefined) services[assignment.service_id] = assignment.ready_ms;
   const parts = [['room', timings.room_ms], ...Object.entries(services)].map(([name, ms]) => `${name} ${ms}`);

@@ -1,0 +1,13 @@
+import type { Offers } from '../../src/sessions/ports.ts';
+
+/** No service is registered. */
+export const noOffers: Offers = {
+  available: () => [],
+  registered: () => [],
+  dispatch: async () => {},
+  reserve: () => undefined,
+  offer: async () => {},
+  leave: () => {},
+  presence: () => {},
+  release: () => {},
+};
