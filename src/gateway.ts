@@ -117,7 +117,14 @@ export async function startGateway({ config, livekit, log: full, clock = systemC
     sessionLog: full,
     timeouts: { registrationMs: config.microservices.registration_timeout * 1_000, maxMessages: config.limits.messages_per_session },
   });
-  const dispatcher: Dispatcher = new Dispatcher({ sessions, rooms, clock, log, nodeId, lookMs: shared ? noticedMs : undefined });
+  const dispatcher: Dispatcher = new Dispatcher({
+    sessions,
+    rooms,
+    clock,
+    log,
+    nodeId,
+    lookMs: () => (shared && !nodes?.isAlone ? noticedMs : undefined),
+  });
   const reports = new Reports({ sessions, dispatcher, nodeId });
   const reconciler = new Reconciler({ sessions, rooms, clock, log, lostAfterMs: config.livekit.lost_after_s * 1_000 });
   const leftovers = new Leftovers({ rooms, sessions, store, clock, log, gatewayName: name });

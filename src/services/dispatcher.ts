@@ -28,8 +28,8 @@ interface DispatcherParts {
   clock: Clock;
   log: Logger;
   nodeId: string;
-  /** Other nodes share the sessions: they have this long to offer a service before it is said that none fits. */
-  lookMs?: number | undefined;
+  /** How long other nodes have to offer a service before it is reported that none fits; absent or undefined: there are none. */
+  lookMs?: (() => number | undefined) | undefined;
 }
 
 const specificity = (want: Wanted) => (typeof want === 'string' ? Number.MAX_SAFE_INTEGER : Object.keys(want).length);
@@ -102,7 +102,8 @@ export class Dispatcher implements Offers {
       taken.add(instance.service_id);
       offers.push({ requirement: place, assignment_id, service_id: instance.service_id, incarnation: instance.incarnation });
     }
-    const { nodeId: node_id, lookMs } = this.#parts;
+    const { nodeId: node_id } = this.#parts;
+    const lookMs = this.#parts.lookMs?.();
     const isWaited = unfit.length > 0 && (lookMs === undefined || session.deadlines.look === undefined);
     if (offers.length === 0 && busy.length === 0 && !isWaited) return undefined;
     return { type: 'Dispatched', offers, busy, unfit, node_id, ...(lookMs !== undefined && { lookMs }) };

@@ -29,9 +29,11 @@ function logUnasked(log: Logger, session_id: string, events: readonly LogEvent[]
   const unasked = events.filter((event) => event.type === 'ServiceStatusChanged').filter(({ attempt }) => attempt === 0);
   const named = (text: string) => some(unasked.filter(({ error }) => error === text).map(({ service_id }) => shortName(service_id)));
   const unfit = named(unaskedTexts.never_registered);
+  const unknown = named(unaskedTexts.unknown);
   const busy = named(unaskedTexts.not_ready);
   if (unfit !== '')
     log.warn({ session_id }, 'no registered service fits %s (registered: %s)', unfit, some(registered.map(shortName)) || 'none');
+  if (unknown !== '') log.info({ session_id }, 'no service registered at this node fits %s: other nodes are asked', unknown);
   if (busy !== '') log.info({ session_id }, 'no service that fits is free: %s', busy);
 }
 

@@ -308,7 +308,7 @@ function hold(
 /** Takes in which places have nobody to ask. @returns whether that is news */
 function unasked(d: Draft, busy: readonly number[], unfit: readonly number[], lookMs: number | undefined): boolean {
   let news = false;
-  const each = (places: readonly number[], take: (requirement: Requirement) => boolean) => {
+  const each = (places: readonly number[], take: (requirement: Requirement) => unknown) => {
     for (const place of places) {
       const requirement = d.s.requirements[place];
       if (requirement && take(requirement)) news = true;
@@ -322,6 +322,7 @@ function unasked(d: Draft, busy: readonly number[], unfit: readonly number[], lo
   if (lookMs === undefined) each(unfit, (requirement) => readiness.unasked(d, requirement, 'never_registered'));
   else if (unfit.length > 0 && d.s.deadlines.look === undefined) {
     d.s.deadlines.look = d.now + lookMs;
+    each(unfit, (requirement) => readiness.unaskedHere(d, requirement));
     news = true;
   }
   return news;

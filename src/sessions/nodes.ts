@@ -41,6 +41,7 @@ export class Nodes {
   #graceUntil = 0;
   #beating = false;
   #looking = false;
+  #isAlone = false;
 
   constructor(parts: NodesParts) {
     this.#parts = parts;
@@ -50,6 +51,11 @@ export class Nodes {
       parts.clock.every(retryMs, () => parts.health.isDown && void this.#beat()),
       parts.clock.every(beatMs, () => void this.#look()),
     ];
+  }
+
+  /** As of the last look. */
+  get isAlone(): boolean {
+    return this.#isAlone;
   }
 
   /** Deregisters this node as well, where the storage answers. */
@@ -93,6 +99,7 @@ export class Nodes {
     try {
       await remote.nextRound();
       const alive = new Set(await store.nodes(clock.now()));
+      this.#isAlone = alive.size === 1 && alive.has(nodeId);
       // a node whose own heartbeat did not arrive in time cannot say that of others
       const mayDeclare = alive.has(nodeId) && clock.now() >= this.#graceUntil;
       let reports: Promise<void>[] = [];

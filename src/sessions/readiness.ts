@@ -80,7 +80,11 @@ export function roomIsThere(d: Draft, registrationTimeoutMs: number): void {
   d.moveTo('WaitingForServices');
 }
 
-export const unaskedTexts = { never_registered: 'no registered service fits', not_ready: 'no service that fits is free' };
+export const unaskedTexts = {
+  never_registered: 'no registered service fits',
+  not_ready: 'no service that fits is free',
+  unknown: 'no service registered at this node fits; other nodes are asked',
+};
 
 /** Whether its session does not know yet that nobody is asked for this reason. */
 export const isUnreported = (requirement: Requirement, reason: 'never_registered' | 'not_ready') => {
@@ -95,6 +99,13 @@ export function unasked(d: Draft, requirement: Requirement, reason: 'never_regis
   requirement.error = unaskedTexts[reason];
   if (requirement.required) emitStatus(d, requirement, isGone(requirement.failure) ? 'Disconnected' : 'Registered', requirement.error);
   return true;
+}
+
+/** As `unasked`, while it is not known yet whether another node has a service that fits. */
+export function unaskedHere(d: Draft, requirement: Requirement): void {
+  if (!isUnreported(requirement, 'never_registered')) return;
+  requirement.error = unaskedTexts.unknown;
+  if (requirement.required) emitStatus(d, requirement, 'Disconnected', requirement.error);
 }
 
 export function offered(

@@ -46,8 +46,8 @@ export function snapshot(session: Session): Snapshot {
   };
 }
 
-function shownStatus({ assignment, attempt, failure }: Requirement): ServiceStatus {
+function shownStatus({ assignment, attempt, failure, error }: Requirement): ServiceStatus {
   if (assignment) return assignment.status === 'Ready' ? 'Ready' : 'Joining';
   if (failure) return isGone(failure) ? 'Disconnected' : 'Registered';
-  return attempt === 0 ? 'Registered' : 'Disconnected';
+  return attempt === 0 && error === undefined ? 'Registered' : 'Disconnected';
 }

@@ -72,7 +72,7 @@ export class OpenedSession extends OwnSession {
 
   /** What a session waits for in vain is sent as an event, also where it is as old as the answer. @returns the last event before that */
   async #beforeUnasked({ seq, status, requirements }: Session): Promise<number> {
-    if (status !== 'WaitingForServices' || !requirements.some(({ attempt, failure }) => attempt === 0 && failure)) return seq;
+    if (status !== 'WaitingForServices' || !requirements.some(({ attempt, error }) => attempt === 0 && error !== undefined)) return seq;
     const events = (await this.parts.store.eventsAfter(this.sessionId, 0, maxFirst)) ?? [];
     const first = events.find((event) => event.type === 'ServiceStatusChanged' && event.attempt === 0);
     return first ? first.seq - 1 : seq;

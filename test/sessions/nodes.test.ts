@@ -142,6 +142,53 @@ test('a session held by a socket of one node is ended over the other, and its cl
   expect(await ada.ask({ type: 'NewSessionRequest', ...wish })).toMatchObject({ type: 'NewSessionResponse' });
 });
 
+const unasked = (client: TestClient) => client.all.filter(({ attempt }) => attempt === 0).map(({ status, error }) => `${status}: ${error}`);
+const here = 'Disconnected: no service registered at this node fits; other nodes are asked';
+const nowhere = 'Disconnected: no registered service fits';
+
+test('the only node on a storage reports at once that no registered service fits', async () => {
+  const { node } = deployment();
+  const a = await node();
+  const ada = await TestClient.connect(a.url);
+  await ada.ask({ type: 'NewSessionRequest', user_identity: 'ada', required_services: ['nope'] });
+  await ada.next((f) => f.attempt === 0);
+  expect(unasked(ada)).toEqual([nowhere]);
+});
+
+test('beside other nodes it is reported at once that they are asked, and then that none of them has one', async () => {
+  const { node, advance } = deployment();
+  const { log, lines } = keptLog('info');
+  const [a, b] = [await node(log), await node()];
+  await advance(10_000, a, b);
+  const ada = await TestClient.connect(a.url);
+  const { session_id } = await ada.ask({ type: 'NewSessionRequest', user_identity: 'ada', required_services: ['nope'] });
+  await ada.next((f) => f.attempt === 0);
+  expect(unasked(ada)).toEqual([here]);
+  const { body } = await rest(`${a.api}/${session_id}?user_identity=ada`);
+  expect(body.services).toMatchObject([{ service_id: 'nope', status: 'Disconnected', error: here.slice('Disconnected: '.length) }]);
+  await advance(12_000, a, b);
+  await ada.caughtUp();
+  expect(unasked(ada)).toEqual([here, nowhere]);
+  const said = lines.map(({ msg }) => msg).filter((msg) => msg.startsWith('no '));
+  expect(said).toEqual([
+    'no service registered at this node fits nope: other nodes are asked',
+    'no registered service fits nope (registered: none)',
+  ]);
+});
+
+test('a service that another node has is offered a session that its own node has none for', async () => {
+  const { node, advance } = deployment();
+  const [a, b] = [await node(), await node()];
+  await advance(10_000, a, b);
+  await connectService(b.url, 'asr');
+  const ada = await TestClient.connect(a.url);
+  await ada.ask({ type: 'NewSessionRequest', user_identity: 'ada', required_services: ['asr'] });
+  await ada.next((f) => f.attempt === 0);
+  await advance(12_000, a, b);
+  await ada.next('SessionReady');
+  expect(unasked(ada)).toEqual([here]);
+});
+
 test('a hundred messages over two nodes at once have a hundred places', async () => {
   const { node } = deployment();
   const nodes = [await node(), await node()];
