@@ -2,6 +2,7 @@ import { AccessToken, RoomServiceClient, ServerError, type VideoGrant } from 'li
 import { clip } from '../../protocol/fields.ts';
 import { withoutTokens } from '../secrets.ts';
 import { RoomsError } from '../sessions/ports.ts';
+import { Redirected, RoomRpc } from './rpc.ts';
 import type { Key } from './tokens.ts';
 
 /** A token of the API administers every room: it lives for its one call, and for clocks that differ by minutes. */
@@ -12,9 +13,10 @@ export class RoomApi extends RoomServiceClient {
   readonly #key: Key;
 
   constructor(url: string, key: Key, requestTimeoutS: number) {
-    // failover would spend more than the call's own deadline on other regions
-    super(url, key.apiKey, key.apiSecret, { requestTimeout: requestTimeoutS, failover: false });
+    super(url, key.apiKey, key.apiSecret);
     this.#key = key;
+    // its own one follows redirects, and tries other regions for longer than a call may take
+    Object.defineProperty(this, 'rpc', { value: new RoomRpc(url, requestTimeoutS * 1_000) });
   }
 
   override async authHeader(grant: VideoGrant): Promise<Record<string, string>> {
@@ -42,6 +44,10 @@ export function roomsError(error: unknown, url: string, names: SettingNames): Ro
     if (status === 404) return new RoomsError('not_found', message, false);
     if (status >= 500) return new RoomsError('unreachable', message, true);
     return new RoomsError(status === 408 || status === 429 ? 'busy' : 'refused', message, false);
+  }
+  if (error instanceof Redirected) {
+    const message = `LiveKit at ${new URL(url).host} answered ${error.status} with another address (${withoutTokens(error.target)}), which is not asked: check ${names.serverUrl}`;
+    return new RoomsError('unreachable', clip(message, 600), false);
   }
   const under = (error as { cause?: { code?: string; message?: string } }).cause;
   const cause = under?.code ?? under?.message ?? (error instanceof Error ? error.name : 'unknown');

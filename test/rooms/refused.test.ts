@@ -121,6 +121,38 @@ test.each([
   expect(Math.abs(off)).toBeLessThanOrEqual(6);
 });
 
+test.each([302, 307, 308])(
+  'a LiveKit that answers %i is not followed: the log names both addresses, the client hears plain words',
+  async (status) => {
+    let followed = 0;
+    const elsewhere = createServer((_, response) => {
+      followed += 1;
+      wellDone(_, response);
+    }).listen(0, '127.0.0.1');
+    await once(elsewhere, 'listening');
+    onTestFinished(() => void elsewhere.close().closeAllConnections());
+    const target = `127.0.0.1:${(elsewhere.address() as AddressInfo).port}/twirp`;
+    const { url, said, warned } = await gatewayOn((_, response) =>
+      response.writeHead(status, { location: `http://user:password@${target}?token=eyJhbGciOiJIUzI1NiJ9.e30.x` }).end(),
+    );
+    await said('LiveKit is out of reach');
+    const client = await TestClient.connect(url);
+    for (const room_name of [undefined, 'parlour']) {
+      const refused = await client.ask({ ...wish, room_name });
+      expect(refused).toMatchObject({ code: 'LIVEKIT_ERROR', message: 'LiveKit is out of reach', retryable: true });
+      expect(JSON.stringify(refused)).not.toMatch(/127\.0\.0\.1|redirect/);
+    }
+    expect(followed).toBe(0);
+    expect(warned()).toEqual([
+      expect.objectContaining({
+        reason: expect.stringMatching(
+          `^LiveKit at 127\\.0\\.0\\.1:\\d+ answered ${status} with another address \\(http://${target}\\), .* check livekit.server_url$`,
+        ),
+      }),
+    ]);
+  },
+);
+
 test('an outage of LiveKit is one line at its start and one at its end, however many ask meanwhile', async () => {
   const { url, livekit, said, warned, lines } = await gatewayOn(wellDone);
   const client = await TestClient.connect(url);
