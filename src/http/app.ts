@@ -12,6 +12,7 @@ import { safeHeaders } from '../edge/raw.ts';
 import { hasBody, socketPaths } from '../edge/target.ts';
 import { checked, GatewayError, StorageError, storageFailed } from '../errors.ts';
 import type { Budget } from './budget.ts';
+import { askForBody } from './expect.ts';
 
 type Env = { Bindings: HttpBindings; Variables: { admitted: boolean; level: NotAdmitted['level'] | undefined } };
 export type App = Hono<Env>;
@@ -251,10 +252,10 @@ function nameOnce(query: Record<string, unknown>, body: unknown, row: RouteRow):
 const invalid = (where: string, path: string, message: string) =>
   new GatewayError('VALIDATION_FAILED', `${where}: ${path}: ${message}`, { details: { issues: [{ path, message }] } });
 
-async function readJson(c: Context, maxBytes: number, optional: boolean): Promise<unknown> {
+async function readJson(c: Context<Env>, maxBytes: number, optional: boolean): Promise<unknown> {
   const { 'content-encoding': encoding = 'identity' } = c.req.header();
   if (encoding.toLowerCase() !== 'identity') throw new GatewayError('UNSUPPORTED_MEDIA_TYPE', 'the body must not be compressed');
-  const text = await readText(c.req.raw, maxBytes);
+  const text = await readText(c, maxBytes);
   const [type, ...parameters] = (c.req.header('content-type') ?? '').toLowerCase().split(';');
   if (optional && text === '') return {};
   if (type?.trim() !== 'application/json') throw new GatewayError('UNSUPPORTED_MEDIA_TYPE', 'the body must be application/json');
@@ -282,9 +283,10 @@ function utf8(bytes: Uint8Array): string | undefined {
 }
 
 /** Reads a body up to a limit. @throws GatewayError PAYLOAD_TOO_LARGE; INVALID_REQUEST it broke off; INVALID_JSON it is not UTF-8 */
-export async function readText(request: Request, maxBytes: number): Promise<string> {
+export async function readText({ req: { raw: request }, env }: Context<Env>, maxBytes: number): Promise<string> {
   const tooLarge = () => new GatewayError('PAYLOAD_TOO_LARGE', `the body is larger than ${maxBytes} bytes`);
   if (Number(request.headers.get('content-length') ?? 0) > maxBytes) throw tooLarge();
+  askForBody(env.incoming);
   const chunks: Uint8Array[] = [];
   let size = 0;
   try {

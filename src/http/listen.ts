@@ -7,6 +7,7 @@ import type { Clock } from '../clock.ts';
 import { respondRaw, safeHeaders } from '../edge/raw.ts';
 import { normalize } from '../edge/target.ts';
 import { GatewayError } from '../errors.ts';
+import { holdContinue } from './expect.ts';
 
 /** Connections that wait to be accepted; the system may set a lower limit. After a restart all clients come back at once. */
 const backlog = 4_096;
@@ -75,6 +76,12 @@ export async function listen({ host, port, keepAliveMs, clock, log }: ListenPart
     if (fault !== undefined) return answer(response, new GatewayError('INVALID_REQUEST', fault));
     if (!takers) return answer(response, starting(), { 'retry-after': '1' });
     takers.request(request, response);
+  });
+
+  // whoever is refused sends no body
+  server.on('checkContinue', (request, response) => {
+    holdContinue(request, response);
+    server.emit('request', request, response);
   });
 
   server.on('checkExpectation', (_, response) =>

@@ -16,7 +16,7 @@ export interface WebhookParts {
 export function webhook(app: App, { apiKey, apiSecret, ring }: WebhookParts): void {
   const receiver = new WebhookReceiver(apiKey, apiSecret);
   app.post('/livekit/webhook', async (c) => {
-    const body = await readText(c.req.raw, maxBytes);
+    const body = await readText(c, maxBytes);
     let room: string | undefined;
     try {
       room = (await receiver.receive(body, c.req.header('authorization'))).room?.name;

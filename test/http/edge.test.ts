@@ -229,6 +229,39 @@ describe('a request that is not one gets an answer in the one shape', () => {
   });
 });
 
+describe('whoever waits to be asked for a body', () => {
+  const waits = { ...post, Connection: 'keep-alive', Expect: '100-continue' };
+  test.each([
+    ['a foreign host', head('POST /api/v1/sessions', { ...waits, Host: 'evil.example' }), 403],
+    ['a foreign origin', head('POST /api/v1/sessions', { ...waits, Origin: 'http://evil.example' }), 403],
+    ['a foreign host at the webhook', head('POST /livekit/webhook', { ...waits, Host: 'evil.example' }), 403],
+    ['too large a body', head('POST /api/v1/sessions', { ...waits, 'Content-Length': '65537' }), 413],
+    ['a path that is none', head('POST /nowhere', waits), 404],
+    ['two hosts', head('POST /api/v1/sessions', { ...waits, Host: ['localhost', 'evil.example'] }), 400],
+  ])('is refused first, and the connection ends: %s', async (_, sent, status) => {
+    const { url } = await startGateway();
+    const [answer, ...more] = await raw(url, sent);
+    expect(answer).toMatchObject({ status, headers: { connection: 'close' } });
+    expect(more).toEqual([]);
+  });
+
+  test('is asked once its request may be answered, and the connection is kept', async () => {
+    const { url } = await startGateway();
+    const socket = connect(Number(new URL(url).port), '127.0.0.1');
+    onTestFinished(() => void socket.destroy());
+    let came = '';
+    socket.on('data', (data) => {
+      came += data;
+    });
+    for (let i = 1; i <= 2; i++) {
+      socket.write(head('POST /api/v1/sessions', waits));
+      await expect.poll(() => came.match(/HTTP\/1.1 100 /g)).toHaveLength(i);
+      socket.write(wish);
+      await expect.poll(() => came.match(/HTTP\/1.1 201 /g)).toHaveLength(i);
+    }
+  });
+});
+
 describe('as RFC 9110 and 9112 say', () => {
   test('a target in absolute form is that path, and its host the one that counts', async () => {
     const { url } = await startGateway();
