@@ -8,13 +8,16 @@ import type { Session } from './record.ts';
 /** What to do about an end that nobody wanted. */
 const hints: Partial<Record<EndReason, string>> = {
   client_never_joined: 'the user never joined: check that the client reaches livekit_url (LIVEKIT_PUBLIC_URL) and uses its token',
-  storage_lost: 'the storage dropped a running session: Redis needs maxmemory-policy noeviction, and nobody may flush it',
 };
 
 /** Says why a session ends that nobody wanted to end. Texts are constants: lines of one kind are counted by them. */
-function logEnding(log: Logger, { session_id, ended, created_at, timings }: Session): void {
+function logEnding(log: Logger, { session_id, ended, created_at, timings }: Session, deletedBy: string | undefined): void {
   if (!ended) return;
   const { reason, at, failures = [] } = ended;
+  if (reason === 'storage_lost') {
+    const by = deletedBy === undefined ? '' : `: something deletes records, as ${deletedBy}`;
+    return log.warn({ session_id, reason }, `the record of a running session is gone from the storage${by}`);
+  }
   const hint = hints[reason];
   if (hint !== undefined) return log.warn({ session_id, reason }, hint);
   const services = inWords(failures);
@@ -42,6 +45,7 @@ const short = (session_id: string) => session_id.slice(0, 8);
 /**
  * Writes what a commit did to its session into the log: that it was created, is ready or has ended in one line each, and what went wrong.
  * @param sessionLog takes those; `log`: takes what may be many
+ * @param deletedBy as the storage says it
  */
 export function logCommit(
   log: Logger,
@@ -49,6 +53,7 @@ export function logCommit(
   session: Session,
   events: readonly LogEvent[],
   registered: () => readonly string[],
+  deletedBy?: string,
 ): void {
   const { session_id, ended } = session;
   let unasked = false;
@@ -60,7 +65,7 @@ export function logCommit(
       first ??= event;
       last = event;
       isReady ||= event.to === 'Ready' && event.from !== 'Active';
-      if (event.to === 'Terminating') logEnding(log, session);
+      if (event.to === 'Terminating') logEnding(log, session, deletedBy);
     } else if (event.type === 'ServiceStatusChanged') {
       const { service_id, status, error, attempt } = event;
       // those that go well are in the lines of the session itself

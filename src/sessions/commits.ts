@@ -320,8 +320,8 @@ export class Sessions {
       } finally {
         this.#writing.delete(session.commit_id);
       }
-      const { log, sessionLog = log } = this.#parts;
-      logCommit(log, sessionLog, session, events, () => this.#parts.offers().registered());
+      const { store, log, sessionLog = log } = this.#parts;
+      logCommit(log, sessionLog, session, events, () => this.#parts.offers().registered(), store.deletedBy);
     }
     // one look for services is enough
     const last = effects.findLastIndex((effect) => effect.do === 'dispatch');

@@ -92,6 +92,8 @@ export interface StoreProvider {
   nodes(now: number): Promise<readonly string[]>;
   /** Whether the storage answers now. Rejects where it does not. */
   ping(): Promise<void>;
+  /** What deletes a running session's record in this storage, to follow "something deletes records, as" in the log; absent: nothing is known of it. */
+  readonly deletedBy?: string;
   /** What an operator should change about the storage, a sentence each; absent or empty: nothing. */
   warnings?(): readonly string[];
   /** Ends connections; calls after it reject. */

@@ -11,6 +11,10 @@ const brokenClasses = /^(?:08|40|57)/;
 /** Of a transaction that was rolled back because of others at the same time (deadlock, serialization): alone it goes through. */
 const rolledBack = /^40/;
 const redialMs = 500;
+/** SQLSTATE query_canceled: a statement's time was over, or somebody ended it. */
+export const canceledState = '57014';
+/** The server ends a statement so much earlier than its caller gives up: its answer tells one that is slow from a server that is away. */
+const serverShare = 0.8;
 
 export const storageError = (error: unknown): StorageError => {
   if (error instanceof StorageError) return error;
@@ -42,7 +46,7 @@ export class PostgresLink {
   constructor(options: PostgresLinkOptions) {
     const { config, max, timeoutMs, log } = options;
     this.#options = options;
-    this.#pool = new pg.Pool({ ...config, statement_timeout: timeoutMs, max });
+    this.#pool = new pg.Pool({ ...config, statement_timeout: Math.ceil(timeoutMs * serverShare), max });
     this.#pool.on('connect', (client) => {
       this.#clients.set(client, this.#server);
       // one that is in use has no listener of the pool's; its query fails as well
@@ -106,14 +110,15 @@ export class PostgresLink {
     const limited = { text, values, query_timeout: leftMs };
     try {
       // behind a pooler a connection's own settings would be left to whoever gets it next: this one ends with its transaction
-      if (!this.#endsStatements) await client.query(`BEGIN; SET LOCAL statement_timeout = ${leftMs}`);
+      if (!this.#endsStatements) await client.query(`BEGIN; SET LOCAL statement_timeout = ${Math.ceil(leftMs * serverShare)}`);
       const result = await client.query(limited);
       if (!this.#endsStatements) await client.query('COMMIT');
       client.release();
       return result;
     } catch (error) {
       // after a refusal the connection is as good as before; after anything else nobody knows
-      client.release((error as { code?: string }).code !== claimTakenState || !this.#endsStatements);
+      const { code } = error as { code?: string };
+      client.release((code !== claimTakenState && code !== canceledState) || !this.#endsStatements);
       throw error;
     }
   }

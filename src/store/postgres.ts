@@ -12,7 +12,7 @@ import {
   VersionConflict,
 } from '../sessions/ports.ts';
 import { dueAt, type Session } from '../sessions/record.ts';
-import { PostgresLink, storageError } from './postgres-link.ts';
+import { canceledState, PostgresLink, storageError } from './postgres-link.ts';
 import { Listener } from './postgres-listener.ts';
 import { migrate } from './postgres-migrations.ts';
 import { Signals } from './signals.ts';
@@ -123,8 +123,20 @@ export const postgresStore: StoreFactory = async ({ url, keyPrefix, timeoutMs, c
     }
   };
 
+  /** As `query`, of what looks at many rows: that it takes too long is no sign that the server is away. */
+  const look = async <Row>(text: string, ...values: unknown[]): Promise<Row[]> => {
+    try {
+      return await query<Row>(text, ...values);
+    } catch (error) {
+      const { cause } = error as StorageError;
+      if ((cause as { code?: string } | undefined)?.code !== canceledState) throw error;
+      throw new StorageError(`not done in time: ${(cause as Error).message}`, { cause, slow: true });
+    }
+  };
+
   const store: StoreProvider = {
     shared: true,
+    deletedBy: 'TRUNCATE, DELETE or a backup that was restored',
 
     async saveSession(session, expected, events) {
       const due = dueAt(session);
@@ -154,12 +166,12 @@ export const postgresStore: StoreFactory = async ({ url, keyPrefix, timeoutMs, c
 
     async listSessions(filter) {
       const { text, values } = listQuery(p, filter);
-      return (await query<{ record: Session }>(text, ...values)).map(({ record }) => record);
+      return (await look<{ record: Session }>(text, ...values)).map(({ record }) => record);
     },
 
     async getStatistics() {
       // float8: a count is a bigint, which would arrive as a string
-      const rows = await query<{ status: Status; sessions: number; messages: number }>(
+      const rows = await look<{ status: Status; sessions: number; messages: number }>(
         `SELECT status, count(*)::float8 AS sessions, (SELECT count(*) FROM ${p}messages)::float8 AS messages FROM ${p}sessions GROUP BY status`,
       );
       const by_status: Statistics['by_status'] = {};

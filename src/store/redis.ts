@@ -233,6 +233,7 @@ export const redisStore: StoreFactory = async ({ url, keyPrefix, timeoutMs, cloc
 
   const store: StoreProvider = {
     shared: true,
+    deletedBy: 'FLUSHDB, FLUSHALL or DEL, or a maxmemory-policy other than noeviction',
 
     saveSession: (session, expected, events) => verb('saveSession', (redis) => commit(redis, session, expected, events)),
 

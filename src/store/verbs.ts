@@ -37,6 +37,7 @@ export function withVerbs(provider: StoreProvider, clock: Clock, onFailure?: (ca
 
   return {
     shared: provider.shared === true,
+    ...(provider.deletedBy !== undefined && { deletedBy: provider.deletedBy }),
     saveSession: bound('saveSession'),
     loadSession: bound('loadSession'),
     deleteSession: bound('deleteSession'),

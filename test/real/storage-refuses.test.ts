@@ -94,7 +94,7 @@ describeWith(parts.redis)('a gateway whose storage', () => {
 
   test('was emptied ends its sessions as storage_lost: clients and watchers are told, the room is deleted, the socket is free', async () => {
     const { redis, node } = await onRedis();
-    const { url, clock, rooms, holds } = await node();
+    const { url, clock, rooms, holds, warned } = await node();
     const [ada, watcher] = [await TestClient.connect(url), await TestClient.connect(url)];
     const { session_id, seq } = await ada.ask({ ...wish, resume_window_s: 60, room_name: 'lobby', visibility: 'public' });
     await watcher.ask({ type: 'WatchRequest', session_id });
@@ -109,6 +109,7 @@ describeWith(parts.redis)('a gateway whose storage', () => {
     await inTime(clock, () => expect(rooms.open.size).toBe(0));
     expect(holds()).toMatchObject({ live_sessions: 0 });
     expect((await rest(`${url}/api/v1/sessions/${session_id}`)).body).toMatchObject({ status: 'Terminated', end_reason: 'storage_lost' });
+    expect(warned().map(({ msg }) => msg)).toContainEqual(expect.stringMatching(/^the record of a running session is gone.*FLUSHDB/));
     expect(await ada.ask({ ...wish, room_name: 'garden' })).toMatchObject({ type: 'NewSessionResponse' });
   });
 

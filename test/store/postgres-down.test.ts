@@ -1,7 +1,10 @@
+import pino from 'pino';
 import { describe, expect, onTestFinished, test, vi } from 'vitest';
 import { StorageError } from '../../src/errors.ts';
 import type { StoreProvider } from '../../src/sessions/ports.ts';
+import { StorageHealth } from '../../src/sessions/storage-health.ts';
 import { tablePrefix } from '../../src/store/postgres.ts';
+import { withVerbs } from '../../src/store/verbs.ts';
 import { ManualClock, settled } from '../support/clock.ts';
 import { describeWith, parts } from '../support/parts.ts';
 import { type Postgres, sharedPostgres } from '../support/postgres.ts';
@@ -201,6 +204,35 @@ describeWith(parts.postgres)('postgres store', () => {
     });
     await readOnly(false);
     await vi.waitFor(() => store.saveSession(record('a'), 0, []));
+  });
+
+  test('says in its own words what deletes a record', async () => {
+    expect(withVerbs(await open(), new ManualClock()).deletedBy).toMatch(/^TRUNCATE/);
+  });
+
+  test('a list that takes too long is slow, and no sign that the server is away; its connection stays', async () => {
+    const keyPrefix = freshPrefix();
+    const store = await open({ keyPrefix });
+    await store.ping();
+    const impatient = await open({ keyPrefix, timeoutMs: shortMs });
+    await vi.waitFor(() => impatient.ping());
+    const sql = await connect(server().url);
+    await sql.query(`BEGIN; LOCK TABLE ${tablePrefix(keyPrefix)}sessions`);
+    const lines: string[] = [];
+    const health = new StorageHealth(pino({}, { write: (line: string) => void lines.push(line) }), new ManualClock());
+    for (const list of [() => impatient.listSessions({ limit: 1, offset: 0 }), () => impatient.getStatistics()]) {
+      const failure = await list().catch((error: unknown) => error);
+      expect(failure).toBeInstanceOf(StorageError);
+      expect(failure).toMatchObject({ slow: true });
+      health.failed('listSessions', failure as StorageError);
+    }
+    expect(health.isDown).toBe(false);
+    expect(lines).toEqual([expect.stringMatching(/took longer/)]);
+    // a commit that could not be made is something else
+    const commit = await impatient.saveSession(record('a'), 0, []).catch((error: unknown) => error);
+    expect(commit).toMatchObject({ slow: false });
+    await sql.query('COMMIT');
+    await vi.waitFor(async () => expect(await impatient.listSessions({ limit: 1, offset: 0 })).toEqual([]));
   });
 
   test('a commit that waits for another ends in time, and is not made later', async () => {
