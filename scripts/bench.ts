@@ -2,6 +2,7 @@
 import { mkdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { parseArgs } from 'node:util';
+import { againstSection, buildOther } from './bench/against.ts';
 import { build } from './bench/build.ts';
 import { chart, type Theme } from './bench/chart.ts';
 import { leaveServerAlone, root } from './bench/children.ts';
@@ -21,6 +22,7 @@ import { type Workload, workloads } from './bench/workloads.ts';
 
 const usage = `npm run bench -- [options] [W1 W2 W3 W4 W5 W6 storage growth]     default: all of them, in about ten minutes
   --quick                       short windows and few sockets: a first impression in about three minutes
+  --against <folder>            the gateway's CPU for each unit beside that of another checkout, in pairs of windows, and nothing else
   --profile                     where the gateway's time goes in the named workloads, and nothing else
   --floods [numbers]            a healthy client beside peers that mean harm, and nothing else: all in about three minutes, or only these
   --store-calls                 what one session with three services asks of its storage, by kind of call, and nothing else: half a minute
@@ -29,6 +31,7 @@ const usage = `npm run bench -- [options] [W1 W2 W3 W4 W5 W6 storage growth]    
 const { values, positionals } = parseArgs({
   options: {
     quick: { type: 'boolean', default: false },
+    against: { type: 'string' },
     profile: { type: 'boolean' },
     soak: { type: 'boolean' },
     floods: { type: 'boolean' },
@@ -62,6 +65,11 @@ async function* sections(): AsyncGenerator<Section> {
   if (values.soak) return yield* part('soak', () => only(soakSection(soakMinutes, soakSockets)));
   if (values.floods) return yield* part('floods', () => only(floodsSection(positionals.map(Number))));
   if (values['store-calls']) return yield* part('store calls', () => only(storeCallsSection()));
+  if (values.against !== undefined) {
+    buildOther(values.against);
+    for (const workload of wanted) yield* part(workload.name, () => only(againstSection(values.against as string, workload)));
+    return;
+  }
   if (values.profile) {
     for (const workload of wanted) yield* part(workload.name, () => only(profileSection(workload, folder, many)));
     return;

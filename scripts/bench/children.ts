@@ -5,7 +5,6 @@ import { stopAtEnd } from './ending.ts';
 import type { Question, Said } from './rpc.ts';
 
 export const root = join(import.meta.dirname, '../..');
-const built = join(root, 'dist/scripts/bench');
 const answerMs = 120_000;
 
 const hasTaskset = spawnSync('taskset', ['-V'], { stdio: 'ignore' }).status === 0;
@@ -29,12 +28,12 @@ export class Child {
   /** How it ended, and why. */
   #end: string | undefined;
 
-  /** `stdout`: a file's descriptor; absent: nothing is kept. */
-  constructor(script: string, role: keyof typeof cores, stdout: number | 'ignore' = 'ignore') {
+  /** `stdout`: a file's descriptor; absent: nothing is kept. `checkout`: whose script it is. */
+  constructor(script: string, role: keyof typeof cores, stdout: number | 'ignore' = 'ignore', checkout = root) {
     this.#name = script;
-    const node = [process.execPath, '--expose-gc', join(built, script)];
+    const node = [process.execPath, '--expose-gc', join(checkout, 'dist/scripts/bench', script)];
     const [command, ...args] = (isPinned ? ['taskset', '-c', cores[role], ...node] : node) as [string, ...string[]];
-    this.#process = spawn(command, args, { cwd: root, stdio: ['ignore', stdout, 'inherit', 'ipc'] });
+    this.#process = spawn(command, args, { cwd: checkout, stdio: ['ignore', stdout, 'inherit', 'ipc'] });
     const gone = stopAtEnd(() => this.stop());
     this.#process.on('message', (said: Said) => {
       if ('failed' in said) {

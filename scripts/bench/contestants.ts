@@ -13,6 +13,8 @@ export interface Contestant {
   storage?: string;
   /** Of its load, where it is not the workload's. */
   size?: number;
+  /** The checkout whose server it is; default: this one. */
+  root?: string;
 }
 
 export const gateway: Contestant = { name: 'gateway', script: 'servers/gateway.js', dialect: 'plain' };
@@ -37,7 +39,7 @@ process.on('exit', () => rmSync(logs, { recursive: true, force: true }));
 /** Starts fresh processes. */
 export async function startPair(contestant: Contestant): Promise<Pair> {
   const log = openSync(join(logs, 'server.log'), 'w');
-  const server = new Child(contestant.script, 'server', log);
+  const server = new Child(contestant.script, 'server', log, contestant.root);
   closeSync(log);
   const load = new Child('load/main.js', 'load');
   const { port } = await server.ask<{ port: number }>('start', { storage: contestant.storage });
