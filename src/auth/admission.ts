@@ -44,8 +44,12 @@ function hostOf(origin: string): string | undefined {
 }
 
 /** A header that says that somebody passed the request on. */
-const forwardedBy = (headers: IncomingMessage['headers']) =>
-  Object.keys(headers).find((name) => name === 'forwarded' || name === 'via' || name === 'x-real-ip' || name.startsWith('x-forwarded-'));
+function forwardedBy(headers: IncomingMessage['headers']): string | undefined {
+  for (const name in headers) {
+    if (name === 'forwarded' || name === 'via' || name === 'x-real-ip' || name.startsWith('x-forwarded-')) return name;
+  }
+  return undefined;
+}
 
 export function admission({ host, allowedOrigins, allowedHosts, authIsSet }: AdmissionConfig): Admission {
   const boundToLoopback = isLoopbackHost(host);
@@ -57,6 +61,8 @@ export function admission({ host, allowedOrigins, allowedHosts, authIsSet }: Adm
   );
   // where nothing authenticates, a name that somebody else may have pointed here would make his pages those of the gateway (DNS rebinding)
   const isOurs = (name: string) => names.has(name) || (authIsSet && (isIP(name) > 0 || !name.includes('.') || privateName.test(name)));
+  // most ask for the same
+  let lastOurs = '';
 
   const seen = new Set<string>();
   const refuse = (message: string): NotAdmitted => {
@@ -79,8 +85,9 @@ export function admission({ host, allowedOrigins, allowedHosts, authIsSet }: Adm
     }
     // browsers always send one; without it nobody was misled by a name
     const asked = (headers.host ?? '').toLowerCase();
-    if (asked !== '' && !isOurs(nameOf(asked))) {
-      return refuse(`Host ${asked.slice(0, 200)} is not allowed; add it to server.allowed_hosts`);
+    if (asked !== lastOurs && asked !== '') {
+      if (!isOurs(nameOf(asked))) return refuse(`Host ${asked.slice(0, 200)} is not allowed; add it to server.allowed_hosts`);
+      lastOurs = asked;
     }
     const { origin } = headers;
     if (origin === undefined || allowedOrigins.includes(origin) || (boundToLoopback && loopbackOrigin.test(origin))) return undefined;

@@ -4,7 +4,7 @@ import type { IncomingMessage } from 'node:http';
 export const socketPaths: readonly string[] = ['/ws', '/ws/'];
 
 /** What needs no second look, an absent one of HTTP/1.0 included. */
-const plainHost = /^(?:[a-z\d][a-z\d.-]*(?::\d{4})?)?$/;
+const plainHost = /^(?:[a-z\d][a-z\d.-]*(?::(?:[1-9]\d{3}|[1-5]\d{4}))?)?$/;
 const absoluteForm = /^https?:\/\/([^/?#]*)(.*)$/i;
 
 /**
@@ -17,11 +17,11 @@ export function normalize(request: IncomingMessage): string | undefined {
   const { 'transfer-encoding': coding = 'chunked' } = headers;
   if (coding.toLowerCase() !== 'chunked') return 'the only Transfer-Encoding is chunked';
   let hosts = 0;
-  for (let i = 0; i < rawHeaders.length; i += 2) if (rawHeaders[i]?.toLowerCase() === 'host') hosts++;
+  for (let i = 0; i < rawHeaders.length; i += 2) if (isHost(rawHeaders[i] ?? '')) hosts++;
   if (hosts > 1) return 'more than one Host header';
   if (hosts === 0 && httpVersion === '1.1') return 'the Host header is missing';
   let { url = '' } = request;
-  const absolute = absoluteForm.exec(url);
+  const absolute = url.startsWith('/') ? null : absoluteForm.exec(url);
   if (absolute) {
     const [, authority = '', rest = ''] = absolute;
     // the target's host goes before the header's
@@ -39,6 +39,8 @@ export function normalize(request: IncomingMessage): string | undefined {
   request.url = url;
   return undefined;
 }
+
+const isHost = (name: string) => name.length === 4 && name.toLowerCase() === 'host';
 
 /** Whether a body comes with a request. */
 export const hasBody = ({ headers }: Pick<IncomingMessage, 'headers'>) =>

@@ -89,8 +89,7 @@ export async function listen({ host, port, keepAliveMs, clock, log }: ListenPart
   );
 
   server.on('upgrade', (request, socket, head) => {
-    const onError = () => socket.destroy();
-    socket.on('error', onError);
+    socket.on('error', destroy);
     // requests that came before on this connection are answered first
     afterAnswer(newest.get(socket), () => {
       newest.delete(socket);
@@ -99,7 +98,7 @@ export async function listen({ host, port, keepAliveMs, clock, log }: ListenPart
       const fault = forWebSocket ? normalize(request) : undefined;
       if (fault !== undefined) return refuse(socket, new GatewayError('INVALID_REQUEST', fault));
       if (forWebSocket && !takers) return refuse(socket, starting(), { 'retry-after': '1' });
-      socket.off('error', onError);
+      socket.off('error', destroy);
       if (forWebSocket) return takers?.upgrade(request, socket, head);
       // as a connection that has just been accepted: its first request is this one, without the offer to upgrade
       socket.unshift(Buffer.concat([headOf(request), head]));
@@ -108,7 +107,7 @@ export async function listen({ host, port, keepAliveMs, clock, log }: ListenPart
   });
 
   server.on('connect', (_, socket) => {
-    socket.on('error', () => socket.destroy());
+    socket.on('error', destroy);
     refuse(socket, new GatewayError('METHOD_NOT_ALLOWED', 'this is no proxy'), { allow: 'GET, HEAD, POST, PATCH, DELETE, OPTIONS' });
   });
 
@@ -161,6 +160,10 @@ function limitTimes(server: Server): () => void {
   return () => clearInterval(timer);
 }
 
+function destroy(this: Duplex): void {
+  this.destroy();
+}
+
 function afterAnswer(response: ServerResponse | undefined, run: () => void): void {
   if (!response || response.closed) run();
   else response.once('close', run);
@@ -168,8 +171,8 @@ function afterAnswer(response: ServerResponse | undefined, run: () => void): voi
 
 /** Any other upgrade, as that to h2c which some HTTP clients offer with each request, is ignored (RFC 9110, 7.8), and so is one of HTTP/1.0. */
 function asksForWebSocket({ method, httpVersion, headers }: IncomingMessage): boolean {
-  const offered = headers.upgrade?.split(',').some((name) => name.trim().toLowerCase() === 'websocket');
-  return method === 'GET' && httpVersion === '1.1' && offered === true;
+  if (method !== 'GET' || httpVersion !== '1.1' || headers.upgrade === undefined) return false;
+  return headers.upgrade === 'websocket' || headers.upgrade.split(',').some((name) => name.trim().toLowerCase() === 'websocket');
 }
 
 /** A request's head as it came, without its Upgrade. */

@@ -5,6 +5,12 @@ const limitMs = 1_000;
 const linesInThat = 10;
 const limited = ['info', 'warn', 'error'] as const;
 
+/** A line's level and text. */
+interface Kind {
+  /** Of this second. */
+  lines: number;
+}
+
 /**
  * The logger for lines that somebody else can cause: of each kind ten a second are written, and then one that counts the rest. A kind is
  * a line's level and text, which is a constant. Debug lines are all written: who asks for them asks for all. `close` writes the last counts.
@@ -12,8 +18,7 @@ const limited = ['info', 'warn', 'error'] as const;
 export class LimitedLog {
   readonly log: Logger;
   readonly #to: Logger;
-  /** Lines of this second. */
-  readonly #kinds = new Map<string, { level: (typeof limited)[number]; text: string; lines: number }>();
+  readonly #kinds = { info: new Map<string, Kind>(), warn: new Map<string, Kind>(), error: new Map<string, Kind>() };
   readonly #stop: () => void;
 
   constructor(to: Logger, clock: Clock) {
@@ -28,22 +33,24 @@ export class LimitedLog {
   }
 
   #limit(level: (typeof limited)[number]): LogFn {
+    const kinds = this.#kinds[level];
     return (...line: Parameters<LogFn>) => {
       if (!this.#to.isLevelEnabled(level)) return;
-      // of a line with values the text around them is the kind
-      const text = String(typeof line[0] === 'string' ? line[0] : line[1]).replaceAll(/%[sdifjoO]/g, '...');
-      const key = `${level} ${text}`;
-      const kind = this.#kinds.get(key) ?? { level, text, lines: 0 };
-      if (++kind.lines === 1) this.#kinds.set(key, kind);
+      // of a line with values it is the text around them
+      const text = String(typeof line[0] === 'string' ? line[0] : line[1]);
+      const kind = kinds.get(text) ?? { lines: 0 };
+      if (++kind.lines === 1) kinds.set(text, kind);
       if (kind.lines <= linesInThat) this.#to[level](...line);
     };
   }
 
   #count(): void {
-    for (const { level, text, lines } of this.#kinds.values()) {
-      const more = lines - linesInThat;
-      if (more > 0) this.#to[level]({ more }, `${text}: and ${more} more`);
+    for (const level of limited) {
+      for (const [text, { lines }] of this.#kinds[level]) {
+        const more = lines - linesInThat;
+        if (more > 0) this.#to[level]({ more }, `${text.replaceAll(/%[sdifjoO]/g, '...')}: and ${more} more`);
+      }
+      this.#kinds[level].clear();
     }
-    this.#kinds.clear();
   }
 }

@@ -7,11 +7,18 @@ const isOlder = (a: Place, b: Place) => (a.created_at === b.created_at ? a.sessi
 /** One of so many may be forgotten and still there. */
 const goneShare = 8;
 
+/** So many at the end are looked at one by one. */
+const newest = 16;
+
 /** How many of the items, oldest first, are older than the place. */
 function rank(items: readonly { session: Session }[], place: Place): number {
-  let [low, high] = [0, items.length];
-  // mostly asked for a session that is new
-  for (let middle = high - 1; low < high; middle = (low + high) >> 1) {
+  // mostly asked for a session that is new: of the same millisecond there are a few
+  for (let i = items.length; i > 0 && i >= items.length - newest; i--) {
+    const item = items[i - 1];
+    if (item && isOlder(item.session, place)) return i;
+  }
+  let [low, high] = [0, Math.max(0, items.length - newest)];
+  for (let middle = (low + high) >> 1; low < high; middle = (low + high) >> 1) {
     const item = items[middle];
     if (item && isOlder(item.session, place)) low = middle + 1;
     else high = middle;
@@ -32,12 +39,10 @@ export class Order<T extends { session: Session }> {
     this.#all.splice(rank(this.#all, item.session), 0, item);
     const { owner_id } = item.session;
     if (owner_id === undefined) return;
+    if (!this.#owners.has(owner_id)) return void this.#owners.set(owner_id, item);
     const owned = this.#of(owner_id);
-    if (owned.length === 0) this.#owners.set(owner_id, item);
-    else {
-      owned.splice(rank(owned, item.session), 0, item);
-      this.#owners.set(owner_id, owned);
-    }
+    owned.splice(rank(owned, item.session), 0, item);
+    this.#owners.set(owner_id, owned);
   }
 
   /** The item's session must be the one it was added with, or one of the same time and owner. */

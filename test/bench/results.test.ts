@@ -1,6 +1,6 @@
 import { expect, test } from 'vitest';
 import { resultOf } from '../../scripts/bench/results.ts';
-import { slope, spread } from '../../scripts/bench/statistics.ts';
+import { interval, slope, spread } from '../../scripts/bench/statistics.ts';
 import type { Window } from '../../scripts/bench/windows.ts';
 
 const window = (contestant: string, rate: number, disturbed = false): Window => ({
@@ -49,4 +49,12 @@ test('the slope is that of the nearest straight line', () => {
   const line = [0, 1, 2, 3].map((x) => [x, 5 + 2 * x] as const);
   expect(slope(line)).toBeCloseTo(2);
   expect(slope([[1, 5]])).toBe(0);
+});
+
+test('the interval of a median leaves out as many values at each end as chance rarely puts there', () => {
+  const twelve = [12, 3, 7, 1, 10, 5, 8, 2, 11, 6, 9, 4];
+  // of 12 values 2 or fewer lie below the true median in 1.9 of 100 cases, 3 or fewer in 7.3
+  expect(interval(twelve)).toEqual({ median: 6.5, low: 3, high: 10 });
+  expect(interval([2, 1, 3])).toEqual({ median: 2, low: 1, high: 3 });
+  expect(() => interval([])).toThrow(RangeError);
 });
