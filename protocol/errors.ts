@@ -7,7 +7,7 @@ export interface ErrorKind {
 
 /** Every error the gateway answers with, by its wire `code`. */
 export const errors = {
-  /** The frame or body is not JSON, or is nested deeper than 16. On a socket the gateway then closes. */
+  /** The frame or body is not JSON, is nested deeper than 16, or has more than 10,000 values. On a socket the gateway then closes. */
   INVALID_JSON: { status: 400, error: 'InvalidRequest', retryable: false },
   /** JSON, but not an object with a string `type`: on a socket the gateway then closes. Over HTTP: not a valid request. */
   INVALID_REQUEST: { status: 400, error: 'InvalidRequest', retryable: false },

@@ -51,7 +51,10 @@ export const json = z.unknown().refine(holdsGoodText, 'must hold neither NUL nor
 function holdsGoodText(value: unknown): boolean {
   if (typeof value === 'string') return wellFormed(value);
   if (typeof value !== 'object' || value === null) return true;
-  return Object.entries(value).every(([key, inner]) => wellFormed(key) && holdsGoodText(inner));
+  if (Array.isArray(value)) return value.every(holdsGoodText);
+  // a list of entries would cost more than the look at them
+  for (const key in value) if (!wellFormed(key) || !holdsGoodText((value as Record<string, unknown>)[key])) return false;
+  return true;
 }
 
 export const httpUrl = z

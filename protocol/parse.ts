@@ -7,6 +7,8 @@ import { type Request, type RequestRow, requests } from './requests.ts';
 
 /** Objects and arrays inside each other. JSON.parse takes 64 KiB of `[`, and what handles its result does not. */
 export const maxDepth = 16;
+/** Values in one frame or body, about: what checks them takes longer for many small ones than for as many bytes of text. */
+export const maxValues = 10_000;
 const maxIgnored = 10;
 
 export interface Refusal {
@@ -22,19 +24,21 @@ export type Parsed =
 
 const refuse = (code: Refusal['code'], message: string, id?: string): Refusal => ({ ok: false, code, id, message });
 
-/** Whether brackets outside of strings open more than `maxDepth` at once. Looks at the text, before anything is built of it. */
-export function tooDeep(json: string): boolean {
+/** Why a text is not parsed: brackets outside of strings open more than `maxDepth` at once, or there are too many values. Looks at the text, before anything is built of it. */
+export function tooComplex(json: string): string | undefined {
   let depth = 0;
+  let values = 1;
   for (let i = 0; i < json.length; i++) {
     const c = json.charCodeAt(i);
     if (c === 0x22) {
       // to the closing quote, over escaped characters
       for (i++; i < json.length && json.charCodeAt(i) !== 0x22; i++) if (json.charCodeAt(i) === 0x5c) i++;
     } else if (c === 0x7b || c === 0x5b) {
-      if (++depth > maxDepth) return true;
+      if (++depth > maxDepth) return `nested deeper than ${maxDepth}`;
     } else if (c === 0x7d || c === 0x5d) depth--;
+    else if (c === 0x2c && ++values > maxValues) return `more than ${maxValues} values`;
   }
-  return false;
+  return undefined;
 }
 
 /** What a frame of each type holds: the fields of its row, and the sender's mark. A Map: a peer may send type "constructor". */
@@ -68,7 +72,8 @@ function unknownType(type: string): string {
 
 /** Turns one text frame into a typed request. Never throws. */
 export function parse(text: string): Parsed {
-  if (tooDeep(text)) return refuse('INVALID_JSON', `nested deeper than ${maxDepth}`);
+  const complexity = tooComplex(text);
+  if (complexity !== undefined) return refuse('INVALID_JSON', complexity);
   let value: unknown;
   try {
     value = JSON.parse(text);

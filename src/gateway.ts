@@ -141,6 +141,8 @@ export async function startGateway({ config, livekit, log: full, clock = systemC
   // a LiveKit that is set but wrong is said in the log before the first session asks for it
   void rooms.ping();
 
+  const turn = new Turn();
+  const feeds = new Feeds(store, turn);
   const operations = new Operations({ sessions, store, rooms, clock });
   const openings = new Openings({
     sessions,
@@ -158,7 +160,6 @@ export async function startGateway({ config, livekit, log: full, clock = systemC
     },
   });
   const { limits, heartbeat } = config;
-  const turn = new Turn();
   const sockets = new SocketServer({
     turn,
     sessions,
@@ -194,7 +195,7 @@ export async function startGateway({ config, livekit, log: full, clock = systemC
       dispatcher,
       reports,
       store,
-      feeds: new Feeds(store),
+      feeds,
       rooms,
       clock,
       live,

@@ -5,8 +5,8 @@
 export const drained = (level: number, ms: number, perSecond: number): number =>
   Math.max(0, level - Math.ceil((Math.max(0, ms) * perSecond) / 1_000));
 
-/** Answers above this cost so much that whoever had one waits with the next request until there is room for it: those who ask for little come in between. */
-const largeBytes = 4_096;
+/** Frames above this cost so much that who sends one, had one for an answer, or says one to many waits until there is room: those who ask for little come in between. */
+export const largeBytes = 4_096;
 
 /** Whether somebody asks for much, by the answers of late and by the last one. What there may be at once is as much as in a second. */
 export const isMuch = (level: number, lastBytes: number, bytesPerSecond: number): boolean =>

@@ -3,12 +3,16 @@ export interface Flushes {
   flush(): void;
 }
 
-/** What a turn may last for one peer, and for all those who ask for much. */
-const turnMs = 5;
+/** What one peer that asks for little may do in a turn before others go first. */
+const littleMs = 2;
+/** What all those who ask for much may do in a turn: so long do others wait for them. */
+const muchMs = 1;
+/** What a write takes that is still to come, at the end of the turn. */
+const flushMs = 0.004;
 
 /**
  * The turns of the event loop. Everything that was said during one is written at its end: one write a socket, not one a frame. Who asks for
- * much has turns one after the other, each of them short: whoever asks for little comes in between.
+ * much waits in one queue, of which each turn lets through what is done in a short time: whoever asks for little comes in between.
  */
 export class Turn {
   /** Grows with each turn. */
@@ -16,7 +20,7 @@ export class Turn {
   #flushes: Flushes[] = [];
   /** Those who go on in the next turn. */
   #soon: (() => void)[] = [];
-  /** Those who wait for a turn of their own, in order. */
+  /** Those who wait for a turn that has room, in order. */
   readonly #queue: (() => void)[] = [];
   #isEnding = false;
   #startedAt: number | undefined;
@@ -33,7 +37,7 @@ export class Turn {
   /** Whether `one` has had its time in this turn. Asked before it does something. */
   isLongFor(one: object): boolean {
     const now = this.#begin();
-    if (this.#last === one) return now - this.#lastSince > turnMs;
+    if (this.#last === one) return now - this.#lastSince > littleMs;
     this.#last = one;
     this.#lastSince = now;
     return false;
@@ -46,7 +50,7 @@ export class Turn {
 
   /** Whether this turn has lasted as long as it may for those who ask for much. */
   get isLong(): boolean {
-    return this.#begin() - (this.#startedAt as number) > turnMs;
+    return this.#begin() - (this.#startedAt as number) + this.#flushes.length * flushMs > muchMs;
   }
 
   /** Waits until the next turn. */
@@ -57,7 +61,7 @@ export class Turn {
     });
   }
 
-  /** Waits for a turn that nobody else waited for longer. */
+  /** Waits for a turn that has room still, after those who have waited longer. */
   next(): Promise<void> {
     return new Promise((done) => {
       this.#queue.push(done);
@@ -90,10 +94,17 @@ export class Turn {
     this.number = (this.number + 1) & 0x3fffffff;
     this.#startedAt = this.#last = undefined;
     for (const go of soon) go();
-    const next = this.#queue.shift();
-    // what was read meanwhile comes before the one after this
-    if (this.#queue.length > 0) this.#willEnd();
-    if (next) this.#begin();
-    next?.();
+    if (this.#queue.length === 0) return;
+    this.#begin();
+    this.#letGo();
+  }
+
+  /** Lets those who wait go on, one after the other, as long as the turn has room. What was read meanwhile comes before the rest of them. */
+  #letGo(): void {
+    this.#queue.shift()?.();
+    if (this.#queue.length === 0) return;
+    this.#willEnd();
+    // behind all that comes of it without waiting for the outside
+    queueMicrotask(() => process.nextTick(() => this.isLong || this.#letGo()));
   }
 }

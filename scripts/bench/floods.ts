@@ -17,6 +17,8 @@ interface Case {
   flood(made: Made): Flood;
   services?: number;
   sessions?: number;
+  /** Sockets that follow the session, and read. */
+  watchers?: number;
 }
 
 /** What was put into the gateway before. */
@@ -64,6 +66,23 @@ const cases: Case[] = [
     services: 1,
     flood: () => ({ sockets: 1, frames: [{ type: 'RegisterServiceRequest', service_id: 'service-0' }], perSecond: 400 }),
   },
+  {
+    what: 'messages of 16 kB, 50 a second, to 500 watchers of one session',
+    watchers: 500,
+    flood: ({ session_id }) => ({
+      sockets: 1,
+      frames: [{ type: 'AddMessageRequest', session_id, role: 'user', content: 'x'.repeat(16_000) }],
+      perSecond: 50,
+    }),
+  },
+  {
+    what: 'frames of 60 kB of nothing but small lists, 2 a second, 200 sockets',
+    flood: ({ session_id }) => ({
+      sockets: 200,
+      frames: [{ type: 'UpdateSessionRequest', session_id, context_updates: { a: Array.from({ length: 20_000 }, () => []) } }],
+      perSecond: 2,
+    }),
+  },
 ];
 
 interface Measured {
@@ -104,7 +123,7 @@ const line = ({ what, elsewhere, here, ratio, grownMb, closed }: Measured) => [
   count(closed),
 ];
 
-async function measure({ what, flood, services = 0, sessions = 0 }: Case): Promise<Measured> {
+async function measure({ what, flood, services = 0, sessions = 0, watchers = 0 }: Case): Promise<Measured> {
   const children: Child[] = [];
   const start = (script: string, role: 'server' | 'load') => {
     const child = new Child(script, role);
@@ -116,6 +135,7 @@ async function measure({ what, flood, services = 0, sessions = 0 }: Case): Promi
     const { port } = await server.ask<{ port: number }>('start', { limited: true });
     const made = await fill(port, sessions);
     if (services > 0) await register(start('load/flood.js', 'load'), port, services);
+    if (watchers > 0) await watch(start('load/flood.js', 'load'), watchers, { port, session_id: made.session_id });
     const healthy = start('load/healthy.js', 'load');
     await healthy.ask('open', { port });
     await healthy.ask('measure', { ms: warmMs });
@@ -189,4 +209,11 @@ async function register(child: Child, port: number, services: number): Promise<v
     const { services: found } = (await (await fetch(`http://127.0.0.1:${port}/api/v1/stats`)).json()) as { services: number };
     registered = found;
   }
+}
+
+/** Opens sockets that follow a session, and read what comes. */
+async function watch(child: Child, sockets: number, { port, session_id }: { port: number; session_id: string }): Promise<void> {
+  await child.ask('start', { port, sockets, first: { type: 'WatchRequest', session_id }, frames: [] } satisfies { port: number } & Flood);
+  // each is answered within a few milliseconds
+  await sleep(warmMs);
 }

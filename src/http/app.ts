@@ -4,7 +4,7 @@ import { type Context, Hono } from 'hono';
 import type { Logger } from 'pino';
 import { v7 as uuid } from 'uuid';
 import { z } from 'zod';
-import { maxDepth, tooDeep, unknownNames } from '../../protocol/parse.ts';
+import { tooComplex, unknownNames } from '../../protocol/parse.ts';
 import { type Operation, type RouteRow, routes } from '../../protocol/rest.ts';
 import { type Admission, askedFor, type NotAdmitted } from '../auth/admission.ts';
 import type { Clock } from '../clock.ts';
@@ -263,7 +263,8 @@ async function readJson(c: Context<Env>, maxBytes: number, optional: boolean): P
   const charset = parameters.map((parameter) => parameter.trim()).find((parameter) => parameter.startsWith('charset='));
   if (charset !== undefined && !/^charset="?utf-?8"?$/.test(charset))
     throw new GatewayError('UNSUPPORTED_MEDIA_TYPE', 'the body must be UTF-8');
-  if (tooDeep(text)) throw new GatewayError('INVALID_JSON', `nested deeper than ${maxDepth}`);
+  const complexity = tooComplex(text);
+  if (complexity !== undefined) throw new GatewayError('INVALID_JSON', complexity);
   try {
     return JSON.parse(text);
   } catch {

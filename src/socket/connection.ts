@@ -240,7 +240,7 @@ export class Connection extends Metered implements ServicePeer {
       if (this.#waiting.push(frame) === pauseAt) this.#pauseReading(true);
       return;
     }
-    const wait = this.gate();
+    const wait = this.gate(frame.length);
     if (wait) {
       this.#waiting = [frame];
       return void this.#drain(undefined, wait);
@@ -268,13 +268,17 @@ export class Connection extends Metered implements ServicePeer {
     for (let done = inWork, wait = gate; ; wait = undefined) {
       if (done) await done;
       if (!this.#waiting?.length) break;
-      for (wait ??= this.gate(); wait; wait = this.gate()) await wait;
+      for (wait ??= this.#gateOfNext(); wait; wait = this.#gateOfNext()) await wait;
       const frame = this.#waiting?.shift();
       if (frame === undefined) break;
       if (this.#pausedReading && (this.#waiting?.length ?? 0) < pauseAt) this.#pauseReading(false);
       done = this.#handle(frame);
     }
     this.#busy = false;
+  }
+
+  #gateOfNext(): Promise<void> | undefined {
+    return this.gate(this.#waiting?.[0]?.length ?? 0);
   }
 
   protected override onWritable(): void {

@@ -1,9 +1,16 @@
 import type { LogEvent } from '../../protocol/events.ts';
+import { largeBytes } from '../level.ts';
 import type { SessionStore } from '../sessions/ports.ts';
+import type { Turn } from '../turn.ts';
 import { textFrame } from './frames.ts';
 
 /** Events that are read at once. */
 export const batch = 64;
+
+/** Large frames that are handed over before the time is looked at; the largest count for several. */
+const atOnce = 16;
+/** Copying so many bytes costs about as much as one more frame. */
+const bytesEach = 16_384;
 
 /** An event on its way to the sockets of this node: encoded once for all of them. */
 export class Entry {
@@ -31,20 +38,22 @@ export interface Reader {
 /** The logs of the sessions that this node's sockets follow: one subscription and one read for all that follow the same. */
 export class Feeds {
   readonly #store: SessionStore;
+  readonly #turn: Turn;
   /** Mostly one reader follows a session, and it reads by itself. */
   readonly #bySession = new Map<string, Reader | Feed>();
   /** One for all sessions: a function for each would be larger than all else that is kept of it here. */
   readonly #wake = (sessionId: string) => this.#bySession.get(sessionId)?.wake();
 
-  constructor(store: SessionStore) {
+  constructor(store: SessionStore, turn: Turn) {
     this.#store = store;
+    this.#turn = turn;
   }
 
   /** Lets a reader hear of a session, which must exist. */
   join(sessionId: string, reader: Reader): void {
     const held = this.#bySession.get(sessionId);
     if (held instanceof Feed) held.readers.add(reader);
-    else if (held) this.#bySession.set(sessionId, new Feed(this.#store, sessionId, [held, reader]));
+    else if (held) this.#bySession.set(sessionId, new Feed(this.#store, this.#turn, sessionId, [held, reader]));
     else {
       this.#bySession.set(sessionId, reader);
       this.#store.subscribe(sessionId, this.#wake);
@@ -74,19 +83,17 @@ class Feed {
   readonly readers: Set<Reader>;
   readonly #sessionId: string;
   readonly #store: SessionStore;
+  readonly #turn: Turn;
   /** The last event that every reader was told of; undefined: each reads by itself. */
   #seq: number | undefined;
   #reading = false;
   #again = false;
 
-  constructor(store: SessionStore, sessionId: string, readers: Reader[]) {
+  constructor(store: SessionStore, turn: Turn, sessionId: string, readers: Reader[]) {
     this.#store = store;
+    this.#turn = turn;
     this.#sessionId = sessionId;
     this.readers = new Set(readers);
-  }
-
-  #tell(what: (reader: Reader) => void): void {
-    for (const reader of this.readers) what(reader);
   }
 
   caughtUp(seq: number): void {
@@ -108,19 +115,37 @@ class Feed {
         const events = found instanceof Promise ? await found : found;
         if (!events) {
           this.#seq = undefined;
-          this.#tell((reader) => reader.wake());
+          this.#wakeAll();
         } else if (events.length > 0) {
           this.#seq = events.at(-1)?.seq;
           this.#again ||= events.length === batch;
           const news = events.map((event) => new Entry(event));
-          this.#tell((reader) => reader.take(news));
+          if (news.some(({ frame }) => frame.length > largeBytes)) await this.#tellInTurns(news);
+          else for (const reader of this.readers) reader.take(news);
         }
       }
     } catch {
       // each meets the same, and does about it what it must
-      this.#tell((reader) => reader.wake());
+      this.#wakeAll();
     } finally {
       this.#reading = false;
+    }
+  }
+
+  #wakeAll(): void {
+    for (const reader of this.readers) reader.wake();
+  }
+
+  /** Waits for a turn with room whenever there is none: large frames to many take long, and whoever asks for little comes in between. */
+  async #tellInTurns(news: readonly Entry[]): Promise<void> {
+    let left = atOnce;
+    for (const reader of this.readers) {
+      if (left <= 0) {
+        if (!this.#turn.hasRoom) await this.#turn.next();
+        left = atOnce;
+      }
+      reader.take(news);
+      for (const entry of news) left -= 1 + entry.frame.length / bytesEach;
     }
   }
 }

@@ -3,7 +3,7 @@ import type { WebSocket } from 'ws';
 import { Close, type CloseReason } from '../../protocol/close.ts';
 import type { Clock } from '../clock.ts';
 import { GatewayError } from '../errors.ts';
-import { drained, isMuch } from '../level.ts';
+import { drained, isMuch, largeBytes } from '../level.ts';
 import { Outbox, type OutboxLimits, type OutboxParts } from './outbox.ts';
 import type { FrameListener } from './ws-internals.ts';
 
@@ -120,8 +120,11 @@ export abstract class Metered extends Outbox implements FrameListener {
     this.#lastAnswer = bytes;
   }
 
-  /** What the next request has to wait for: room for its answer, a budget for it, or a turn of the event loop; undefined: nothing. */
-  protected gate(): Promise<void> | undefined {
+  /**
+   * What the next request has to wait for: room for its answer, a budget for it, or a turn of the event loop; undefined: nothing.
+   * @param length of the request's frame
+   */
+  protected gate(length: number): Promise<void> | undefined {
     if (this.closing || this.closed) return undefined;
     if (!this.writable) return new Promise((flushed) => this.whenFlushed(flushed));
     const { answerBytesPerSecond: perSecond } = this.parts.limits;
@@ -136,7 +139,7 @@ export abstract class Metered extends Outbox implements FrameListener {
       this.#hasWaited = false;
       return undefined;
     }
-    if (!isMuch(level, this.#lastAnswer, perSecond)) return turn.isLongFor(this) ? turn.soon() : undefined;
+    if (length <= largeBytes && !isMuch(level, this.#lastAnswer, perSecond)) return turn.isLongFor(this) ? turn.soon() : undefined;
     if (turn.hasRoom || (this.#ownTurn === turn.number && !turn.isLong)) return undefined;
     return turn.next().then(() => {
       this.#ownTurn = turn.number;

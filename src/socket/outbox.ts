@@ -4,6 +4,9 @@ import { Close, type CloseReason } from '../../protocol/close.ts';
 import type { Turn } from '../turn.ts';
 import { pongFrame, textFrame } from './frames.ts';
 
+/** More than this is written at once: a write of its own costs little beside it, and its time is seen by whoever measures the turn. */
+const largeWriteBytes = 16_384;
+
 /** What waits for a peer, and for how long it may. */
 export interface OutboxLimits {
   maxBufferedBytes: number;
@@ -62,6 +65,7 @@ export abstract class Outbox {
     if (this.closing || this.ended !== undefined) return false;
     if (this.#out === '') this.parts.turn.add(this);
     this.#out += frame;
+    if (this.#out.length > largeWriteBytes) this.flush();
     return true;
   }
 

@@ -1,6 +1,6 @@
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
-import { maxDepth, type Parsed, parse, type Refusal, tooDeep } from '../../protocol/parse.ts';
+import { maxDepth, maxValues, type Parsed, parse, type Refusal, tooComplex } from '../../protocol/parse.ts';
 import type { Request, RequestType } from '../../protocol/requests.ts';
 import { requests } from '../../protocol/requests.ts';
 
@@ -56,12 +56,12 @@ describe('depth', () => {
   });
 
   test('an escaped quote does not end a string', () => {
-    expect(tooDeep(`"${'\\"['.repeat(100)}"`)).toBe(false);
-    expect(tooDeep(`"\\\\"${'['.repeat(maxDepth + 1)}`)).toBe(true);
+    expect(tooComplex(`"${'\\"['.repeat(100)}"`)).toBeUndefined();
+    expect(tooComplex(`"\\\\"${'['.repeat(maxDepth + 1)}`)).toBe(`nested deeper than ${maxDepth}`);
   });
 
   test('brackets side by side are not deep', () => {
-    expect(tooDeep('[]'.repeat(1_000))).toBe(false);
+    expect(tooComplex('[]'.repeat(1_000))).toBeUndefined();
   });
 });
 
@@ -346,5 +346,21 @@ describe('whatever comes', () => {
       fc.property(type, fields, (known, some) => settles(JSON.stringify({ ...some, type: known }))),
       { numRuns: 2_000 },
     );
+  });
+});
+
+describe('values', () => {
+  const lists = (count: number) => `{"type":"Ping","x":[${Array.from({ length: count }, () => '[]').join(',')}]}`;
+
+  test('as many as a frame may hold are read', () => {
+    expect(taken('Ping', parse(lists(maxValues - 1)))).toEqual({ type: 'Ping', id: undefined });
+  });
+
+  test('one more is refused before anything is built of it', () => {
+    expect(refused(parse(lists(maxValues)))).toMatchObject({ code: 'INVALID_JSON', message: 'more than 10000 values' });
+  });
+
+  test('commas inside a string do not count', () => {
+    expect(taken('Ping', parse(`{"type":"Ping","x":"${','.repeat(2 * maxValues)}"}`))).toEqual({ type: 'Ping', id: undefined });
   });
 });
