@@ -1,36 +1,36 @@
 import type { Commands } from '../../protocol/types.ts';
 
-/** What the gateway says of the session a service is asked to join. */
+/** The session that a service is asked to join. */
 export type Offer = Commands['JoinRoomRequest'];
 
-/** The client's socket broke (`away`), or it came back. */
+/** The client's socket broke (`away`), or the client is back (`connected`). */
 export type Presence = Commands['ClientPresence'];
 
-/** One service's part in one session, as its handler sees it. */
+/** One session that a service serves, as its handler sees it. */
 export interface Assignment extends Offer {
-  /** Aborted when this service is to leave the session, or has left it; its reason is an Error that says why. */
+  /** Aborted when the service must leave the session, or has left it; the reason is an Error that says why. */
   readonly signal: AbortSignal;
   /**
-   * Tells the session's client how far the service is. Dropped while there is no connection, and where `phase` is empty.
-   * @param percent 0 to 100; what is beyond is cut to that, and what is no number left out
+   * Reports progress to the session's client. Dropped while there is no connection, and if `phase` is empty.
+   * @param percent 0 to 100: clamped, and left out if not a finite number
    */
   progress(phase: string, percent?: number, message?: string): void;
   /**
-   * Leaves the session unasked: as told to, and the gateway hears of it when what the handler returned is done.
-   * @param error why it cannot serve it any longer; absent: it has done what it was there for
+   * Leaves the session: runs the function that the handler returned, then reports it to the gateway.
+   * @param error why it cannot go on serving; absent: its work is done
    */
   leave(error?: unknown): void;
-  /** How the client's socket is, as the gateway said last; absent: it has been there since the offer. */
+  /** The last presence that the gateway reported; absent: the client has been connected since the offer. */
   readonly presence?: Presence | undefined;
   /**
-   * Calls `handler` when the client's socket breaks and when it comes back; soon also with what was said last, where that was before. The
-   * returned function takes it back.
+   * Calls `handler` when the client's socket breaks and when the client is back, and once with the last presence if there was one before.
+   * Returns an unsubscribe function.
    */
   on(type: 'presence', handler: (presence: Presence) => void): () => void;
 }
 
-/** Leaves what was joined. */
+/** Leaves the session: called once. */
 export type Leave = () => unknown;
 
-/** Serves one session: it is ready when this resolves, and failed when it throws. What it returns is called once, when the session is left. */
+/** Serves one session. The service is ready when this resolves, and failed if it throws; the returned function runs on leaving. */
 export type Handler = (join: Assignment) => Leave | void | Promise<Leave | void>;

@@ -1,53 +1,63 @@
 import { Close } from '../../protocol/close.ts';
-import { Channel, type ChannelOptions, type RequestOptions } from './channel.ts';
 import { Emitter } from './emitter.ts';
 import { SessionOver } from './errors.ts';
-import { Follower, type SessionEnd } from './follower.ts';
+import { Follower, isJoinable } from './follower.ts';
 import { newId } from './id.ts';
-import type { Frame, LinkState } from './link.ts';
+import type { ConnectionState, Frame } from './reconnecting-socket.ts';
+import { type ChannelOptions, RequestChannel, type RequestOptions } from './request-channel.ts';
 import { Session } from './session.ts';
+import type { SessionEnd } from './session-end.ts';
 import { socketUrl } from './url.ts';
+import type { Watch } from './watch.ts';
+import { Watches } from './watches.ts';
 import type { Answered, Asked, Fields, LogEvent } from './wire.ts';
 
-export type { RequestOptions } from './channel.ts';
 export { ConnectionClosed, QueueFull, RequestFailed, RequestTimeout, SessionOver } from './errors.ts';
-export type { Join, Resumed, SessionEnd, SessionEvents } from './follower.ts';
-export type { LinkState } from './link.ts';
+export type { ConnectionState, LinkState } from './reconnecting-socket.ts';
+export type { RequestOptions } from './request-channel.ts';
 export type { ReadyOptions, Session } from './session.ts';
+export type { EndCause, SessionEnd } from './session-end.ts';
+export type { Join, Resumed, SessionEvents, WatchEvents } from './session-events.ts';
 export type { Socket, SocketClass } from './socket.ts';
+export type { Watch } from './watch.ts';
 export type { Answered, Asked, Fields } from './wire.ts';
 
-/** How long a client waits for its session where nothing else is said: the gateway has 10 s for the room. */
+/** The gateway allows 10 s for creating the room; the rest is for the network. */
 const newSessionMs = 15_000;
-/** How long a session waits for its client where nothing else is said. */
+/** Long enough to reload a page or change networks; the services stay reserved meanwhile. */
 const resumeWindowS = 60;
-/** A break is noticed so long before the window is over: what the next socket takes, and the tries before it. */
-const comeBackMs = 5_000;
-/** Of the time in which the session can be taken up: so many tries at least fall into it. */
-const triesInWindow = 10;
+/** A break is detected this long before the resume window is over: enough for some attempts and the resume itself. */
+const resumeMs = 5_000;
+/** Delays are capped so that at least this many attempts are made in the resume window. */
+const attemptsInWindow = 10;
 
 export type ClientOptions = ChannelOptions;
 
-/** What a client tells, by type. */
+/** What a client emits, by type. */
 export interface ClientEvents {
-  state: LinkState;
-  /** An event of a session that this client watches and does not hold. */
+  /** The connection's new state. */
+  state: ConnectionState;
+  /**
+   * An event of a session watched by a WatchRequest of your own.
+   * @deprecated since 0.2, removed in 0.3: use `client.watch`, which outlives a connection
+   */
   watched: LogEvent;
 }
 
 /**
- * Connects to a gateway and stays connected until `close()` or a close code that says stop. Returns at once.
+ * Returns a client immediately; it connects in the background, and reconnects until `close()` or a close code that says stop.
  * @param url ws, wss, http or https; without a path /ws
  * @throws TypeError the URL is none of these
  */
 export const connect = (url: string, options: ClientOptions = {}): Client => new Client(url, options);
 
-/** One connection to a gateway, which holds at most one session at a time. */
+/** One connection to a gateway. It holds at most one session at a time, and can watch others. */
 export class Client {
-  /** Resolves when the connection ended for good, with the close code. */
+  /** Resolves with the close code when the connection is closed for good. */
   readonly closed: Promise<{ code: number; reason: string }>;
 
-  readonly #channel: Channel;
+  readonly #channel: RequestChannel;
+  readonly #watches: Watches;
   readonly #emitter = new Emitter<ClientEvents>();
   #follower: Follower | undefined;
   #windowMs = 0;
@@ -58,44 +68,47 @@ export class Client {
     this.closed = new Promise((resolve) => {
       onClosed = resolve;
     });
-    this.#channel = new Channel(
+    this.#channel = new RequestChannel(
       socketUrl(url),
       {
         greeting: () => this.#follower?.resumeRequest,
         greeted: (answer) => this.#resumed(answer),
         frame: (frame) => this.#receive(frame),
-        // the gateway may have seen the break later: what is over here can still be held there
-        hurryMs: (brokenMs) => (this.#follower?.resumeRequest ? Math.max(this.#windowMs, brokenMs) / triesInWindow : undefined),
+        // the gateway may detect the break later than this side: a window that is over here can still be open there
+        maxDelayMs: (brokenMs) => (this.#follower?.resumeRequest ? Math.max(this.#windowMs, brokenMs) / attemptsInWindow : undefined),
         changed: (state) => this.#changed(state),
         closed: (code, reason) => {
-          this.#tellState('closed');
+          this.#emitState('closed');
+          this.#watches.closed(code);
           this.#finish(this.#whyClosed(code));
           onClosed({ code, reason });
         },
       },
       options,
     );
+    this.#watches = new Watches(this.#channel);
   }
 
-  get state(): LinkState {
+  /** The connection's state. */
+  get state(): ConnectionState {
     return this.#channel.state;
   }
 
-  /** Why it is not open, for a person to read; undefined while it is, and before anything failed. Browsers do not say why a socket was refused. */
+  /** Human-readable reason why it is not open; undefined while it is, and before the first failure. Browsers do not report why a connection was refused. */
   get reason(): string | undefined {
-    return this.#channel.link.reason;
+    return this.#channel.socket.reason;
   }
 
-  /** Calls `handler` with each one from now on. The returned function takes it back. */
+  /** Calls `handler` with each event of this type from now on. Returns an unsubscribe function. */
   on<K extends keyof ClientEvents>(type: K, handler: (value: ClientEvents[K]) => void): () => void {
     return this.#emitter.on(type, handler);
   }
 
   /**
-   * Opens a session on this connection. It may break meanwhile: there will be one session all the same.
-   * @param fields as NewSessionRequest; `resume_window_s` is 60 and `idempotency_key` made here where they are absent
-   * @param timeoutMs default 15,000; a session that comes later than that is ended
-   * @throws RequestFailed, RequestTimeout, ConnectionClosed, QueueFull as `request`
+   * Opens a session on this connection: exactly one, even if the connection breaks meanwhile.
+   * @param fields as in NewSessionRequest; `resume_window_s` defaults to 60, and `idempotency_key` to a generated one
+   * @param timeoutMs default 15,000; a session that is created later than that is ended
+   * @throws RequestFailed, RequestTimeout, ConnectionClosed, QueueFull as for `request`
    */
   async newSession(fields: Fields<'NewSessionRequest'>, { timeoutMs = newSessionMs }: RequestOptions = {}): Promise<Session> {
     const body = {
@@ -106,11 +119,13 @@ export class Client {
     let follower: Follower | undefined;
     const answer = await this.#channel.request('NewSessionRequest', body, {
       timeoutMs,
-      // its first events may stand right behind it
+      // its first events can follow immediately
       onAnswer: (opened) => {
         follower = this.#follower = new Follower(opened);
+        // an early token lets nobody in yet
+        if (isJoinable(opened.status)) follower.setJoin(opened);
         this.#windowMs = body.resume_window_s * 1_000;
-        if (this.#windowMs > 0) this.#channel.link.noticeWithin(this.#windowMs - comeBackMs);
+        if (this.#windowMs > 0) this.#channel.socket.detectBreakWithin(this.#windowMs - resumeMs);
       },
     });
     return new Session(follower as Follower, this.#channel, answer, body);
@@ -131,7 +146,18 @@ export class Client {
     return this.#channel.request(type, marked(type, fields), options);
   }
 
-  /** Ends the connection, and with it the session. Resolves when the socket is closed, at the latest after 2 s. */
+  /**
+   * Watches a session that this client does not hold. The watch outlives a connection: it is requested again on the next one, and `resumed`
+   * reports whether events were missed. Returns the same watch while there is one for this session.
+   * @param timeoutMs default 10,000
+   * @throws RequestFailed SESSION_NOT_FOUND unknown, or no access; ILLEGAL_STATE this client holds it, or watches 32 sessions already
+   * @throws RequestTimeout, ConnectionClosed, QueueFull as for `request`
+   */
+  watch(sessionId: string, options: RequestOptions = {}): Promise<Watch> {
+    return this.#watches.start(sessionId, options);
+  }
+
+  /** Closes the connection, which ends the session. Resolves when the socket is closed, after 2 s at the latest. */
   close(): Promise<void> {
     this.#isClosing = true;
     return this.#channel.close();
@@ -139,33 +165,50 @@ export class Client {
 
   #receive(frame: Frame): void {
     const own = frame.session_id === this.#follower?.id ? this.#follower : undefined;
-    if (isEvent(frame)) {
-      if (!own) this.#emitter.emit('watched', frame);
-      else if (own.take(frame) === 'gap') this.#channel.link.reconnect('reconnect', 'an event is missing');
-      if (own?.end) this.#letGo();
-    } else if (frame.type === 'ServiceProgress') own?.tell('ServiceProgress', frame as never);
-    else if (frame.type === 'ResumeComplete' && own && frame.seq !== own.seq)
-      this.#channel.link.reconnect('reconnect', 'an event is missing');
-    else if (frame.type === 'NewSessionResponse' && !own) {
-      // nobody waits for it any more, and it would keep this connection from the next
-      this.#channel.request('EndSessionRequest', { session_id: String(frame.session_id) }).catch(() => {});
-    }
+    const session_id = String(frame.session_id);
+    if (isEvent(frame)) this.#take(frame, own);
+    else if (frame.type === 'ServiceProgress') own?.emit('ServiceProgress', frame as never);
+    else if (frame.type === 'ResumeComplete' && own && frame.seq !== own.seq) this.#refetch();
+    // these two came after their timeout: the first would keep this connection from the next session
+    else if (frame.type === 'NewSessionResponse' && !own) this.#channel.request('EndSessionRequest', { session_id }).catch(() => {});
+    else if (frame.type === 'WatchResponse' && !this.#watches.has(session_id))
+      this.#channel.request('UnwatchRequest', { session_id }).catch(() => {});
+  }
+
+  #take(event: LogEvent, own: Follower | undefined): void {
+    const follower = own ?? this.#watches.followerOf(event.session_id);
+    if (!follower) return this.#emitter.emit('watched', event);
+    // of a watch that was stopped: its answer is under way
+    if (follower.end) return;
+    if (follower.take(event) === 'gap') this.#refetch();
+    if (!follower.end) return;
+    if (follower === own) this.#release();
+    else this.#watches.release(follower);
+  }
+
+  /** An event is missing: another socket starts where this one was complete. */
+  #refetch(): void {
+    this.#channel.socket.reconnect('reconnect', 'an event is missing');
   }
 
   #resumed(answer: Frame): void {
     if (answer.type === 'Error') this.#finish({ reason: answer.code === 'RESUME_EXPIRED' ? 'resume_expired' : 'resume_invalid' });
-    else this.#follower?.resume(answer as never);
-    if (this.#follower?.end) this.#letGo();
+    else {
+      const { recovered, snapshot, to_seq, access_token } = answer as unknown as Answered<'ResumeRequest'>;
+      this.#follower?.resume({ recovered, snapshot }, to_seq, access_token);
+    }
+    if (this.#follower?.end) this.#release();
   }
 
-  #changed(state: LinkState): void {
-    this.#tellState(state);
-    // it ends with its socket
+  #changed(state: ConnectionState): void {
+    this.#emitState(state);
+    this.#watches.changed(state);
+    // without a resume window it ends with its socket
     if (state === 'waiting' && !this.#follower?.resumeRequest) this.#finish({ reason: 'client_gone', by: 'client' });
   }
 
-  #tellState(state: LinkState): void {
-    this.#follower?.tell('link', state);
+  #emitState(state: ConnectionState): void {
+    this.#follower?.connectionIs(state);
     this.#emitter.emit('state', state);
   }
 
@@ -173,13 +216,13 @@ export class Client {
     const follower = this.#follower;
     if (!follower) return;
     follower.finish(end);
-    this.#letGo();
+    this.#release();
     this.#channel.failSession(follower.id, new SessionOver(end));
   }
 
-  #letGo(): void {
+  #release(): void {
     this.#follower = undefined;
-    this.#channel.link.noticeWithin(undefined);
+    this.#channel.socket.detectBreakWithin(undefined);
   }
 
   #whyClosed(code: number): SessionEnd {
@@ -188,12 +231,12 @@ export class Client {
   }
 }
 
-/** With what the gateway knows it by when it comes twice, where the request has a field for that. */
+/** Adds the field by which the gateway detects a duplicate, for requests that have one. */
 function marked<T extends Asked>(type: T, fields: Fields<T>): Fields<T> {
   const mark = type === 'AddMessageRequest' ? 'message_id' : type === 'NewSessionRequest' ? 'idempotency_key' : undefined;
   return mark ? { ...fields, [mark]: (fields as Record<string, unknown>)[mark] ?? newId() } : fields;
 }
 
-/** Of a session's log, also of a type that this version does not know. Answers have an id, and nothing else has both of these. */
+/** An event of a session's log, including types that this version does not know. Answers have an id, and no other frame has both seq and ts. */
 const isEvent = (frame: Frame): frame is LogEvent & Frame =>
   frame.id === undefined && typeof frame.seq === 'number' && typeof frame.ts === 'string';

@@ -1,20 +1,20 @@
 import type { ErrorCode } from '../../protocol/errors.ts';
 import { inWords } from '../../protocol/failures.ts';
-import type { SessionEnd } from './follower.ts';
+import type { EndCause, SessionEnd } from './session-end.ts';
 
 /** The gateway refused a request. */
 export class RequestFailed extends Error {
   override readonly name = 'RequestFailed';
   /** One of the contract's error codes, or one that a newer gateway has. */
   readonly code: ErrorCode | (string & {});
-  /** Sending the same again later can help. */
+  /** The same request may succeed later. */
   readonly retryable: boolean;
-  /** Not before this; absent: the gateway does not know. */
+  /** Do not retry earlier than this; undefined: not specified. */
   readonly retryAfterMs: number | undefined;
-  /** More, by code: issues, session_id, reason, missing, error_id. */
+  /** Depends on the code: issues, session_id, reason, missing, error_id. */
   readonly details: Readonly<Record<string, unknown>>;
 
-  /** @param body what the gateway's Error says */
+  /** @param body the fields of the gateway's Error frame */
   constructor(body: Record<string, unknown>) {
     super(`${body.code}: ${body.message}`);
     this.code = String(body.code);
@@ -24,15 +24,15 @@ export class RequestFailed extends Error {
   }
 }
 
-/** No answer came in time. The gateway may have done it all the same. */
+/** No answer came in time. The gateway may have carried out the request anyway. */
 export class RequestTimeout extends Error {
   override readonly name = 'RequestTimeout';
 }
 
-/** The connection ended for good before the answer came. */
+/** The connection was closed for good before the answer came. */
 export class ConnectionClosed extends Error {
   override readonly name = 'ConnectionClosed';
-  /** As the socket ended; 1000 where this side closed it. */
+  /** The socket's close code; 1000 if this side closed it. */
   readonly code: number;
 
   constructor(code: number, reason: string) {
@@ -44,10 +44,9 @@ export class ConnectionClosed extends Error {
 /** The session is over. */
 export class SessionOver extends Error {
   override readonly name = 'SessionOver';
-  /** Why, as `session.ended` says it. */
-  readonly reason: SessionEnd['reason'];
-
-  /** Required services that did not serve then, and why. */
+  /** Why, as in `session.ended`. */
+  readonly reason: EndCause;
+  /** Required services that were not serving at the end, and why. */
   readonly failures: NonNullable<SessionEnd['failures']>;
 
   constructor({ reason, failures = [] }: SessionEnd) {
@@ -57,7 +56,7 @@ export class SessionOver extends Error {
   }
 }
 
-/** As many requests wait for the connection as may. */
+/** Too many requests wait for the connection already. */
 export class QueueFull extends Error {
   override readonly name = 'QueueFull';
 }

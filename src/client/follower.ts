@@ -1,57 +1,25 @@
-import type { Failure } from '../../protocol/failures.ts';
-import type { EndReason, Status } from '../../protocol/states.ts';
-import type { Events, Notices, Session as Snapshot } from '../../protocol/types.ts';
+import type { Status } from '../../protocol/states.ts';
 import { Emitter } from './emitter.ts';
 import { SessionOver } from './errors.ts';
-import type { LinkState } from './link.ts';
-import type { Answered, LogEvent } from './wire.ts';
+import type { ConnectionState } from './reconnecting-socket.ts';
+import type { SessionEnd } from './session-end.ts';
+import type { Join, Resumed, SessionEvents } from './session-events.ts';
+import type { LogEvent } from './wire.ts';
 
-/** How a session ended, as far as its client knows. */
-export interface SessionEnd {
-  /**
-   * The gateway's reason; or `resume_invalid`: the gateway does not know this client's session any more, `taken_over`: another client
-   * holds it now, `connection_closed`: the connection ended for good, see `code`.
-   */
-  reason: EndReason | 'resume_invalid' | 'taken_over' | 'connection_closed';
-  /** Who ended it; absent: not known. */
-  by?: 'client' | 'gateway';
-  /** Seconds since it was asked for; absent: not known. */
-  duration_s?: number;
-  /** Required services that did not serve then, and why; absent: all did, or not known. */
-  failures?: Failure[] | undefined;
-  /** The close code, where the connection ended. */
-  code?: number;
+/** Where following a session starts. */
+export interface FollowedSession {
+  session_id: string;
+  status: Status;
+  /** The last event that `status` reflects. */
+  seq: number;
+  /** Resumes the session on another socket; absent: it cannot be. */
+  resume_token?: string | undefined;
 }
 
-/** What the user's LiveKit client needs. */
-export interface Join {
-  room_name: string;
-  /** What LiveKit calls the room; absent where an older gateway does not say. */
-  livekit_room?: string;
-  livekit_url: string;
-  access_token: string;
-}
+/** The user can join a session in these. */
+export const isJoinable = (status: Status): boolean => status === 'Ready' || status === 'Active';
 
-/** The connection broke, and the session is held again. */
-export interface Resumed {
-  /** Every event in between follows. false: some are lost, and the session is now what `snapshot` says. */
-  recovered: boolean;
-  snapshot: Snapshot;
-}
-
-/** What a session tells, by type. */
-export type SessionEvents = { [T in keyof Events]: LogEvent<T> } & {
-  /** Every event of the session's log, also of a type that this version does not know. */
-  event: LogEvent;
-  /** How far a service of the session has come. */
-  ServiceProgress: { type: 'ServiceProgress' } & Notices['ServiceProgress'];
-  /** The connection broke, and the session is held again. */
-  resumed: Resumed;
-  /** How the connection is now. */
-  link: LinkState;
-};
-
-/** Follows one session's log: takes each event once, in order, and knows what they made of the session. */
+/** Follows one session's log: takes each event once and in order, and derives the session's state from them. */
 export class Follower {
   readonly id: string;
   readonly emitter = new Emitter<SessionEvents>();
@@ -61,21 +29,21 @@ export class Follower {
   /** Resolves when the session is over. */
   readonly ended: Promise<SessionEnd>;
   end: SessionEnd | undefined;
-  /** Resolves when the user can join. Fails with SessionOver when the session ends, also after that. */
+  /** Resolves when the user can join. Fails with SessionOver when the session ends, even afterwards. */
   ready: Promise<Join>;
 
   readonly #resumeToken: string | undefined;
   #join: Join | undefined;
   #settleReady: { resolve(join: Join): void; reject(error: Error): void } | undefined;
   #settleEnded: (end: SessionEnd) => void = () => {};
-  /** What was told before its handlers could be there. */
-  #held: (() => void)[] | undefined = [];
+  /** Emitted once the caller has had a chance to add its handlers. */
+  #buffered: (() => void)[] | undefined = [];
 
-  constructor(answer: Answered<'NewSessionRequest'>) {
-    this.id = answer.session_id;
-    this.status = answer.status;
-    this.seq = answer.seq;
-    this.#resumeToken = answer.resume_token;
+  constructor({ session_id, status, seq, resume_token }: FollowedSession) {
+    this.id = session_id;
+    this.status = status;
+    this.seq = seq;
+    this.#resumeToken = resume_token;
     this.ended = new Promise((resolve) => {
       this.#settleEnded = resolve;
     });
@@ -83,24 +51,22 @@ export class Follower {
       this.#settleReady = { resolve, reject };
     });
     this.ready.catch(() => {});
-    // a token that came early lets nobody in yet
-    if (this.status === 'Ready' || this.status === 'Active') this.setJoin(answer);
-    // those who wait for the answer add their handlers before that
+    // a timer runs after the promises of those who wait for the answer: they add their handlers first
     setTimeout(() => {
-      for (const tell of this.#held ?? []) tell();
-      this.#held = undefined;
+      for (const emit of this.#buffered ?? []) emit();
+      this.#buffered = undefined;
     });
   }
 
   /** 'gap': an event is missing, and this one was not taken. */
   take(event: LogEvent): 'taken' | 'known' | 'gap' {
-    if (event.seq <= this.seq) return 'known';
+    if (this.end || event.seq <= this.seq) return 'known';
     if (event.seq !== this.seq + 1) return 'gap';
     this.seq = event.seq;
     if (event.type === 'SessionStatusChanged') this.status = event.to;
     if (event.type === 'SessionReady') this.setJoin(event);
-    this.tell(event.type, event as never);
-    this.tell('event', event);
+    this.emit(event.type, event as never);
+    this.emit('event', event);
     if (event.type === 'SessionEnded') {
       const { reason, by, duration_s, failures } = event;
       this.finish({ reason, by, duration_s, ...(failures && { failures }) });
@@ -108,25 +74,28 @@ export class Follower {
     return 'taken';
   }
 
-  /** What is sent first on a new socket; undefined: nothing would bring the session back. */
+  /** The first request on a new socket; undefined: nothing would resume the session. */
   get resumeRequest(): { type: 'ResumeRequest'; session_id: string; resume_token: string; last_seq: number } | undefined {
     if (this.#resumeToken === undefined) return undefined;
     return { type: 'ResumeRequest', session_id: this.id, resume_token: this.#resumeToken, last_seq: this.seq };
   }
 
-  /** The gateway gave the session to this socket. */
-  resume({ recovered, snapshot, to_seq, access_token }: Answered<'ResumeRequest'>): void {
+  /**
+   * Continues after a break.
+   * @param seq where to continue if events are lost: the last one that the snapshot reflects
+   * @param access_token lets the user join what the snapshot describes
+   */
+  resume({ recovered, snapshot }: Resumed, seq: number, access_token?: string): void {
     if (!recovered) {
-      this.seq = to_seq;
+      this.seq = seq;
       this.status = snapshot.status;
       if (access_token !== undefined) this.setJoin({ ...snapshot, access_token });
     }
-    this.tell('resumed', { recovered, snapshot });
-    if (!recovered && snapshot.status === 'Terminated')
-      this.finish({ reason: snapshot.end_reason ?? 'client_gone', failures: snapshot.failures });
+    this.emit('resumed', { recovered, snapshot });
+    if (!recovered && snapshot.status === 'Terminated') this.finishFrom(snapshot);
   }
 
-  /** The user can join with this; what is missing in it stays as it was. Nothing happens where that is not all, or the session over. */
+  /** Sets what the user joins with; absent fields keep their value. No effect while a field is missing, or when the session is over. */
   setJoin(join: { [K in keyof Join]?: Join[K] | undefined }): void {
     const { room_name, livekit_room, livekit_url, access_token } = { ...this.#join, ...join };
     if (this.end || room_name === undefined || livekit_url === undefined || access_token === undefined) return;
@@ -144,8 +113,18 @@ export class Follower {
     this.#settleEnded(end);
   }
 
-  tell<K extends keyof SessionEvents>(type: K, value: SessionEvents[K]): void {
-    if (this.#held) this.#held.push(() => this.emitter.emit(type, value));
+  /** The session ended while its events did not arrive here. */
+  finishFrom({ end_reason, failures }: Resumed['snapshot']): void {
+    this.finish({ reason: end_reason ?? 'client_gone', failures });
+  }
+
+  connectionIs(state: ConnectionState): void {
+    this.emit('connection', state);
+    this.emit('link', state);
+  }
+
+  emit<K extends keyof SessionEvents>(type: K, value: SessionEvents[K]): void {
+    if (this.#buffered) this.#buffered.push(() => this.emitter.emit(type, value));
     else this.emitter.emit(type, value);
   }
 }

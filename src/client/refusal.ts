@@ -1,40 +1,40 @@
-/** Why a socket could not be opened, as far as its platform reports it: ws all of it, a browser nothing. */
+/** Why a socket could not be opened, as far as its platform reports it: ws reports everything, a browser nothing. */
 export interface Refusal {
   message?: unknown;
   error?: { code?: unknown };
-  /** Of the HTTP answer. */
+  /** The HTTP status of the answer. */
   status?: number;
-  /** What the answer asks for by Retry-After. */
+  /** The answer's Retry-After. */
   retryAfterMs?: number;
 }
 
-/** Answers that ask for another try: timeout, too early, too many requests. */
+/** Statuses below 500 that ask for another attempt: timeout, too early, too many requests. */
 const temporary = [408, 425, 429];
-/** TLS on one side only, a certificate that is not accepted, or no HTTP. */
+/** TLS on one side only, an invalid certificate, or a peer that does not speak HTTP. */
 const codes = /^(EPROTO|ERR_SSL_|ERR_TLS_|CERT_|HPE_|DEPTH_ZERO_SELF_SIGNED_CERT|SELF_SIGNED_CERT|UNABLE_TO_)/;
 
-/** Whether the same try would be refused again: another path, another Host, another scheme is needed. */
+/** Whether the same attempt would be refused again: the path, the Host or the scheme must change first. */
 export function isPermanent({ status = Number.NaN, error }: Refusal): boolean {
   return (status < 500 && !temporary.includes(status)) || codes.test(String(error?.code));
 }
 
-/** The HTTP answer to an upgrade that was refused, as ws hands it over. */
+/** The HTTP answer to a refused upgrade, as ws reports it. */
 interface Answer {
   statusCode: number;
   headers: Record<string, string | undefined>;
   setEncoding(encoding: 'utf8'): void;
   on(type: 'data' | 'end' | 'error', listener: (text: string) => void): void;
 }
-interface Telling {
+interface WithUnexpectedResponse {
   on?(type: 'unexpected-response', listener: (request: unknown, answer: Answer) => void): void;
 }
 
-/** As much of the answer as a person reads. */
+/** More of an answer is not worth reading in a log line. */
 const maxText = 300;
 
-/** Calls `refused` with the HTTP answer to an upgrade that was refused, on a socket of ws; on others never. The socket is left to be discarded. */
-export function onAnswer(socket: object, refused: (refusal: Refusal) => void): void {
-  (socket as Telling).on?.('unexpected-response', (_, answer) => {
+/** Calls `refused` with the HTTP answer to a refused upgrade, on a socket of ws; never on others. The caller must drop the socket. */
+export function onRefusal(socket: object, refused: (refusal: Refusal) => void): void {
+  (socket as WithUnexpectedResponse).on?.('unexpected-response', (_, answer) => {
     const { statusCode: status, headers } = answer;
     const seconds = Number(headers['retry-after']);
     let text = '';
@@ -51,7 +51,7 @@ export function onAnswer(socket: object, refused: (refusal: Refusal) => void): v
   });
 }
 
-/** The gateway answers a line of text, a proxy a page. */
+/** The gateway answers with a line of text, a proxy with a page. */
 const messageOf = (text: string) =>
   /^\s*[<{]/.test(text)
     ? ''

@@ -1,89 +1,89 @@
 import type { Commands } from '../../protocol/types.ts';
 import type { Assignment, Handler, Offer } from './assignment.ts';
-import { Channel, type ChannelListener } from './channel.ts';
 import { maxTimerMs, within } from './deadline.ts';
 import { Emitter } from './emitter.ts';
 import { ConnectionClosed, RequestFailed, RequestTimeout } from './errors.ts';
 import { newId } from './id.ts';
-import type { Frame, LinkOptions, LinkState } from './link.ts';
-import { clip, type Line, type Said, Seat, textOf } from './seat.ts';
+import type { ConnectionState, Frame, ReconnectingSocketOptions } from './reconnecting-socket.ts';
+import { type ChannelListener, RequestChannel } from './request-channel.ts';
+import { clip, type GatewayPort, type OutgoingFrame, ServedSession, textOf } from './served-session.ts';
 import { socketUrl } from './url.ts';
 import type { Answered } from './wire.ts';
 
 export type { Assignment, Handler, Leave, Offer, Presence } from './assignment.ts';
 export { ConnectionClosed, RequestFailed } from './errors.ts';
-export type { LinkState } from './link.ts';
+export type { ConnectionState, LinkState } from './reconnecting-socket.ts';
 export type { Socket, SocketClass } from './socket.ts';
 
-/** With `answerMs` it is less than the gateway takes to miss a service and wait for it: a service is back before its sessions go on without it. */
+/** With `answerMs` less than the gateway's time-out for a service plus its grace period: a service is back before its sessions go on without it. */
 const heartbeatMs = 5_000;
-/** The gateway waits this long for a service that serves sessions; meanwhile no try waits longer than `hurryMs`. */
-const awaitedMs = 5_000;
-const hurryMs = 1_000;
-/** As many fit into the frame that registers, beside the metadata. */
+/** The gateway's grace period for a service that serves sessions; delays are capped meanwhile, so that several attempts fall into it. */
+const graceMs = 5_000;
+const maxDelayMs = 1_000;
+/** So many fit into the frame that registers, beside the metadata. */
 const maxHeld = 400;
 
 /** How an offer is declined. */
 export interface Declined {
-  /** Told to the session's client. */
+  /** Reported to the session's client. */
   reason?: string;
-  /** The gateway does not ask again for this session before; up to 600,000. */
+  /** The gateway does not offer this session again earlier; up to 600,000. */
   retry_after_ms?: number;
 }
 
-export interface ServiceOptions extends LinkOptions {
+export interface ServiceOptions extends ReconnectingSocketOptions {
   /** Also its identity in the room. */
   service_id: string;
-  /** Who brings the same takes the registration over, also from one that is connected. Default: this object's own. */
+  /** A service with the same value takes over the registration, even from a connected one. Default: generated. */
   instance_id?: string;
-  /** What it is, so that sessions can ask for it by that: type, language, version, ... */
+  /** What sessions can match: type, language, version, ... */
   metadata?: Record<string, string | number | boolean>;
   /** Sessions it serves at once; default: no limit. */
   max_sessions?: number;
-  /** Looks at an offer, within 10 s; an object declines it, as does throwing. Default: every offer is accepted. */
-  accept?(asked: Offer): Declined | undefined | void | Promise<Declined | undefined | void>;
+  /** Decides about an offer, within 10 s: return an object or throw to decline, return nothing to accept. Default: accepts. */
+  accept?(offer: Offer): Declined | undefined | void | Promise<Declined | undefined | void>;
 }
 
 export interface ServiceEvents {
-  /** `open`: it is registered. */
-  state: LinkState;
-  /** A handler, or what it returned, threw; the gateway refused a frame; it cannot be reached, once until it is; or registering failed for good. */
+  /** The connection's new state; `open`: registered. */
+  state: ConnectionState;
+  /** A handler or the function it returned threw, the gateway refused a frame or cannot be reached (reported once), or registering failed for good. */
   error: Error;
 }
 
 /**
- * Registers a service and serves what it is asked to: `handler` is called once for each session it accepted.
+ * Returns a service immediately; it connects and registers in the background. `handler` is called once for each accepted session.
  * @param url ws, wss, http or https; without a path /ws
  * @throws TypeError the URL is none of these
  */
 export const serve = (url: string, options: ServiceOptions, handler: Handler): Service => new Service(url, options, handler);
 
-/** A registered service. Its connection is opened again when it breaks, and what it serves meanwhile goes on. */
+/** A service. It reconnects and registers again after a break; the sessions it serves go on meanwhile. */
 export class Service {
   /**
-   * Resolves with the first registration. Where nobody waits for it, its failure ends a Node process, with exit code 1.
-   * @throws RequestFailed the gateway refused it for good: SERVICE_ID_EXISTS where another instance holds the id
-   * @throws ConnectionClosed the gateway's close code says that no later try helps, or `close` was called before
+   * Resolves on the first registration. Unhandled, its failure ends a Node process with exit code 1.
+   * @throws RequestFailed the gateway refused it for good: SERVICE_ID_EXISTS if another instance holds the id
+   * @throws ConnectionClosed the gateway's close code says stop, or `close` was called first
    */
   readonly registered: Promise<void>;
-  /** Resolves when the connection ended for good, with the close code. */
+  /** Resolves with the close code when the connection is closed for good. */
   readonly closed: Promise<{ code: number; reason: string }>;
   readonly #url: string;
   readonly #options: ServiceOptions;
   readonly #handler: Handler;
-  readonly #channel: Channel;
+  readonly #channel: RequestChannel;
   readonly #emitter = new Emitter<ServiceEvents>();
   readonly #instanceId: string;
   /** By assignment, from the offer until the gateway knows of its end. */
-  readonly #seats = new Map<string, Seat>();
-  readonly #line: Line;
+  readonly #served = new Map<string, ServedSession>();
+  readonly #port: GatewayPort;
   #onRegistered = () => {};
   #onRefused = (_error: Error) => {};
   #onClosed = (_end: { code: number; reason: string }) => {};
   #status: 'available' | 'full' = 'available';
   #draining = false;
   #refused: RequestFailed | undefined;
-  /** It was reported that the gateway cannot be reached. */
+  /** The 'error' that the gateway cannot be reached was emitted. */
   #isReported = false;
   #closing: Promise<void> | undefined;
   #idle: (() => void)[] = [];
@@ -99,104 +99,104 @@ export class Service {
     this.closed = new Promise((resolve) => {
       this.#onClosed = resolve;
     });
-    this.#line = {
-      // for one that closes there is no later
+    this.#port = {
+      // a service that closes sends nothing later
       send: (frame) => this.#send(frame) || this.#closing !== undefined || this.state === 'closed',
       ready: ({ id: assignment_id, sessionId: session_id }) =>
         this.#channel.request('ServiceReady', { session_id, assignment_id }, { timeoutMs: maxTimerMs }),
       failed: (error) => this.#failed(error),
-      over: (seat) => this.#forget(seat),
+      over: (served) => this.#forget(served),
     };
     const listener: ChannelListener = {
       greeting: () => this.#registration(),
       greeted: (frame) => this.#greeted(frame),
       frame: (frame) => this.#receive(frame),
-      hurryMs: (brokenMs) => (brokenMs < awaitedMs && this.sessions.length > 0 ? hurryMs : undefined),
+      maxDelayMs: (brokenMs) => (brokenMs < graceMs && this.sessions.length > 0 ? maxDelayMs : undefined),
       changed: (state) => this.#changed(state),
       closed: (code, reason) => this.#closed(code, reason),
     };
     this.#url = socketUrl(url);
-    this.#channel = new Channel(this.#url, listener, { heartbeatMs, ...options, maxQueued: Number.POSITIVE_INFINITY });
+    this.#channel = new RequestChannel(this.#url, listener, { heartbeatMs, ...options, maxQueued: Number.POSITIVE_INFINITY });
   }
 
-  /** `open`: it is registered. `waiting`: the connection broke, and is tried again after a while. `closed`: there will be none. */
-  get state(): LinkState {
+  /** The connection's state; `open`: registered. `waiting`: the next attempt follows after a delay. `closed`: for good. */
+  get state(): ConnectionState {
     return this.#channel.state;
   }
 
-  /** Why it is not open, for a person to read; undefined while it is, and before anything failed. */
+  /** Human-readable reason why it is not open; undefined while it is, and before the first failure. */
   get reason(): string | undefined {
-    return this.#channel.link.reason;
+    return this.#channel.socket.reason;
   }
 
-  /** What it serves: ready, or on its way. */
+  /** The sessions it serves, ready or starting. */
   get sessions(): Assignment[] {
-    return [...this.#seats.values()].filter((seat) => seat.isAccepted && !seat.isEnded).map((seat) => seat.join);
+    return [...this.#served.values()].filter((served) => served.isAccepted && !served.isEnded).map((served) => served.join);
   }
 
-  /** Calls `handler` with each one from now on. The returned function takes it back. */
+  /** Calls `handler` with each event of this type from now on. Returns an unsubscribe function. */
   on<K extends keyof ServiceEvents>(type: K, handler: (value: ServiceEvents[K]) => void): () => void {
     return this.#emitter.on(type, handler);
   }
 
-  /** Says whether it takes further sessions; what it serves goes on. It holds for later connections too. */
+  /** Sets whether it accepts further sessions; those it serves go on. Kept across reconnects. */
   setStatus(status: 'available' | 'full'): void {
     this.#status = status;
     this.#send({ type: 'ServiceStatus', status });
   }
 
   /**
-   * Takes no further sessions, and closes once it serves none.
-   * @param timeoutMs it then leaves what it still serves; default: none
+   * Accepts no further sessions, and closes when it serves none.
+   * @param timeoutMs after this it leaves the remaining ones; default: no limit
    */
   async drain({ timeoutMs = maxTimerMs }: { timeoutMs?: number } = {}): Promise<void> {
-    // with the answer every offer that was on its way has come, and was declined
-    const isOver = this.#stopTaking().then(() => this.#untilIdle());
+    // every offer sent before the answer has arrived with it, and was declined
+    const isOver = this.#stopAccepting().then(() => this.#untilIdle());
     await within(isOver, { timeoutMs, onTimeout: () => new RequestTimeout('still serving') }).catch(() => {});
     await this.close();
   }
 
-  /** Leaves every session, which then looks for another service, and closes. What takes longer than 3 s to leave is not waited for. */
+  /** Leaves every session, so that another service is found for it, and closes. Waits 3 s at most for a session to be left. */
   close(): Promise<void> {
     this.#closing ??= this.#close();
     return this.#closing;
   }
 
   async #close(): Promise<void> {
-    // who closes it knows why it was not registered
+    // the caller knows why it was not registered
     this.registered.catch(() => {});
-    // else it would be offered again what it leaves
-    void this.#stopTaking();
-    for (const seat of this.#seats.values()) this.#drop(seat, 'the service closes', 'ServiceLeft');
+    // or it would be offered the sessions that it leaves
+    void this.#stopAccepting();
+    for (const served of this.#served.values()) this.#drop(served, 'the service closes', 'ServiceLeft');
     await this.#untilIdle();
     await this.#channel.close();
   }
 
-  /** Resolves when the gateway knows, where there is one. Cannot reject. */
-  async #stopTaking(): Promise<void> {
+  /** Resolves when the gateway knows, or cannot be asked. Cannot reject. */
+  async #stopAccepting(): Promise<void> {
     if (this.#draining) return;
     this.#draining = true;
-    // else the next registration says it
+    // without a connection the next registration reports it
     if (this.state === 'open') await this.#channel.request('DeregisterServiceRequest', { drain: true }).catch(() => {});
   }
 
   async #untilIdle(): Promise<void> {
-    if (this.#seats.size > 0) await new Promise<void>((idle) => this.#idle.push(idle));
+    if (this.#served.size > 0) await new Promise<void>((idle) => this.#idle.push(idle));
   }
 
-  /** Ends it. What waits for a connection to be said is said no more. */
-  #drop(seat: Seat, why: string, say?: 'ServiceLeft'): void {
-    seat.end(why, say);
-    if (seat.unsaid) this.#forget(seat);
+  /** Ends it. A report that waits for a connection is discarded. */
+  #drop(served: ServedSession, why: string, report?: 'ServiceLeft'): void {
+    served.end(why, report);
+    if (served.pendingReport) this.#forget(served);
   }
 
-  #forget(seat: Seat): void {
-    this.#seats.delete(seat.id);
-    if (this.#seats.size === 0) for (const idle of this.#idle.splice(0)) idle();
+  #forget(served: ServedSession): void {
+    this.#served.delete(served.id);
+    if (this.#served.size === 0) for (const idle of this.#idle.splice(0)) idle();
   }
 
-  /** False where it is registered nowhere now. */
-  #send(frame: Said): boolean {
+  /** False: it is not registered now, and nothing was sent. */
+  #send(frame: OutgoingFrame): boolean {
     return this.state === 'open' && this.#channel.send(frame);
   }
 
@@ -206,7 +206,7 @@ export class Service {
 
   #registration() {
     const { service_id, metadata, max_sessions } = this.#options;
-    const held = [...this.#seats.values()].slice(0, maxHeld);
+    const held = [...this.#served.values()].slice(0, maxHeld);
     return {
       type: 'RegisterServiceRequest',
       service_id,
@@ -225,78 +225,79 @@ export class Service {
       return;
     }
     const { keep } = frame as unknown as Answered<'RegisterServiceRequest'>;
-    for (const seat of this.#seats.values()) {
-      if (!keep.includes(seat.id)) this.#drop(seat, 'the session went on without it');
+    for (const served of this.#served.values()) {
+      if (!keep.includes(served.id)) this.#drop(served, 'the session went on without it');
     }
   }
 
-  #changed(state: LinkState): void {
+  #changed(state: ConnectionState): void {
     if (state === 'open') this.#resume();
-    // who has not accepted is no longer asked
-    else for (const seat of this.#seats.values()) if (!seat.isAccepted) this.#forget(seat);
+    // an offer ends with its socket
+    else for (const served of this.#served.values()) if (!served.isAccepted) this.#forget(served);
     this.#report(state);
     this.#emitter.emit('state', state);
   }
 
-  /** A break that the next attempt mends is not worth an error; attempts that fail are, once. */
-  #report(state: LinkState): void {
+  /** A break that the first attempt repairs is no error; failed attempts are, once. */
+  #report(state: ConnectionState): void {
     if (state === 'open') this.#isReported = false;
-    if (state !== 'waiting' || this.#isReported || this.#channel.link.failures < 2) return;
+    if (state !== 'waiting' || this.#isReported || this.#channel.socket.failures < 2) return;
     this.#isReported = true;
     this.#failed(new Error(`not registered at ${this.#url}, trying again: ${this.reason}`));
   }
 
-  /** Says on a new registration what holds beyond the old one. */
+  /** Sends what a new registration does not carry over from the old one. */
   #resume(): void {
     if (this.#status === 'full') this.setStatus('full');
     if (this.#draining) this.#send({ type: 'DeregisterServiceRequest', drain: true });
-    for (const seat of this.#seats.values()) if (seat.unsaid && this.#send(seat.unsaid)) this.#forget(seat);
+    for (const served of this.#served.values()) if (served.pendingReport && this.#send(served.pendingReport)) this.#forget(served);
     this.#onRegistered();
   }
 
   #receive(frame: Frame): void {
     switch (frame.type) {
       case 'JoinRoomRequest': {
-        const { type: _, ...asked } = frame;
-        void this.#offered(asked as unknown as Offer);
+        const { type: _, ...offer } = frame;
+        void this.#offered(offer as unknown as Offer);
         return;
       }
       case 'LeaveRoomRequest': {
         const { assignment_id, reason } = frame as unknown as Commands['LeaveRoomRequest'];
-        this.#seats.get(assignment_id)?.end(reason, 'ServiceLeft');
+        this.#served.get(assignment_id)?.end(reason, 'ServiceLeft');
         return;
       }
       case 'ClientPresence': {
         const { type: _, ...presence } = frame as unknown as Commands['ClientPresence'] & Frame;
-        for (const seat of this.#seats.values()) if (seat.sessionId === presence.session_id) seat.presence(presence);
+        for (const served of this.#served.values()) if (served.sessionId === presence.session_id) served.setPresence(presence);
         return;
       }
       case 'Error': {
         const error = new RequestFailed(frame);
-        // it spoke of a session that ended at the same time
+        // a frame about a session that ended at the same time
         if (error.code !== 'ASSIGNMENT_NOT_FOUND') this.#failed(error);
       }
     }
   }
 
-  async #offered(asked: Offer): Promise<void> {
-    const seat = new Seat(asked, this.#line);
-    this.#seats.set(seat.id, seat);
-    seat.join.signal.addEventListener('abort', () => this.#channel.failSession(seat.sessionId, seat.join.signal.reason));
-    const declined = await this.#look(asked);
-    // the connection broke, or it was told to leave
-    if (this.#seats.get(seat.id) !== seat || seat.isEnded) return;
-    const isSent = this.#send({ ...declined, type: 'JoinRoomResponse', assignment_id: seat.id, accepted: !declined });
-    if (isSent && !declined) seat.begin(this.#handler);
-    else this.#forget(seat);
+  async #offered(offer: Offer): Promise<void> {
+    const served = new ServedSession(offer, this.#port);
+    this.#served.set(served.id, served);
+    const { signal } = served.join;
+    signal.addEventListener('abort', () => this.#channel.failSession(served.sessionId, signal.reason));
+    const declined = await this.#decide(offer);
+    // the connection broke, or a LeaveRoomRequest came
+    if (this.#served.get(served.id) !== served || served.isEnded) return;
+    const isSent = this.#send({ ...declined, type: 'JoinRoomResponse', assignment_id: served.id, accepted: !declined });
+    if (isSent && !declined) served.start(this.#handler);
+    else this.#forget(served);
   }
 
-  /** Cannot reject. */
-  async #look(asked: Offer): Promise<Declined | undefined> {
-    // sent before the gateway knew
+  /** Undefined: accepted. Cannot reject. */
+  async #decide(offer: Offer): Promise<Declined | undefined> {
+    // the offer crossed with the report
     if (this.#draining || this.#status === 'full') return { reason: this.#draining ? 'draining' : 'full' };
     try {
-      const declined = (await this.#options.accept?.(asked)) ?? undefined;
+      const declined = (await this.#options.accept?.(offer)) ?? undefined;
       return declined && { ...declined, ...(declined.reason !== undefined && { reason: clip(declined.reason) }) };
     } catch (error) {
       this.#failed(error);
@@ -308,7 +309,7 @@ export class Service {
     const error = this.#refused ?? new ConnectionClosed(code, reason);
     this.#onRefused(error);
     if (!this.#refused && !this.#closing) this.#failed(error);
-    for (const seat of this.#seats.values()) this.#drop(seat, 'the connection is closed');
+    for (const served of this.#served.values()) this.#drop(served, 'the connection is closed');
     this.#emitter.emit('state', 'closed');
     this.#onClosed({ code, reason });
   }

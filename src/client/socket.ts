@@ -1,4 +1,4 @@
-/** As much of a WebSocket as a link uses: that of browsers, of Node, of ws, and of whoever brings their own. */
+/** The part of WebSocket that the client uses. Browsers, Node and ws have it. */
 export interface Socket {
   /** 1: open. */
   readonly readyState: number;
@@ -7,17 +7,17 @@ export interface Socket {
   onmessage: ((event: never) => void) | null;
   /** Followed by `onclose`. */
   onerror: ((event: never) => void) | null;
-  /** With `code` and `reason`. MUST be called once, also where it never opened. */
+  /** With `code` and `reason`. MUST be called once, even if the socket was never open. */
   onclose: ((event: never) => void) | null;
   send(text: string): void;
   close(code?: number, reason?: string): void;
-  /** Cuts the connection; where it is missing, `close` is called. */
+  /** Cuts the connection; without this method, `close` is called instead. */
   terminate?(): void;
 }
 
 export type SocketClass = new (url: string) => Socket;
 
-/** The platform's own, else that of the package ws: Node 20 has none. */
+/** The platform's own class, else that of the package ws: Node 20 has none. */
 export function findSocketClass(): SocketClass | Promise<SocketClass> {
   const { WebSocket } = globalThis as { WebSocket?: SocketClass };
   return WebSocket ?? import('ws').then((ws): SocketClass => ws.default);

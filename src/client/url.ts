@@ -1,6 +1,6 @@
 const schemes: Record<string, string> = { 'ws:': 'ws:', 'wss:': 'wss:', 'http:': 'ws:', 'https:': 'wss:' };
 
-/** Where the gateway's socket is: http stands for ws, and without a path it is /ws. @throws TypeError it is no such URL */
+/** The URL of the gateway's socket: http becomes ws, and the default path is /ws. @throws TypeError not a ws, wss, http or https URL */
 export function socketUrl(url: string): string {
   const parsed = parse(url);
   const scheme = schemes[parsed?.protocol ?? ''];
@@ -10,7 +10,7 @@ export function socketUrl(url: string): string {
   return `${scheme}//${user}${parsed.host}${path}${parsed.search}`;
 }
 
-/** Undefined for what is no URL: the error of the platform need not say what it was given. */
+/** Undefined: not a URL. The platform's own error does not always name its input. */
 function parse(url: string): URL | undefined {
   try {
     return new URL(url);

@@ -7,8 +7,8 @@ interface Page extends Target {
 }
 
 /**
- * Calls `run` where a browser reports that the network is back or that its page is shown again: timers of a hidden page hardly run. Elsewhere nothing is.
- * @returns a function that stops it
+ * Calls `run` when a browser reports that the network is back or that its page is shown again; timers of a hidden page hardly run. Elsewhere it is never called.
+ * @returns an unsubscribe function
  */
 export function onWake(run: () => void, page: Page = globalThis as Page): () => void {
   const { document } = page;

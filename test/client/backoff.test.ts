@@ -18,8 +18,8 @@ test.each([
   [6, 3_000, 3_000],
   [6, 100, 500],
   [6, 60_000, 20_000],
-])('after %i failures, in a hurry of %i ms, the ceiling is %i ms', (failures, hurryMs, ceiling) => {
+])('after %i failures, in a hurry of %i ms, the ceiling is %i ms', (failures, maxDelayMs, ceiling) => {
   const random = vi.spyOn(Math, 'random').mockReturnValue(1);
   onTestFinished(() => random.mockRestore());
-  expect(backoff(failures, {}, hurryMs)).toBe(ceiling);
+  expect(backoff(failures, {}, maxDelayMs)).toBe(ceiling);
 });

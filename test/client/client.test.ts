@@ -1,5 +1,5 @@
 import { describe, expect, test, vi } from 'vitest';
-import { connect, type LinkState } from '../../src/client/client.ts';
+import { type ConnectionState, connect } from '../../src/client/client.ts';
 import { newId } from '../../src/client/id.ts';
 import { socketUrl } from '../../src/client/url.ts';
 import { connected, withSession } from './open.ts';
@@ -32,7 +32,7 @@ test('ids are made without what only secure pages have', () => {
 describe('a client', () => {
   test('is there at once, and sends when it is connected', async () => {
     const { client } = await connected();
-    const states: LinkState[] = [client.state];
+    const states: ConnectionState[] = [client.state];
     client.on('state', (state) => states.push(state));
     expect(await client.request('Ping', { t: 7 })).toEqual({ t: 7, server_time: '2030-01-01T00:00:00.000Z' });
     await client.close();
@@ -74,7 +74,7 @@ describe('a client', () => {
 
   test('whose gateway shuts down hears the end of its session, and looks for the gateway again', async () => {
     const { session, client, gateway } = await withSession();
-    const states: LinkState[] = [];
+    const states: ConnectionState[] = [];
     client.on('state', (state) => states.push(state));
     const isBroken = new Promise<void>((resolve) => {
       client.on('state', (state) => state === 'connecting' && resolve());

@@ -96,7 +96,7 @@ describe('events right behind the answer', () => {
     const session = await asked;
     const told: string[] = [];
     session.on('SessionReady', ({ seq }) => told.push(`ready ${seq}`));
-    session.on('link', (link) => told.push(link));
+    session.on('connection', (state) => told.push(state));
     last.end(1006);
     expect([told, session.seq]).toEqual([[], 3]);
     await turn();
@@ -223,7 +223,7 @@ describe('a session that waits for its client', () => {
     expect(sum(waits.slice(0, 13))).toBeGreaterThan(60_000);
     expect(waits[13]).toBeCloseTo(sum(waits.slice(0, 13)) / 10, -1);
     // how long ago the gateway saw the break is not known here
-    expect(session.link).toBe('waiting');
+    expect(session.connection).toBe('waiting');
   });
 
   test('is not asked for more often than the first wait allows', async () => {

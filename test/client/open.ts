@@ -50,8 +50,8 @@ export const next = <K extends keyof SessionEvents>(
   });
 
 /** The connection is as wanted. */
-export const linkIs = (session: Session, state: SessionEvents['link']) =>
-  session.link === state ? Promise.resolve(state) : next(session, 'link', (link) => link === state);
+export const connectionIs = (session: Session, state: SessionEvents['connection']) =>
+  session.connection === state ? Promise.resolve(state) : next(session, 'connection', (connection) => connection === state);
 
 export const seqsOf = (events: readonly { seq: number }[]) => events.map(({ seq }) => seq);
 export const contents = (events: readonly SessionEvents['event'][]) =>

@@ -4,6 +4,7 @@ import { afterAll, describe, expect, test } from 'vitest';
 import { events } from '../../protocol/events.ts';
 import * as library from '../../src/client/client.ts';
 import { Session } from '../../src/client/session.ts';
+import { Watch } from '../../src/client/watch.ts';
 import { connectService } from '../support/client.ts';
 import { startGateway } from '../support/gateway.ts';
 import { Child, root } from '../support/process.ts';
@@ -83,9 +84,23 @@ describe('the README', () => {
         named.some((code) => code === name || code.startsWith(`${name}(`) || code.startsWith(`${name}: `)),
         name,
       ).toBe(true);
-    for (const name of [...members(library.Client), ...members(Session), 'closed', 'opened', ...Object.keys(events)]) has(name);
+    for (const name of [...members(library.Client), ...members(Session), ...members(Watch), 'closed', 'opened', ...Object.keys(events)])
+      has(name);
     for (const name of Object.keys(library).filter((name) => name !== 'Client' && name !== 'connect')) has(name);
-    for (const name of ['reason', 'resumed', 'link', 'event', 'ServiceProgress', 'connecting', 'open', 'waiting']) has(name);
+    for (const name of [
+      'reason',
+      'resumed',
+      'connection',
+      'link',
+      'watch_stopped',
+      'watch_refused',
+      'event',
+      'ServiceProgress',
+      'connecting',
+      'open',
+      'waiting',
+    ])
+      has(name);
     for (const name of [
       'WebSocket',
       'heartbeatMs',
@@ -99,7 +114,7 @@ describe('the README', () => {
     ])
       has(name);
     const calls = named.flatMap((code) => /^([a-zA-Z]+)\(/.exec(code)?.[1] ?? []);
-    const known = new Set([...members(library.Client), ...members(Session)]);
+    const known = new Set([...members(library.Client), ...members(Session), ...members(Watch)]);
     expect(calls.filter((name) => !known.has(name))).toEqual([]);
   });
 });

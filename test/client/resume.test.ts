@@ -1,6 +1,6 @@
 import { beforeEach, describe, expect, onTestFinished, test, vi } from 'vitest';
 import { rest } from '../support/http-service.ts';
-import { connected, contents, linkIs, next, seqsOf, withSession } from './open.ts';
+import { connected, connectionIs, contents, next, seqsOf, withSession } from './open.ts';
 
 const range = (n: number) => Array.from({ length: n }, (_, i) => i);
 
@@ -17,7 +17,7 @@ describe('after a break', () => {
     const resumed = next(session, 'resumed');
     proxy.cut();
     expect(await resumed).toMatchObject({ recovered: true, snapshot: { session_id: session.id, status: 'Ready' } });
-    await linkIs(session, 'open');
+    await connectionIs(session, 'open');
     expect([session.seq, session.status]).toEqual([before, 'Ready']);
     await session.say('user', 'hello');
     await heard('hello');
@@ -31,10 +31,10 @@ describe('after a break', () => {
     await heard('before');
     proxy.rule = () => 'cut';
     proxy.cut();
-    await linkIs(session, 'waiting');
+    await connectionIs(session, 'waiting');
     for (const i of range(70)) await hear(`${i}`);
     proxy.rule = () => 'pass';
-    await linkIs(session, 'open');
+    await connectionIs(session, 'open');
     await session.say('user', 'after');
     await heard('after');
     expect(contents(events)).toEqual(['before', ...range(70).map(String), 'after']);
@@ -47,7 +47,7 @@ describe('after a break', () => {
       const resumed = next(session, 'resumed');
       proxy.cut();
       expect(await resumed).toMatchObject({ recovered: true });
-      await linkIs(session, 'open');
+      await connectionIs(session, 'open');
       await hear(`${i}`);
     }
     await session.say('user', 'end');
@@ -64,9 +64,9 @@ describe('after a break', () => {
       return 'cut';
     };
     proxy.cut();
-    await linkIs(session, 'waiting');
+    await connectionIs(session, 'waiting');
     await hear('meanwhile');
-    await linkIs(session, 'open');
+    await connectionIs(session, 'open');
     expect(lost).toBe(2);
     await session.say('user', 'after');
     await heard('after');
@@ -135,7 +135,7 @@ describe('after a break', () => {
     const { session, proxy, events, heard } = await withSession();
     proxy.rule = () => 'cut';
     const said = [session.say('user', 'a'), session.say('user', 'b')];
-    await linkIs(session, 'waiting');
+    await connectionIs(session, 'waiting');
     said.push(session.say('user', 'c'));
     proxy.rule = () => 'pass';
     await Promise.all(said);
@@ -153,7 +153,7 @@ describe('after a break', () => {
     proxy.rule = () => 'pass';
     const { recovered, snapshot } = await resumed;
     expect([recovered, snapshot.context]).toEqual([false, { turn: 512 }]);
-    await linkIs(session, 'open');
+    await connectionIs(session, 'open');
     expect(session.seq).toBe(snapshot.seq);
     expect(events).toHaveLength(before);
     expect(await session.ready()).toMatchObject({ room_name: `room-${session.id}`, access_token: expect.any(String) });
@@ -166,7 +166,7 @@ describe('after a break', () => {
     const { session, proxy, events, path } = await withSession();
     proxy.rule = () => 'cut';
     proxy.cut();
-    await linkIs(session, 'waiting');
+    await connectionIs(session, 'waiting');
     await rest(`${path}/terminate`, 'POST');
     proxy.rule = () => 'pass';
     expect(await session.ended).toMatchObject({ reason: 'client_ended', by: 'client' });
@@ -177,7 +177,7 @@ describe('after a break', () => {
     const { session, proxy, gateway, client } = await withSession({ resume_window_s: 20 });
     proxy.rule = () => 'cut';
     proxy.cut();
-    await linkIs(session, 'waiting');
+    await connectionIs(session, 'waiting');
     const said = expect(session.say('user', 'too late')).rejects.toMatchObject({ name: 'SessionOver', reason: 'resume_expired' });
     await gateway.clock.advance(40_000);
     proxy.rule = () => 'pass';
@@ -192,7 +192,7 @@ describe('after a break', () => {
     const { session, proxy, gateway, join } = await withSession({ idempotency_key: 'one' });
     proxy.rule = () => 'cut';
     proxy.cut();
-    await linkIs(session, 'waiting');
+    await connectionIs(session, 'waiting');
     proxy.rule = () => 'pass';
     const isHeld = vi.spyOn(Math, 'random').mockReturnValue(1);
     const second = await join().newSession({ user_identity: 'ada', idempotency_key: 'one' });
@@ -236,7 +236,7 @@ describe('a connection that ends without a word', () => {
     proxy.rule = () => 'pass';
     await vi.advanceTimersByTimeAsync(10_000);
     expect(await resumed).toMatchObject({ recovered: true });
-    await linkIs(session, 'open');
+    await connectionIs(session, 'open');
     await session.get();
     expect(contents(events)).toEqual(['into the void']);
     expect(gateway.holds()).toMatchObject({ live_sessions: 1 });

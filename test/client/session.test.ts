@@ -9,7 +9,7 @@ describe('ready', () => {
   test('waits for the services, and gives what the room is joined with', async () => {
     const { client, gateway } = await connected();
     const session = await client.newSession({ user_identity: 'ada', required_services: ['llm'] });
-    expect([session.status, session.link]).toEqual(['WaitingForServices', 'open']);
+    expect([session.status, session.connection]).toEqual(['WaitingForServices', 'open']);
     const ready = session.ready();
     await connectService(gateway.url, 'llm');
     const join = {
@@ -203,7 +203,7 @@ describe('a session', () => {
 
   test('asked for again with its key goes to the newer client', async () => {
     const { session, client, join } = await withSession({ idempotency_key: 'one' });
-    const states: SessionEvents['link'][] = [];
+    const states: SessionEvents['connection'][] = [];
     session.on('link', (link) => states.push(link));
     const second = await join().newSession({ user_identity: 'ada', idempotency_key: 'one' });
     expect(await session.ended).toEqual({ reason: 'taken_over', code: 4409 });

@@ -1,5 +1,5 @@
 import { expect, onTestFinished, test, vi } from 'vitest';
-import { Link } from '../../src/client/link.ts';
+import { ReconnectingSocket } from '../../src/client/reconnecting-socket.ts';
 import { FakeSocket, fakeNetwork } from './fake-socket.ts';
 
 /** As much of a browser as tells of the network and of the page. */
@@ -20,7 +20,7 @@ async function inPage() {
     random.mockRestore();
     vi.unstubAllGlobals();
   });
-  const link = new Link('ws://gateway/ws', { changed() {}, frame() {}, closed() {} }, { WebSocket: FakeSocket });
+  const link = new ReconnectingSocket('ws://gateway/ws', { changed() {}, frame() {}, closed() {} }, { WebSocket: FakeSocket });
   await vi.advanceTimersByTimeAsync(0);
   return { link, page, add, remove };
 }

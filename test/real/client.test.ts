@@ -92,7 +92,7 @@ describeWith(parts.chromium)('the client SDK in chromium', () => {
 
     proxy.rule = () => 'cut';
     proxy.cut();
-    await page.waitForFunction(() => window.session.link === 'waiting');
+    await page.waitForFunction(() => window.session.connection === 'waiting');
     await rest(`${gateway.url}/api/v1/sessions/${id}/messages`, 'POST', { role: 'user', content: 'meanwhile' });
     proxy.rule = () => 'pass';
     await page.evaluate(() => window.session.say('user', 'after'));

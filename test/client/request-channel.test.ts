@@ -1,6 +1,6 @@
 import { describe, expect, onTestFinished, test, vi } from 'vitest';
-import { Channel, type ChannelOptions } from '../../src/client/channel.ts';
-import type { Frame, LinkState } from '../../src/client/link.ts';
+import type { ConnectionState, Frame } from '../../src/client/reconnecting-socket.ts';
+import { type ChannelOptions, RequestChannel } from '../../src/client/request-channel.ts';
 import { FakeSocket, fakeNetwork } from './fake-socket.ts';
 
 const turn = () => vi.advanceTimersByTimeAsync(1);
@@ -8,8 +8,8 @@ const turn = () => vi.advanceTimersByTimeAsync(1);
 /** A channel on fake sockets, which greets where it is told to. */
 async function makeChannel({ greets = false, ...options }: ChannelOptions & { greets?: boolean } = {}) {
   fakeNetwork();
-  const told = { states: [] as LinkState[], frames: [] as Frame[], greeted: [] as Frame[], closed: [] as number[] };
-  const channel = new Channel(
+  const told = { states: [] as ConnectionState[], frames: [] as Frame[], greeted: [] as Frame[], closed: [] as number[] };
+  const channel = new RequestChannel(
     'ws://gateway/ws',
     {
       greeting: () => (greets ? { type: 'ResumeRequest' } : undefined),
@@ -229,7 +229,7 @@ describe('a greeting', () => {
 
 describe('a break right after a row of failures', () => {
   /** Whether the next socket is made at once when this one, the first after six failures, breaks. */
-  async function isQuick(greets: boolean, answer: (channel: Channel, socket: FakeSocket) => void): Promise<boolean> {
+  async function isQuick(greets: boolean, answer: (channel: RequestChannel, socket: FakeSocket) => void): Promise<boolean> {
     const random = vi.spyOn(Math, 'random').mockReturnValue(1);
     onTestFinished(() => random.mockRestore());
     const { channel } = await makeChannel({ greets });
@@ -247,7 +247,7 @@ describe('a break right after a row of failures', () => {
 
   test('is a break of its own where the greeting was answered, or a request', async () => {
     expect(await isQuick(true, (_, socket) => socket.receive({ type: 'ResumeResponse', id: idOf(socket) }))).toBe(true);
-    const asks = (channel: Channel, socket: FakeSocket) => {
+    const asks = (channel: RequestChannel, socket: FakeSocket) => {
       void channel.request('GetSessionRequest', {});
       socket.receive({ type: 'GetSessionResponse', id: idOf(socket) });
     };

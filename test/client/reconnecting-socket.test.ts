@@ -1,16 +1,21 @@
 import { describe, expect, onTestFinished, test, vi } from 'vitest';
 import { Close, verdict } from '../../protocol/close.ts';
-import { type Frame, Link, type LinkOptions, type LinkState } from '../../src/client/link.ts';
+import {
+  type ConnectionState,
+  type Frame,
+  ReconnectingSocket,
+  type ReconnectingSocketOptions,
+} from '../../src/client/reconnecting-socket.ts';
 import type { Refusal } from '../../src/client/refusal.ts';
 import { FakeSocket, fakeNetwork } from './fake-socket.ts';
 
 /** A link on fake sockets, and what it tells. Every wait is as long as its backoff may be. */
-async function makeLink(options: LinkOptions = {}) {
+async function makeLink(options: ReconnectingSocketOptions = {}) {
   fakeNetwork();
   const random = vi.spyOn(Math, 'random').mockReturnValue(1);
   onTestFinished(() => random.mockRestore());
-  const told = { states: [] as LinkState[], frames: [] as Frame[], closed: [] as { code: number; reason: string }[] };
-  const link = new Link(
+  const told = { states: [] as ConnectionState[], frames: [] as Frame[], closed: [] as { code: number; reason: string }[] };
+  const link = new ReconnectingSocket(
     'ws://gateway/ws',
     {
       changed: (state) => told.states.push(state),
@@ -124,7 +129,7 @@ describe('a link', () => {
     const waits: number[] = [];
     for (const livedMs of [5_000, 0, 4_999, 0, 0, 5_000, 0]) {
       FakeSocket.last.open();
-      link.gotThrough();
+      link.markEstablished();
       await vi.advanceTimersByTimeAsync(livedMs);
       FakeSocket.last.end(1006);
       waits.push(await untilNextSocket());
@@ -135,7 +140,7 @@ describe('a link', () => {
   test('that got through has not after the next break', async () => {
     const { link } = await makeLink();
     FakeSocket.last.open();
-    link.gotThrough();
+    link.markEstablished();
     const waits: number[] = [];
     for (let i = 0; i < 3; i++) {
       FakeSocket.last.open();
@@ -193,9 +198,9 @@ describe('a link', () => {
     const { link } = await makeLink();
     const patience: number[] = [];
     for (let i = 0; i < 5; i++) {
-      patience.push(link.patienceMs);
+      patience.push(link.attemptMs);
       const { last } = FakeSocket;
-      await vi.advanceTimersByTimeAsync(link.patienceMs - 1);
+      await vi.advanceTimersByTimeAsync(link.attemptMs - 1);
       expect([link.state, last.wasCut]).toEqual(['connecting', false]);
       await vi.advanceTimersByTimeAsync(1);
       expect([link.state, last.wasCut]).toEqual(['waiting', true]);
@@ -203,10 +208,10 @@ describe('a link', () => {
     }
     expect(patience).toEqual([10_000, 20_000, 40_000, 80_000, 80_000]);
     FakeSocket.last.open();
-    link.gotThrough();
+    link.markEstablished();
     FakeSocket.last.end(1006);
     await untilNextSocket();
-    expect(link.patienceMs).toBe(10_000);
+    expect(link.attemptMs).toBe(10_000);
   });
 
   test('says why it is not open, and nothing while it is', async () => {
@@ -278,17 +283,17 @@ describe('a link', () => {
     const { link } = await makeLink();
     const { last } = FakeSocket;
     last.open();
-    link.noticeWithin(15_000);
+    link.detectBreakWithin(15_000);
     await vi.advanceTimersByTimeAsync(5_000);
     expect(last.sent).toHaveLength(1);
     last.receive({ type: 'Pong' });
     await vi.advanceTimersByTimeAsync(10_000);
-    link.noticeWithin(1_000);
+    link.detectBreakWithin(1_000);
     last.receive({ type: 'Pong' });
     await vi.advanceTimersByTimeAsync(1_000);
     const { length } = last.sent;
     last.receive({ type: 'Pong' });
-    link.noticeWithin(undefined);
+    link.detectBreakWithin(undefined);
     await vi.advanceTimersByTimeAsync(24_999);
     expect(last.sent).toHaveLength(length);
     await vi.advanceTimersByTimeAsync(1);
