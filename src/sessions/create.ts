@@ -7,7 +7,7 @@ import { roomIsThere } from './readiness.ts';
 import { empty, type Requirement, type Room, rejoinMs, roomClaim, type Session } from './record.ts';
 
 const createMs = 10_000;
-/** What LiveKit keeps an empty room at least, seconds: the seeds' number. */
+/** LiveKit keeps an empty room for at least this long, in seconds, as it does by default: nobody is cut off while services are still being asked. */
 const emptyTimeoutS = 300;
 /** What LiveKit adds, as a net, to the user's own time to come back. */
 const departureNetS = 30;

@@ -43,11 +43,11 @@ test('a session waits for its services, gives its token when all are ready, foll
     success: true,
     all_ready: false,
   });
-  // the seeds' form, and said twice
-  const seedForm = { type: 'ServiceReady', session_id: made.session_id, service_id: 'tts' };
+  // by session and service, without an assignment, and sent twice
+  const withoutAssignment = { type: 'ServiceReady', session_id: made.session_id, service_id: 'tts' };
   await tts.next('JoinRoomRequest');
-  expect(await tts.ask(seedForm)).toMatchObject({ success: true, service_id: 'tts', all_ready: true });
-  expect(await tts.ask(seedForm)).toMatchObject({ success: true, service_id: 'tts', all_ready: true });
+  expect(await tts.ask(withoutAssignment)).toMatchObject({ success: true, service_id: 'tts', all_ready: true });
+  expect(await tts.ask(withoutAssignment)).toMatchObject({ success: true, service_id: 'tts', all_ready: true });
 
   expect(await client.next('SessionReady')).toMatchObject({
     access_token: 'client-token-of-ada',

@@ -24,7 +24,7 @@ describeWith(parts.livekit, parts.chromium)("the web API's JavaScript example as
 
   /** The page, served on a port of its own. @returns its URL */
   async function servePage(): Promise<string> {
-    const root = join(import.meta.dirname, 'page/seed002');
+    const root = join(import.meta.dirname, 'page/example');
     // kept as text, which no formatter touches
     const example = await readFile(join(root, 'example.txt'), 'utf8');
     const transformIndexHtml = { order: 'pre' as const, handler: (html: string) => html.replace('/* example.txt */', () => example) };
