@@ -1,6 +1,7 @@
 import { allMessages, hasId, type Message } from './frames.ts';
 import { frameSchemas } from './published.ts';
-import { type RequestRow, type Role, requests, roles } from './requests.ts';
+import { type RequestRow, requests } from './requests.ts';
+import { type Role, roles } from './roles.ts';
 import { PROTOCOL_VERSION, SUBPROTOCOL } from './version.ts';
 
 const rows = Object.entries(requests) as [string, RequestRow][];

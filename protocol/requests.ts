@@ -16,11 +16,8 @@ import {
   titled,
   wanted,
 } from './fields.ts';
+import type { Role } from './roles.ts';
 import { availabilities, shareRoles, statuses, visibilities } from './states.ts';
-
-/** Who sits at a socket. */
-export const roles = ['client', 'service'] as const;
-export type Role = (typeof roles)[number];
 
 export interface RequestRow {
   /** Who may send it; its sender takes the first of these roles where it has none yet. */

@@ -3,6 +3,7 @@ import { answers, livekitRoom, snapshot } from './answers.ts';
 import type { ErrorCode } from './errors.ts';
 import { endpointUrl, identity, roomName, serviceId, sessionId, text, time, titled } from './fields.ts';
 import { createSessionBody, extendFields, messageFields, registerServiceFields, shareFields, updateFields } from './requests.ts';
+import type { Right } from './roles.ts';
 import { availabilities, serviceStatuses, statuses } from './states.ts';
 
 /** One REST endpoint: what it takes, what it answers, and which errors it may answer beside those that every endpoint may. */
@@ -10,6 +11,8 @@ export interface RouteRow {
   method: 'get' | 'post' | 'patch' | 'delete';
   /** With parameters in braces. */
   path: string;
+  /** Who may call it. */
+  from: readonly Right[] | 'anyone';
   about: string;
   params?: z.ZodObject;
   query?: z.ZodObject;
@@ -112,6 +115,7 @@ export const routes = {
   health: {
     method: 'get',
     path: '/health',
+    from: 'anyone',
     about: 'Says that the process lives; constant while the process runs.',
     status: 200,
     reply: z.object({
@@ -124,6 +128,7 @@ export const routes = {
   ready: {
     method: 'get',
     path: '/ready',
+    from: 'anyone',
     about: 'Whether it can serve sessions now; 503 where it cannot. Who may call the API also learns how its parts stand.',
     status: 200,
     statusOf: ({ ready }) => (ready ? 200 : 503),
@@ -156,6 +161,7 @@ export const routes = {
   registerService: {
     method: 'post',
     path: '/api/v1/microservices/register',
+    from: ['service'],
     about: 'Registers a service that is reached over HTTP.',
     body: registerServiceFields.extend({
       endpoint: endpointUrl.describe('It is asked at {endpoint}/join, /leave, /presence and /health; without query and fragment'),
@@ -171,6 +177,7 @@ export const routes = {
   listServices: {
     method: 'get',
     path: '/api/v1/microservices',
+    from: ['service', 'operator'],
     about: 'The registered services.',
     query: z.object({ type: text(1_024).optional().describe('Only those whose metadata has this type') }),
     status: 200,
@@ -180,6 +187,7 @@ export const routes = {
   deregisterService: {
     method: 'delete',
     path: '/api/v1/microservices/{id}',
+    from: ['service', 'operator'],
     about: 'Takes a registration back at once; what it serves is offered to others.',
     params: z.object({ id: serviceId }),
     status: 200,
@@ -189,6 +197,7 @@ export const routes = {
   drainService: {
     method: 'post',
     path: '/api/v1/microservices/{id}/drain',
+    from: ['service', 'operator'],
     about: 'Gives a service no further sessions, and takes its registration back once it serves none.',
     params: z.object({ id: serviceId }),
     status: 200,
@@ -198,6 +207,7 @@ export const routes = {
   createSession: {
     method: 'post',
     path: '/api/v1/sessions',
+    from: ['client', 'operator'],
     about: 'Opens a session and answers when it is ready, with its token.',
     query: creator.extend({ wait: z.enum(['ready', 'none']).default('ready').describe('none: answer once the room is there') }),
     headers: idempotencyKey,
@@ -210,6 +220,7 @@ export const routes = {
   createSessionAtOnce: {
     method: 'post',
     path: '/api/v1/create-session',
+    from: ['client', 'operator'],
     about: 'Opens a session and answers once the room is there, with the token.',
     query: creator.extend({ wait: z.enum(['ready', 'none']).default('none').describe('ready: answer when every service is') }),
     headers: idempotencyKey,
@@ -222,6 +233,7 @@ export const routes = {
   listSessions: {
     method: 'get',
     path: '/api/v1/sessions',
+    from: ['client', 'operator'],
     about: "Sessions, the newest first: the user's, or for the operator all.",
     query: caller.extend({
       status: z.enum(statuses).optional().describe('Only sessions in this status'),
@@ -240,6 +252,7 @@ export const routes = {
   getSession: {
     method: 'get',
     path: '/api/v1/sessions/{id}',
+    from: ['client', 'service', 'operator'],
     about: 'What a session is now, or how it ended.',
     params: sessionParams,
     query: caller,
@@ -251,6 +264,7 @@ export const routes = {
   updateSession: {
     method: 'patch',
     path: '/api/v1/sessions/{id}',
+    from: ['client', 'service', 'operator'],
     about: 'Changes what a session holds.',
     params: sessionParams,
     query: caller,
@@ -271,6 +285,7 @@ export const routes = {
   extendSession: {
     method: 'post',
     path: '/api/v1/sessions/{id}/extend',
+    from: ['client', 'operator'],
     about: 'Gives a session more time, counted from now.',
     params: sessionParams,
     query: caller,
@@ -282,6 +297,7 @@ export const routes = {
   shareSession: {
     method: 'post',
     path: '/api/v1/sessions/{id}/share',
+    from: ['client', 'operator'],
     about: 'Lets another user in. A private session becomes a shared one.',
     params: sessionParams,
     query: caller,
@@ -293,6 +309,7 @@ export const routes = {
   unshareSession: {
     method: 'delete',
     path: '/api/v1/sessions/{id}/share/{target_user_id}',
+    from: ['client', 'operator'],
     about: 'Lets a user in no longer.',
     params: sessionParams.extend({ target_user_id: identity.describe('The user who is let in no longer') }),
     query: caller,
@@ -303,6 +320,7 @@ export const routes = {
   addMessage: {
     method: 'post',
     path: '/api/v1/sessions/{id}/messages',
+    from: ['client', 'service', 'operator'],
     about: 'Says something in a session.',
     params: sessionParams,
     query: caller,
@@ -314,6 +332,7 @@ export const routes = {
   getMessages: {
     method: 'get',
     path: '/api/v1/sessions/{id}/messages',
+    from: ['client', 'service', 'operator'],
     about: 'What was said in a session, from its beginning.',
     params: sessionParams,
     query: caller.extend({
@@ -327,6 +346,7 @@ export const routes = {
   statistics: {
     method: 'get',
     path: '/api/v1/stats',
+    from: ['operator'],
     about: 'How many sessions and messages there are, and what this node holds.',
     status: 200,
     reply: z.object({
@@ -343,6 +363,7 @@ export const routes = {
   deleteSession: {
     method: 'delete',
     path: '/api/v1/sessions/{id}',
+    from: ['client', 'operator'],
     about: 'Ends a session as its owner. Idempotent.',
     params: sessionParams,
     query: caller,
@@ -353,6 +374,7 @@ export const routes = {
   terminateSession: {
     method: 'post',
     path: '/api/v1/sessions/{id}/terminate',
+    from: ['client', 'operator'],
     about: 'Ends a session. Idempotent.',
     params: sessionParams,
     query: caller,
@@ -363,6 +385,7 @@ export const routes = {
   serviceReady: {
     method: 'post',
     path: '/api/v1/sessions/{id}/ready',
+    from: ['service'],
     about: 'A service can serve the session now.',
     params: sessionParams,
     body: z.object({ service_id: serviceId }),
@@ -373,6 +396,7 @@ export const routes = {
   sessionToken: {
     method: 'post',
     path: '/api/v1/sessions/{id}/token',
+    from: ['client', 'operator'],
     about: "A new token for the session's user, or for the operator one that administers the room unseen.",
     params: sessionParams,
     query: caller,
@@ -387,6 +411,7 @@ export const routes = {
   tokenSource: {
     method: 'post',
     path: '/livekit/token',
+    from: ['client', 'operator'],
     about: "LiveKit's TokenSource endpoint: its client SDKs start a session with it unchanged.",
     body: tokenSource,
     bodyOptional: true,

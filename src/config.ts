@@ -1,5 +1,6 @@
 import { hostname } from 'node:os';
 import { z } from 'zod';
+import { type AuthMode, type AuthModeName, authModes } from './auth/modes.ts';
 import { count, host, hostNames, list, liveKitServerUrl, liveKitUrl, number, origins, path, port, seconds, yes } from './config-values.ts';
 
 const level = z.enum(['fatal', 'error', 'warn', 'info', 'debug', 'trace', 'silent']);
@@ -28,7 +29,16 @@ export const configSchema = z.object({
     max_connections: count(1).default(50_000).describe('Sockets held at once'),
   }),
   auth: z.object({
-    mode: z.enum(['none']).optional().describe('none: no authentication; must be set explicitly to serve more than this machine'),
+    mode: z
+      .enum(Object.keys(authModes) as [AuthModeName])
+      .optional()
+      .describe(
+        Object.values<AuthMode>(authModes)
+          .map(({ about }) => about)
+          .join('. '),
+      ),
+    // each mode knows the type of its own
+    ...(Object.assign({}, ...Object.values<AuthMode>(authModes).map((mode) => mode.settings)) as object),
   }),
   livekit: z.object({
     server_url: liveKitServerUrl.optional().describe('ws, wss, http or https; absent: looked for on this machine'),
@@ -151,7 +161,12 @@ const aliases: Record<string, readonly string[]> = {
   'storage.key_prefix': ['SESSION_KEY_PREFIX'],
 };
 /** Settings that are masked where they are printed. */
-export const secrets = new Set(['livekit.api_secret', 'storage.connection_string', 'storage.url']);
+export const secrets = new Set([
+  'livekit.api_secret',
+  'storage.connection_string',
+  'storage.url',
+  ...Object.values<AuthMode>(authModes).flatMap((mode) => mode.secrets.map((key) => `auth.${key}`)),
+]);
 
 /** Every setting of the schema, in its order. */
 export const settings: readonly Setting[] = Object.entries(configSchema.shape).flatMap(([section, { shape }]) =>

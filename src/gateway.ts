@@ -5,8 +5,9 @@ import { v7 as uuid } from 'uuid';
 import { Close } from '../protocol/close.ts';
 import { isBoundAt, localUrl } from './addresses.ts';
 import { admission } from './auth/admission.ts';
-import type { Clock } from './clock.ts';
-import { systemClock } from './clock.ts';
+import { authModeOf } from './auth/modes.ts';
+import type { Authenticate } from './auth/principal.ts';
+import { type Clock, systemClock } from './clock.ts';
 import { type Config, ConfigError, gatewayName } from './config.ts';
 import { allowedNetworks, refuse, settingName } from './config-load.ts';
 import { StorageError } from './errors.ts';
@@ -54,6 +55,8 @@ export interface GatewayParts {
   clock?: Clock;
   /** Default: rooms on `livekit`. */
   rooms?: Rooms;
+  /** Default: by auth.mode. */
+  authenticate?: Authenticate;
 }
 
 export interface Gateway {
@@ -70,7 +73,8 @@ export interface Gateway {
  * Starts a gateway and listens.
  * @throws ConfigError what `checkConfig` refuses
  */
-export async function startGateway({ config, livekit, log: full, clock = systemClock, rooms: givenRooms }: GatewayParts): Promise<Gateway> {
+export async function startGateway(parts: GatewayParts): Promise<Gateway> {
+  const { config, livekit, log: full, clock = systemClock, rooms: givenRooms, authenticate: givenAuthenticate } = parts;
   const limitedLog = new LimitedLog(full, clock);
   const { log } = limitedLog;
   const nodeId = uuid();
@@ -94,11 +98,13 @@ export async function startGateway({ config, livekit, log: full, clock = systemC
   );
   const { address, port } = listener;
   own = { address, port };
+  const authMode = authModeOf(config.auth);
   const admit = admission({
     host: server.host,
     allowedOrigins: server.allowed_origins,
     allowedHosts: server.allowed_hosts,
     authIsSet: config.auth.mode !== undefined,
+    authenticate: givenAuthenticate ?? authMode.authenticate(config.auth),
   });
 
   const name = gatewayName(config, port);
@@ -166,6 +172,7 @@ export async function startGateway({ config, livekit, log: full, clock = systemC
     dispatcher,
     live,
     admit,
+    authRequired: authMode.isRequired,
     clock,
     log,
     version,

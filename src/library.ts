@@ -4,6 +4,8 @@ import { identity, sessionId } from '../protocol/fields.ts';
 import { extendFields, listFields, messageFields, newSessionFields, shareFields, updateFields } from '../protocol/requests.ts';
 import type { Status, Visibility } from '../protocol/states.ts';
 import type { Session } from '../protocol/types.ts';
+import { callerOf } from './auth/caller.ts';
+import { everybody } from './auth/none.ts';
 import type { Clock } from './clock.ts';
 import { systemClock } from './clock.ts';
 import { checked, GatewayError } from './errors.ts';
@@ -106,7 +108,7 @@ const noServices: Offers = {
   release() {},
 };
 const named = (id: string) => checked(sessionId, id, 'session_id');
-const as = (user: string): Caller => ({ operator: false, user: checked(identity, user, 'user_id') });
+const as = (user: string): Caller => callerOf(everybody, { user: checked(identity, user, 'user_id') });
 
 /** Makes a manager with a storage of its own. Call `initialize` before anything else, `shutdown` at the end. */
 export function createSessionManager(options: SessionManagerOptions = {}): SessionManager {
@@ -168,7 +170,7 @@ export function createSessionManager(options: SessionManagerOptions = {}): Sessi
         { ...wish, user_identity: checked(identity, user_id, 'user_id'), room: false },
         'createSession',
       );
-      const { session } = await (await parts()).openings.open(body, { token_policy: 'on_ready' });
+      const { session } = await (await parts()).openings.open(body, { caller: as(user_id), token_policy: 'on_ready' });
       return session.session_id;
     },
 

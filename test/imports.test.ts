@@ -22,7 +22,7 @@ const mayImport: Record<string, readonly string[]> = {
 
   'src/client': ['protocol'],
 
-  'src/auth': ['src/addresses.ts'],
+  'src/auth': ['protocol', 'src/sessions', 'src/addresses.ts', ...ground],
   'src/edge': [],
   'src/level.ts': [],
   'src/turn.ts': [],
@@ -34,13 +34,13 @@ const mayImport: Record<string, readonly string[]> = {
   'src/time.ts': [],
   'src/version.ts': [],
 
-  'src/config.ts': ['src/config-values.ts'],
+  'src/config.ts': ['src/auth', 'src/config-values.ts'],
   'src/config-load.ts': ['protocol', 'src/addresses.ts', 'src/config.ts', 'src/config-strays.ts', 'src/config-values.ts'],
   'src/config-strays.ts': ['protocol', 'src/config.ts'],
   'src/config-values.ts': [],
   'src/log': ['src/clock.ts', 'src/secrets.ts', 'src/time.ts'],
   'src/workspace.ts': ['src/errors.ts'],
-  'src/library.ts': ['protocol', 'src/sessions', 'src/store', 'src/log', ...ground],
+  'src/library.ts': ['protocol', 'src/sessions', 'src/store', 'src/auth', 'src/log', ...ground],
 };
 /** They put the parts together, and may import everything. */
 const composers = ['src/gateway.ts', 'src/serve.ts', 'src/main.ts'];

@@ -2,6 +2,7 @@ import type { IncomingMessage } from 'node:http';
 import { isIP } from 'node:net';
 import { hostname } from 'node:os';
 import { isLoopback, isLoopbackHost } from '../addresses.ts';
+import type { Authenticate, NotAdmitted } from './principal.ts';
 
 export interface AdmissionConfig {
   host: string;
@@ -11,17 +12,12 @@ export interface AdmissionConfig {
   allowedHosts: readonly string[];
   /** Whether the operator has set explicitly how peers authenticate; if not, only this machine is served. */
   authIsSet: boolean;
+  /** Says as whom, of those who may. */
+  authenticate: Authenticate;
 }
 
-/** Why somebody may not talk to the gateway. */
-export interface NotAdmitted {
-  message: string;
-  /** Of the line in the log: what the operator may want to allow is a warning, once, as far as is remembered. */
-  level: 'warn' | 'info';
-}
-
-/** Decides who may talk to the gateway at all, before anything of theirs is read. @returns why not; undefined: they may */
-export type Admission = (request: Pick<IncomingMessage, 'headers' | 'socket'>) => NotAdmitted | undefined;
+/** Decides who may talk to the gateway at all, before anything of theirs is read, and then as whom. Does not reject. */
+export type Admission = Authenticate;
 
 const loopbackOrigin = /^https?:\/\/(localhost|127\.0\.0\.1|\[::1\])(:\d+)?$/;
 /** What reaches this machine in the address of a URL. 0.0.0.0 and [::] are how a server that listens everywhere is often asked for. */
@@ -51,7 +47,7 @@ function forwardedBy(headers: IncomingMessage['headers']): string | undefined {
   return undefined;
 }
 
-export function admission({ host, allowedOrigins, allowedHosts, authIsSet }: AdmissionConfig): Admission {
+export function admission({ host, allowedOrigins, allowedHosts, authIsSet, authenticate }: AdmissionConfig): Admission {
   const boundToLoopback = isLoopbackHost(host);
   const protectedMode = !boundToLoopback && !authIsSet;
   const names = new Set(
@@ -65,13 +61,14 @@ export function admission({ host, allowedOrigins, allowedHosts, authIsSet }: Adm
   let lastOurs = '';
 
   const seen = new Set<string>();
-  const refuse = (message: string): NotAdmitted => {
+  const refuse = (message: string): { refused: NotAdmitted } => {
     const isNew = seen.size < maxSeen && !seen.has(message);
     if (isNew) seen.add(message);
-    return { message, level: isNew ? 'warn' : 'info' };
+    return { refused: { code: 'FORBIDDEN', message, level: isNew ? 'warn' : 'info' } };
   };
 
-  return ({ headers, socket }) => {
+  return (request) => {
+    const { headers, socket } = request;
     if (protectedMode && !isLoopback(socket.remoteAddress ?? '')) {
       return refuse(
         'protected mode: the gateway listens on the network without authentication. Set AUTH_MODE (none to leave it open on purpose), or SERVER_HOST=127.0.0.1',
@@ -90,10 +87,11 @@ export function admission({ host, allowedOrigins, allowedHosts, authIsSet }: Adm
       lastOurs = asked;
     }
     const { origin } = headers;
-    if (origin === undefined || allowedOrigins.includes(origin) || (boundToLoopback && loopbackOrigin.test(origin))) return undefined;
+    if (origin === undefined || allowedOrigins.includes(origin) || (boundToLoopback && loopbackOrigin.test(origin)))
+      return authenticate(request);
     // the gateway's own pages, and clients that make an Origin of the address they connect to
     const own = hostOf(origin);
-    if (own !== undefined && own === hostOf(`${origin.slice(0, origin.indexOf(':'))}://${asked}`)) return undefined;
+    if (own !== undefined && own === hostOf(`${origin.slice(0, origin.indexOf(':'))}://${asked}`)) return authenticate(request);
     return refuse(`origin ${origin.slice(0, 200)} is not allowed; add it to server.allowed_origins`);
   };
 }

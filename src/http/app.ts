@@ -6,7 +6,8 @@ import { v7 as uuid } from 'uuid';
 import { z } from 'zod';
 import { tooComplex, unknownNames } from '../../protocol/parse.ts';
 import { type Operation, type RouteRow, routes } from '../../protocol/rest.ts';
-import { type Admission, askedFor, type NotAdmitted } from '../auth/admission.ts';
+import { type Admission, askedFor } from '../auth/admission.ts';
+import type { NotAdmitted, Principal } from '../auth/principal.ts';
 import type { Clock } from '../clock.ts';
 import { safeHeaders } from '../edge/raw.ts';
 import { hasBody, socketPaths } from '../edge/target.ts';
@@ -14,14 +15,16 @@ import { checked, GatewayError, StorageError, storageFailed } from '../errors.ts
 import type { Budget } from './budget.ts';
 import { askForBody } from './expect.ts';
 
-type Env = { Bindings: HttpBindings; Variables: { admitted: boolean; level: NotAdmitted['level'] | undefined } };
+type Env = { Bindings: HttpBindings; Variables: { principal: Principal | undefined; level: NotAdmitted['level'] | undefined } };
 export type App = Hono<Env>;
 
-type Part<T extends Operation, P extends 'params' | 'query' | 'body' | 'headers'> = (typeof routes)[T] extends {
-  [K in P]: infer S extends z.ZodType;
-}
-  ? z.output<S>
-  : undefined;
+type Row<T extends Operation> = (typeof routes)[T];
+type Part<T extends Operation, P extends 'params' | 'query' | 'body' | 'headers'> =
+  Row<T> extends {
+    [K in P]: infer S extends z.ZodType;
+  }
+    ? z.output<S>
+    : undefined;
 
 /** One checked request. `gone` is aborted when its sender does not wait any more. */
 export interface Call<T extends Operation> {
@@ -30,8 +33,8 @@ export interface Call<T extends Operation> {
   body: Part<T, 'body'>;
   headers: Part<T, 'headers'>;
   gone: AbortSignal;
-  /** False for a stranger, who may only ask whether the gateway is there. */
-  admitted: boolean;
+  /** Who sends it; undefined: a stranger, who may only ask whether the gateway is there. */
+  principal: Row<T> extends { from: 'anyone' } ? Principal | undefined : Principal;
 }
 
 /** One entry per endpoint; a missing or extra one, and a wrong answer, do not compile. */
@@ -50,6 +53,11 @@ export interface AppParts {
 
 /** What answers anybody: who looks after the gateway asks by its address, over HTTP/1.0, or through a proxy. */
 const probes = new Set([routes.health.path, routes.ready.path]);
+/** What proves by itself who sends it: LiveKit signs its webhooks. */
+const signed = '/livekit/webhook';
+/** Whether a request is answered though its sender is refused. A browser asks whether it may call before it says who calls. */
+const passes = ({ path, method }: { path: string; method: string }, { code }: NotAdmitted) =>
+  probes.has(path) || (code === 'UNAUTHENTICATED' && (path === signed || method === 'OPTIONS'));
 const methods = ['GET', 'POST', 'PATCH', 'DELETE'] as const;
 
 /** The REST edge: checks each request by its row, hands it to its endpoint, and gives every error the one shape. */
@@ -66,17 +74,19 @@ export function restApp({ admit, endpoints, clock, log, maxBodyBytes, budget }: 
   app.use(async (c, next) => {
     c.header('x-request-id', requestId(c));
     for (const [name, value] of Object.entries(safeHeaders)) c.header(name, value);
-    const refusal = admit(c.env.incoming);
-    c.set('admitted', refusal === undefined);
-    if (refusal !== undefined && !probes.has(c.req.path)) {
-      c.set('level', refusal.level);
-      throw new GatewayError('FORBIDDEN', refusal.message);
-    }
+    const found = await admit(c.env.incoming);
+    const refusal = 'refused' in found ? found.refused : undefined;
+    c.set('principal', 'principal' in found ? found.principal : undefined);
     const origin = c.req.header('origin');
-    if (origin !== undefined && refusal === undefined) {
+    const isAllowed = origin !== undefined && refusal?.code !== 'FORBIDDEN';
+    if (isAllowed) {
       c.header('access-control-allow-origin', origin);
       c.header('vary', 'Origin');
       c.header('access-control-expose-headers', 'x-request-id, retry-after, etag, allow');
+    }
+    if (refusal !== undefined && !passes(c.req, refusal)) {
+      c.set('level', refusal.level);
+      throw new GatewayError(refusal.code, refusal.message);
     }
     if (isReadOnly(c.req.method) && hasBody(c.env.incoming)) {
       // nobody reads it, and it could name a user
@@ -86,7 +96,7 @@ export function restApp({ admit, endpoints, clock, log, maxBodyBytes, budget }: 
     if (c.req.method !== 'OPTIONS') return next();
     const taken = allowed(c.req.path);
     c.header('allow', taken.length > 0 ? taken.join(', ') : [...methods, 'HEAD', 'OPTIONS'].join(', '));
-    if (origin !== undefined && refusal === undefined) preflight(c);
+    if (isAllowed) preflight(c);
     return c.body(null, 204);
   });
 
@@ -94,6 +104,8 @@ export function restApp({ admit, endpoints, clock, log, maxBodyBytes, budget }: 
     const forUser = row.query !== undefined && 'user_identity' in row.query.shape;
     const noteUnknown = { query: unknownNoter(log, row.path, row.query), body: unknownNoter(log, row.path, row.body) };
     app.on(row.method.toUpperCase(), row.path.replaceAll(/\{(\w+)\}/g, ':$1'), async (c) => {
+      const principal = c.get('principal');
+      if (!mayCall(row, principal)) throw new GatewayError('FORBIDDEN', `this takes the right of a ${[...row.from].join(' or ')}`);
       const query = row.query && queryOf(c);
       // what is not read could name a user
       const body = row.body || forUser ? await readJson(c, maxBodyBytes, !row.body || row.bodyOptional === true) : undefined;
@@ -104,7 +116,7 @@ export function restApp({ admit, endpoints, clock, log, maxBodyBytes, budget }: 
         headers: row.headers && checked(row.headers, headersOf(c, row.headers), 'header'),
         body: row.body && checked(row.body, body, 'body'),
         gone: c.req.raw.signal,
-        admitted: c.get('admitted'),
+        principal,
       };
       noteUnknown.query(query);
       noteUnknown.body(body);
@@ -183,6 +195,9 @@ export function requestListener(app: App, clock: Clock): RequestListener {
   });
   return (request, response) => void listener(request, response);
 }
+
+const mayCall = ({ from }: RouteRow, principal: Principal | undefined) =>
+  from === 'anyone' || (principal !== undefined && from.some((right) => principal.rights.includes(right)));
 
 const isReadOnly = (method: string) => method === 'GET' || method === 'HEAD';
 

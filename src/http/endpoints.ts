@@ -1,3 +1,5 @@
+import { callerOf } from '../auth/caller.ts';
+import type { Principal } from '../auth/principal.ts';
 import type { Clock } from '../clock.ts';
 import { GatewayError } from '../errors.ts';
 import type { Dispatcher } from '../services/dispatcher.ts';
@@ -33,11 +35,9 @@ export interface EndpointsParts {
   holds(): { sockets: number; live_sessions: number };
 }
 
-/** A call that names a user is that user's; one that names none is the operator's. */
-const callerOf = ({ user_identity }: { user_identity?: string | undefined }): Caller => ({
-  operator: user_identity === undefined,
-  user: user_identity,
-});
+/** Whom a call speaks for: the user it names, else whoever sends it. */
+const callerIn = ({ principal, query }: { principal: Principal; query: { user_identity?: string | undefined } }): Caller =>
+  callerOf(principal, { user: query.user_identity });
 
 const shown = (instance: Instance) => ({
   service_id: instance.service_id,
@@ -112,13 +112,15 @@ export function endpoints(parts: EndpointsParts): Endpoints {
   let looking: ReturnType<EndpointsParts['readiness']> | undefined;
   const isReady = (session: Session) => session.status === 'Ready' || session.status === 'Active' || isEnded(session);
 
-  const createSession = async ({ body, query, headers, gone }: Call<'createSession' | 'createSessionAtOnce'>) => {
+  const createSession = async ({ principal, body, query, headers, gone }: Call<'createSession' | 'createSessionAtOnce'>) => {
     const key = headers['idempotency-key'];
     if (key !== undefined && body.idempotency_key !== undefined && key !== body.idempotency_key)
       throw new GatewayError('VALIDATION_FAILED', 'header: idempotency-key: the body has another idempotency_key');
     const wish = { ...body, ...(key !== undefined && { idempotency_key: key }) };
     const waits = query.wait === 'ready';
-    const opening = openings.open(wish, waits ? { token_policy: 'on_ready', maxJoinMs: parts.maxWaitMs } : { token_policy: 'immediate' });
+    const caller = callerOf(principal, { user: wish.user_identity });
+    const policy = waits ? ({ token_policy: 'on_ready', maxJoinMs: parts.maxWaitMs } as const) : ({ token_policy: 'immediate' } as const);
+    const opening = openings.open(wish, { caller, ...policy });
     const { session, replayed } = await settle(opening, waits ? isReady : roomIsThere, gone, wish.idempotency_key !== undefined);
     return operations.created(session, { replayed, seq: session.seq });
   };
@@ -126,13 +128,13 @@ export function endpoints(parts: EndpointsParts): Endpoints {
   return {
     health: () => ({ status: 'healthy', timestamp: iso(clock.now()), version: parts.version }),
 
-    async ready({ admitted }) {
+    async ready({ principal }) {
       // one look for all that ask at once: anybody may
       looking ??= parts.readiness().finally(() => {
         looking = undefined;
       });
       const found = await looking;
-      return admitted ? found : { ready: found.ready, draining: found.draining };
+      return principal ? found : { ready: found.ready, draining: found.draining };
     },
 
     async registerService({ body }) {
@@ -169,16 +171,20 @@ export function endpoints(parts: EndpointsParts): Endpoints {
     createSession,
     createSessionAtOnce: createSession,
 
-    listSessions: ({ query: { tags, ...query } }) => operations.list(callerOf(query), { ...query, tags: tags?.split(',').filter(Boolean) }),
+    listSessions: (call) => {
+      const { tags, ...query } = call.query;
+      return operations.list(callerIn(call), { ...query, tags: tags?.split(',').filter(Boolean) });
+    },
 
-    getSession: ({ params, query }) => operations.get(params.id, callerOf(query)),
+    getSession: (call) => operations.get(call.params.id, callerIn(call)),
 
-    deleteSession: async ({ params, query }) => ending(await operations.delete(params.id, callerOf(query))),
+    deleteSession: async (call) => ending(await operations.delete(call.params.id, callerIn(call))),
 
-    terminateSession: async ({ params, query }) => ending(await operations.end(params.id, callerOf(query))),
+    terminateSession: async (call) => ending(await operations.end(call.params.id, callerIn(call))),
 
-    async updateSession({ params, query, body, headers }) {
-      const caller = callerOf(query);
+    async updateSession(call) {
+      const { params, body, headers } = call;
+      const caller = callerIn(call);
       const match = headers['if-match'];
       if (match === undefined || match === '*') return operations.update(params.id, caller, body);
       const { version } = await operations.get(params.id, caller);
@@ -191,15 +197,15 @@ export function endpoints(parts: EndpointsParts): Endpoints {
       }
     },
 
-    extendSession: ({ params, query, body }) => operations.extend(params.id, callerOf(query), body.ttl_hours),
+    extendSession: (call) => operations.extend(call.params.id, callerIn(call), call.body.ttl_hours),
 
-    shareSession: ({ params, query, body }) => operations.share(params.id, callerOf(query), body.target_user_id, body.role),
+    shareSession: (call) => operations.share(call.params.id, callerIn(call), call.body.target_user_id, call.body.role),
 
-    unshareSession: ({ params, query }) => operations.unshare(params.id, callerOf(query), params.target_user_id),
+    unshareSession: (call) => operations.unshare(call.params.id, callerIn(call), call.params.target_user_id),
 
-    addMessage: ({ params, query, body }) => operations.addMessage(params.id, callerOf(query), body),
+    addMessage: (call) => operations.addMessage(call.params.id, callerIn(call), call.body),
 
-    getMessages: ({ params, query }) => operations.messages(params.id, callerOf(query), query),
+    getMessages: (call) => operations.messages(call.params.id, callerIn(call), call.query),
 
     statistics: async () => ({
       ...withRunning(await store.getStatistics()),
@@ -212,8 +218,10 @@ export function endpoints(parts: EndpointsParts): Endpoints {
       return { success: true, session_id: params.id, service_id, all_ready: allServe(session) };
     },
 
-    sessionToken: ({ params, query, body }) =>
-      body.role === 'manager' ? operations.managerToken(params.id, callerOf(query)) : operations.refreshToken(params.id, callerOf(query)),
+    sessionToken: (call) =>
+      call.body.role === 'manager'
+        ? operations.managerToken(call.params.id, callerIn(call))
+        : operations.refreshToken(call.params.id, callerIn(call)),
 
     tokenSource: tokenSource({ openings, operations, sessions, store, settle }),
   };

@@ -1,7 +1,8 @@
 import { createHash } from 'node:crypto';
 import { v7 as uuid } from 'uuid';
+import { callerOf } from '../auth/caller.ts';
 import { GatewayError } from '../errors.ts';
-import { standing } from '../sessions/access.ts';
+import { type Caller, standing } from '../sessions/access.ts';
 import type { Sessions } from '../sessions/commits.ts';
 import { namedLikeService, roomNameInUse } from '../sessions/errors.ts';
 import { type NewSession, type Opened, type Openings, sessionInRoom } from '../sessions/open.ts';
@@ -33,14 +34,14 @@ interface TokenSourceParts {
 /** LiveKit's TokenSource: one call of its client SDKs opens a session, or finds the live one, and gives the token for its room. */
 export function tokenSource({ openings, operations, sessions, store, settle }: TokenSourceParts): Endpoints['tokenSource'] {
   /** The live session of that name, if the caller may join it. @throws GatewayError ROOM_NAME_IN_USE it is somebody else's */
-  const join = async (held: Session, user_identity: string, gone: AbortSignal): Promise<Session> => {
-    if (standing(held, { operator: false, user: user_identity }) === 'stranger') throw roomNameInUse(false);
+  const join = async (held: Session, caller: Caller, user_identity: string, gone: AbortSignal): Promise<Session> => {
+    if (standing(held, caller) === 'stranger') throw roomNameInUse(false);
     const { session } = await settle(Promise.resolve({ session: held, replayed: true }), roomIsThere, gone, true);
     if (session.user_identity === user_identity) await sessions.apply(session.session_id, { type: 'UserAsked' });
     return session;
   };
 
-  const open = async (body: Call<'tokenSource'>['body'], user_identity: string, gone: AbortSignal): Promise<Session> => {
+  const open = async (body: Call<'tokenSource'>['body'], caller: Caller, user_identity: string, gone: AbortSignal): Promise<Session> => {
     const places = new Map<string, Record<string, string>>();
     const agents = body.room_config?.agents?.flatMap(({ agent_name, agentName, metadata, deployment }) => {
       const id = agent_name ?? agentName;
@@ -68,26 +69,27 @@ export function tokenSource({ openings, operations, sessions, store, settle }: T
       ...(agents && agents.length > 0 && { required_services: agents }),
     };
     const user = { metadata: body.participant_metadata, attributes: body.participant_attributes };
-    const opening = openings.open(wish, { token_policy: 'immediate', user, places, until_joined: true });
+    const opening = openings.open(wish, { caller, token_policy: 'immediate', user, places, until_joined: true });
     const { session, replayed } = await settle(opening, roomIsThere, gone, isKeyed);
     if (replayed) await sessions.apply(session.session_id, { type: 'UserAsked' });
     return session;
   };
 
-  return async ({ body, gone }) => {
+  return async ({ principal, body, gone }) => {
     const { room_name, participant_name: name, participant_metadata: metadata, participant_attributes: attributes } = body;
-    const identity = body.participant_identity ?? `user-${uuid()}`;
+    const identity = body.participant_identity ?? principal.user ?? `user-${uuid()}`;
+    const caller = callerOf(principal, { user: identity });
     const held = () => (room_name === undefined ? undefined : sessionInRoom(store, room_name));
     const there = await held();
     const session = there
-      ? await join(there, identity, gone)
-      : await open(body, identity, gone).catch(async (error) => {
+      ? await join(there, caller, identity, gone)
+      : await open(body, caller, identity, gone).catch(async (error) => {
           // somebody was faster
           const other = error instanceof GatewayError && error.code === 'ROOM_NAME_IN_USE' ? await held() : undefined;
           if (!other) throw error;
-          return join(other, identity, gone);
+          return join(other, caller, identity, gone);
         });
-    const token = operations.roomToken(session, { identity, name, metadata, attributes }, tokenLifeMs).catch((error) => {
+    const token = operations.roomToken(session, caller, { identity, name, metadata, attributes }, tokenLifeMs).catch((error) => {
       throw error instanceof GatewayError && error.code === 'VALIDATION_FAILED' ? ofIdentity(error) : error;
     });
     return {

@@ -3,9 +3,9 @@ import { assignments, type Session } from './record.ts';
 
 /** Who calls, as far as it decides what they may do. */
 export interface Caller {
-  /** Trusted with everything: nobody is named. */
+  /** Trusted with everything. */
   operator: boolean;
-  /** The user the call names, or whose session its socket holds. */
+  /** The user who calls, or whom the call names, or whose session its socket holds. */
   user?: string | undefined;
   /** The session the caller's socket holds. */
   sessionId?: string | undefined;

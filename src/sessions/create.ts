@@ -15,6 +15,8 @@ const departureNetS = 30;
 /** A checked wish for a session; `required` and `optional` without doubles. */
 export interface Spec {
   session_id: string;
+  /** Whose it is. */
+  owner_id: string | undefined;
   user_identity: string | undefined;
   user_name: string | undefined;
   /** What LiveKit shows of the user besides. */
@@ -68,7 +70,7 @@ export function create(spec: Spec, now: number): Extract<Decision, { ok: true }>
     connection_id: spec.holder?.connection_id,
     resume: spec.resume,
     remembered: undefined,
-    owner_id: spec.user_identity,
+    owner_id: spec.owner_id,
     user_identity: spec.user_identity,
     user_name: spec.user_name,
     user_metadata: spec.user?.metadata,

@@ -5,6 +5,7 @@ import type { Wanted } from '../../protocol/fields.ts';
 import { maxServices, type newSessionFields } from '../../protocol/requests.ts';
 import { GatewayError } from '../errors.ts';
 import { spreadMs } from '../time.ts';
+import type { Caller } from './access.ts';
 import type { Sessions } from './commits.ts';
 import { keyOf, type Spec } from './create.ts';
 import { roomNameInUse } from './errors.ts';
@@ -19,6 +20,8 @@ export type NewSession = z.output<typeof newSessionFields>;
 
 /** How a session is asked for. */
 interface Opening {
+  /** Who asks: owns the session, and has idempotency keys of their own. */
+  caller: Caller;
   /** The connection that holds it, and the hash of the resume token given there; absent: none does. */
   holder?: { connection_id: string; token_hash: string };
   token_policy: Session['token_policy'];
@@ -70,13 +73,13 @@ export class Openings {
    */
   async open(
     body: NewSession,
-    { holder, token_policy, user, places, maxJoinMs = Number.POSITIVE_INFINITY, until_joined }: Opening,
+    { caller, holder, token_policy, user, places, maxJoinMs = Number.POSITIVE_INFINITY, until_joined }: Opening,
     starting: (id: string) => void = () => {},
   ): Promise<Opened> {
     this.refuseWhileDraining();
     const { sessions, rooms, defaults, checkWorkspace, exactRoomNames } = this.#parts;
     const workspace_dir = body.workspace_dir === undefined ? undefined : await checkWorkspace(body.workspace_dir);
-    const idempotency = idempotencyOf(body, until_joined);
+    const idempotency = idempotencyOf(body, caller, until_joined);
     const room = body.room && body.user_identity !== undefined;
     for (let tries = 0; ; tries++) {
       const held = idempotency && (await this.#replay(idempotency));
@@ -90,6 +93,7 @@ export class Openings {
       try {
         const session = await sessions.create({
           session_id,
+          owner_id: caller.user,
           user_identity: body.user_identity,
           user_name: body.user_name,
           user,
@@ -203,13 +207,12 @@ const distinct = (wants: readonly Wanted[]) => [
   ...new Map(wants.map((want) => [typeof want === 'string' ? want : Symbol(), want])).values(),
 ];
 
-function idempotencyOf(wish: NewSession, until_joined: true | undefined): Session['idempotency'] {
+function idempotencyOf(wish: NewSession, { user = 'anonymous' }: Caller, until_joined: true | undefined): Session['idempotency'] {
   if (wish.idempotency_key === undefined) return undefined;
   // a request has its type and its sender's mark besides, which do not count
   const { idempotency_key: key, type: _, id: __, ...body } = wish as NewSession & { type?: string; id?: string };
-  const scope = body.user_identity ?? 'anonymous';
   return {
-    claim: `key:${JSON.stringify([scope, key])}`,
+    claim: `key:${JSON.stringify([user, key])}`,
     hash: createHash('sha256').update(JSON.stringify(body)).digest('base64'),
     until_joined,
   };

@@ -200,8 +200,7 @@ export class Operations {
    * A short token for whoever asks for the session's room: its user, or somebody who may read the session. Participants take part, others listen.
    * @throws GatewayError SESSION_NOT_FOUND they may not read it; VALIDATION_FAILED a service has that name; ILLEGAL_STATE ended, or not ready yet
    */
-  async roomToken(session: Session, guest: Omit<Guest, 'speaks'>, lifeMs: number): Promise<string> {
-    const caller = { operator: false, user: guest.identity };
+  async roomToken(session: Session, caller: Caller, guest: Omit<Guest, 'speaks'>, lifeMs: number): Promise<string> {
     authorize(session, caller, 'read');
     if (isEnded(session)) throw new GatewayError('ILLEGAL_STATE', `the session is ${session.status}`);
     if (!this.#mayJoin(session)) throw new GatewayError('ILLEGAL_STATE', `the session is ${session.status}: its token comes with Ready`);

@@ -5,7 +5,9 @@ import { v7 as uuid } from 'uuid';
 import { type RawData, WebSocket } from 'ws';
 import { Close, type CloseReason, isPeersFault } from '../../protocol/close.ts';
 import { type Parsed, parse } from '../../protocol/parse.ts';
-import { type Answer, type Request, type RequestRow, type Role, requests } from '../../protocol/requests.ts';
+import { type Answer, type Request, type RequestRow, requests } from '../../protocol/requests.ts';
+import type { Role } from '../../protocol/roles.ts';
+import type { Principal } from '../auth/principal.ts';
 import type { Clock } from '../clock.ts';
 import { GatewayError, StorageError, storageFailed } from '../errors.ts';
 import type { ServicePeer } from '../services/links.ts';
@@ -71,6 +73,8 @@ let opened = 0;
 /** One socket: takes frames in order, answers each once, and ends with a code that says why. */
 export class Connection extends Metered implements ServicePeer {
   #id: string | undefined;
+  /** Who is at it. */
+  readonly principal: Principal;
   /** Given by the first accepted request that has a role. */
   role: Role | undefined;
   /** The session this socket holds, from Creating on. */
@@ -109,8 +113,9 @@ export class Connection extends Metered implements ServicePeer {
   /** Of the time in which sockets are looked after. */
   #pingedAt: number | undefined;
 
-  constructor(ws: ConnectedSocket, socket: Socket, parts: ConnectionParts) {
+  constructor(ws: ConnectedSocket, socket: Socket, parts: ConnectionParts, principal: Principal) {
     super(ws, socket, parts);
+    this.principal = principal;
     this.#openedAt = parts.watchedMs();
     this.#order = ++opened;
     ws.connection = this;
@@ -319,8 +324,11 @@ export class Connection extends Metered implements ServicePeer {
 
   #carryOut(row: RequestRow, request: Request): Promise<void> | undefined {
     try {
-      if (this.role !== undefined && !row.from.includes(this.role))
-        throw new GatewayError('FORBIDDEN', `a ${this.role} socket may not send ${request.type}`);
+      if (!row.from.some((role) => this.#mayBe(role)))
+        throw new GatewayError(
+          'FORBIDDEN',
+          this.role === undefined ? `this peer may not send ${request.type}` : `a ${this.role} socket may not send ${request.type}`,
+        );
       const outcome = dispatch(this.parts.handlers, request, this);
       if (!(outcome instanceof Promise)) {
         this.#answered(row, outcome, request.id);
@@ -336,6 +344,10 @@ export class Connection extends Metered implements ServicePeer {
       this.#refuse(error, request.id);
     }
     return undefined;
+  }
+
+  #mayBe(role: Role): boolean {
+    return this.role === undefined ? this.principal.rights.includes(role) : this.role === role;
   }
 
   /** A request that took a while has been carried out. Cannot throw. */
@@ -355,7 +367,7 @@ export class Connection extends Metered implements ServicePeer {
   #answered(row: RequestRow, outcome: Answer | typeof later | void, id: string | undefined): void {
     this.#accepted = true;
     this.#refused = 0;
-    if (this.role === undefined && row.givesRole !== false) this.role = row.from[0];
+    if (this.role === undefined && row.givesRole !== false) this.role = row.from.find((role) => this.#mayBe(role));
     if (outcome !== undefined && outcome !== later) this.sendAnswer(outcome, id);
   }
 

@@ -1,6 +1,7 @@
 import type { Logger } from 'pino';
 import { Close } from '../../protocol/close.ts';
 import { type Answer, answer, type Reply, type Request, type RequestType } from '../../protocol/requests.ts';
+import { callerOf } from '../auth/caller.ts';
 import type { Clock } from '../clock.ts';
 import { GatewayError } from '../errors.ts';
 import type { Dispatcher } from '../services/dispatcher.ts';
@@ -52,13 +53,13 @@ export interface HandlerParts {
 export function handlers(parts: HandlerParts): Handlers {
   const { openings, operations, sessions, dispatcher, reports, live, clock } = parts;
 
-  /** A socket that holds a session speaks for its user, a service for itself; any other is the operator's. */
-  const callerAt = ({ sessionId, owner, service }: Connection): Caller => ({
-    operator: sessionId === undefined && service === undefined,
-    user: owner,
-    sessionId,
-    service: service && { incarnation: service.incarnation, node_id: parts.nodeId },
-  });
+  /** A socket that holds a session speaks for its user, a service for itself; any other for whoever is at it. */
+  const callerAt = ({ principal, sessionId, owner, service }: Connection): Caller =>
+    callerOf(principal, {
+      user: owner,
+      sessionId,
+      service: service && { incarnation: service.incarnation, node_id: parts.nodeId },
+    });
 
   /** The named session, or the socket's own. */
   const idFor = (named: string | undefined, peer: Connection): string => {
@@ -137,14 +138,15 @@ export function handlers(parts: HandlerParts): Handlers {
       // a storage that was emptied does not hold the socket for ever
       if (peer.sessionId !== undefined && !(await parts.store.loadSession(peer.sessionId))) live.release(peer);
       if (peer.sessionId !== undefined) throw new GatewayError('SESSION_ALREADY_EXISTS', 'Session already exists on this socket');
+      const caller = callerOf(peer.principal, { user: user_identity });
       // the live entry before the record: whatever happens in between, the socket's end finds it
-      const bind = (sessionId: string, version = 0) => live.bind(sessionId, peer, user_identity, version);
+      const bind = (sessionId: string, version = 0) => live.bind(sessionId, peer, caller.user, version);
       const resumeToken = resume_window_s === 0 ? undefined : newResumeToken();
       const token_hash = resumeToken === undefined ? '' : hashOfToken(resumeToken);
       let opened: Awaited<ReturnType<Openings['open']>>;
       let attached: Session | undefined;
       try {
-        opened = await openings.open(request, { holder: { connection_id: peer.id, token_hash }, token_policy: 'on_ready' }, bind);
+        opened = await openings.open(request, { caller, holder: { connection_id: peer.id, token_hash }, token_policy: 'on_ready' }, bind);
         if (opened.replayed) attached = await attach(opened.session.session_id, peer, token_hash);
         if (isLate(attached, peer)) return later;
       } catch (error) {
@@ -170,7 +172,7 @@ export function handlers(parts: HandlerParts): Handlers {
       if (isLate(session, peer)) return later;
       if (endedMeanwhile(session_id, peer)) return later;
       peer.cursor?.stop();
-      if (!live.bind(session_id, peer, session.user_identity, session.version)) return later;
+      if (!live.bind(session_id, peer, session.owner_id, session.version)) return later;
       peer.unwatch(session_id);
       parts.log.info({ session_id, connection_id: peer.id, last_seq }, 'session resumed on socket');
       peer.cursor = new ResumedSession(peer, session_id, cursors, id, last_seq).start();

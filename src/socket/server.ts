@@ -4,9 +4,11 @@ import type { Duplex } from 'node:stream';
 import type { Logger } from 'pino';
 import { type ServerOptions, WebSocketServer } from 'ws';
 import { Close } from '../../protocol/close.ts';
+import { errors } from '../../protocol/errors.ts';
 import { maxDepth } from '../../protocol/parse.ts';
 import { PROTOCOL_VERSION, SUBPROTOCOL } from '../../protocol/version.ts';
 import { type Admission, askedFor } from '../auth/admission.ts';
+import type { Admitted, Principal } from '../auth/principal.ts';
 import type { Clock } from '../clock.ts';
 import { respondRaw } from '../edge/raw.ts';
 import { hasBody, socketPaths } from '../edge/target.ts';
@@ -39,6 +41,8 @@ export interface SocketServerParts {
   live: LiveSessions;
   handlers: Handlers;
   admit: Admission;
+  /** Whether peers must say who they are. */
+  authRequired: boolean;
   limits: SocketLimits & { maxConnections: number; upgradesPerSecond: number };
   turn: Turn;
   clock: Clock;
@@ -150,16 +154,24 @@ export class SocketServer {
 
   /** Answers a GET that asks for a WebSocket: with one, or with why not. */
   upgrade(request: IncomingMessage, socket: Duplex, head: Buffer): void {
-    const { admit, log } = this.#parts;
     socket.on('error', this.#onEarlyError);
+    const found = this.#parts.admit(request);
+    // mode none answers at once, and a thousand sockets at once need no promise each
+    if (found instanceof Promise) void found.then((later) => this.#upgrade(later, request, socket, head));
+    else this.#upgrade(found, request, socket, head);
+  }
+
+  #upgrade(found: Admitted, request: IncomingMessage, socket: Duplex, head: Buffer): void {
+    const { log } = this.#parts;
     const { headers } = request;
-    const refusal = admit(request);
+    const refusal = 'refused' in found ? found.refused : undefined;
+    const refusalStatus = refusal === undefined ? undefined : errors[refusal.code].status;
     const refused = (status: number, message: string, more?: Record<string, string>) => {
-      log[(status === 403 && refusal?.level) || 'info']({ ...askedFor(request), status, message }, 'socket refused');
+      log[(status === refusalStatus && refusal?.level) || 'info']({ ...askedFor(request), status, message }, 'socket refused');
       refuse(socket, status, message, more);
     };
     if (!socketPaths.includes(request.url?.split('?')[0] ?? '')) return refused(404, `sockets are served at ${socketPaths[0]}`);
-    if (refusal !== undefined) return refused(403, refusal.message);
+    if ('refused' in found) return refused(errors[found.refused.code].status, found.refused.message);
     if (this.#draining) return refused(503, 'the gateway is shutting down', retryLater());
     // its bytes would be taken for frames
     if (hasBody(request)) return refused(400, 'an upgrade must not have a body');
@@ -177,7 +189,7 @@ export class SocketServer {
     this.#wss.handleUpgrade(request, socket, head, (ws) => {
       // the websocket has a listener of its own from here on
       socket.off('error', this.#onEarlyError);
-      const connection = this.#take(ws as ConnectedSocket, socket as Socket);
+      const connection = this.#take(ws as ConnectedSocket, socket as Socket, found.principal);
       if (!connection) return;
       // an idle socket has no id that nobody asks for
       if (log.isLevelEnabled('debug'))
@@ -200,7 +212,7 @@ export class SocketServer {
   }
 
   /** Keeps a new websocket, unless there are too many. A function of its own: nothing that lives as long as the socket may hold on to its request. */
-  #take(ws: ConnectedSocket, socket: Socket): Connection | undefined {
+  #take(ws: ConnectedSocket, socket: Socket, principal: Principal): Connection | undefined {
     const { limits, log } = this.#parts;
     if (this.#connections.size >= limits.maxConnections) {
       this.#turnedAway++;
@@ -211,14 +223,14 @@ export class SocketServer {
       return undefined;
     }
     socket.end = endOnce;
-    const connection = new Connection(ws, socket, this.#shared);
+    const connection = new Connection(ws, socket, this.#shared, principal);
     listenToFrames(ws, connection);
     this.#connections.add(connection);
     return connection;
   }
 
   #hello(connection: Connection): void {
-    const { limits, version, nodeId } = this.#parts;
+    const { limits, version, nodeId, authRequired } = this.#parts;
     connection.send({
       type: 'Hello',
       protocol: PROTOCOL_VERSION,
@@ -226,7 +238,7 @@ export class SocketServer {
       version,
       node_id: nodeId,
       connection_id: connection.id,
-      auth: 'none',
+      auth: authRequired ? 'required' : 'none',
       heartbeat: { interval_ms: limits.clientPingMs, timeout_ms: limits.pongTimeoutMs },
       limits: {
         max_frame_bytes: limits.maxFrameBytes,

@@ -21,6 +21,7 @@ export const window: Partial<Spec> = { resume: { window_ms: 60_000, token_hash: 
 
 export const spec = (wish: Partial<Spec> = {}): Spec => ({
   session_id: 's1',
+  owner_id: 'user_identity' in wish ? wish.user_identity : 'user',
   user_identity: 'user',
   user_name: undefined,
   workspace_dir: undefined,

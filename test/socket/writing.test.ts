@@ -2,6 +2,7 @@ import { once } from 'node:events';
 import { connect } from 'node:net';
 import { EventEmitter } from 'node:stream';
 import { expect, test } from 'vitest';
+import { everybody } from '../../src/auth/none.ts';
 import { type ConnectedSocket, Connection, type ConnectionParts, type SocketLimits } from '../../src/socket/connection.ts';
 import type { Cursor } from '../../src/socket/cursor.ts';
 import { textFrame } from '../../src/socket/frames.ts';
@@ -65,7 +66,7 @@ function stuckConnection() {
     clock: { now: () => 0 },
     watchedMs: () => 0,
   };
-  const connection = new Connection(ws as unknown as ConnectedSocket, socket as never, parts as unknown as ConnectionParts);
+  const connection = new Connection(ws as unknown as ConnectedSocket, socket as never, parts as unknown as ConnectionParts, everybody);
   let woken = 0;
   connection.cursor = { wake: () => (woken += 1), stop() {} } as unknown as Cursor;
   const endTurn = () => {

@@ -1,4 +1,5 @@
 import { onTestFinished } from 'vitest';
+import type { Authenticate } from '../../src/auth/principal.ts';
 import { configSchema } from '../../src/config.ts';
 import { startGateway as start } from '../../src/gateway.ts';
 import { makeLog } from '../../src/log/log.ts';
@@ -16,7 +17,7 @@ export function testConfig(overrides: Sections = {}) {
 }
 
 /** A gateway on a free port with rooms in memory and time that stands still. Closed with the test. `log` defaults to silence. */
-export async function startGateway(overrides: Sections = {}, log = makeLog(process.env.TEST_LOG ?? 'silent')) {
+export async function startGateway(overrides: Sections = {}, log = makeLog(process.env.TEST_LOG ?? 'silent'), authenticate?: Authenticate) {
   const clock = new ManualClock();
   const rooms = new FakeRooms(() => clock.now());
   const gateway = await start({
@@ -25,6 +26,7 @@ export async function startGateway(overrides: Sections = {}, log = makeLog(proce
     log,
     clock,
     rooms,
+    ...(authenticate && { authenticate }),
   });
   let closed: Promise<void> | undefined;
   const close = () => {

@@ -1,0 +1,124 @@
+import { once } from 'node:events';
+import type { IncomingMessage } from 'node:http';
+import { describe, expect, test } from 'vitest';
+import WebSocket from 'ws';
+import { type RouteRow, routes } from '../../protocol/rest.ts';
+import { type Right, rights } from '../../protocol/roles.ts';
+import type { Admitted, Principal } from '../../src/auth/principal.ts';
+import { TestClient } from '../support/client.ts';
+import { startGateway as start } from '../support/gateway.ts';
+
+/** A gateway whose peers are all this one. */
+const gatewayFor = (principal: Principal) => start({}, undefined, () => ({ principal }));
+
+async function call(url: string, method: string, path: string, body?: object) {
+  const response = await fetch(`${url}${path}`, {
+    method,
+    ...(body && { headers: { 'content-type': 'application/json' }, body: JSON.stringify(body) }),
+  });
+  return {
+    status: response.status,
+    body: (await response.json()) as { code?: string; message?: string; items?: object[]; session_id?: string },
+  };
+}
+
+const rows = Object.entries(routes) as [string, RouteRow][];
+
+describe.each(rights.map((right) => [right] as [Right]))('who has the right of a %s alone', (right) => {
+  test('calls what its row says, and nothing else', async () => {
+    const { url } = await gatewayFor({ rights: [right] });
+    for (const [operation, { method, path, from }] of rows) {
+      const { body } = await call(url, method.toUpperCase(), path.replaceAll(/\{\w+\}/g, 'none'), method === 'get' ? undefined : {});
+      const isRefused = body.code === 'FORBIDDEN' && body.message?.startsWith('this takes the right of') === true;
+      expect(isRefused, `${operation}: ${body.message}`).toBe(from !== 'anyone' && !from.includes(right));
+    }
+  });
+});
+
+test('a service may not open a session on a socket, nor a client register a service', async () => {
+  const service = await TestClient.connect((await gatewayFor({ rights: ['service'] })).url);
+  expect(await service.ask({ type: 'NewSessionRequest', user_identity: 'ada' })).toMatchObject({ type: 'Error', code: 'FORBIDDEN' });
+  expect(await service.ask({ type: 'RegisterServiceRequest', service_id: 'asr' })).toMatchObject({ success: true });
+  const client = await TestClient.connect((await gatewayFor({ rights: ['client'] })).url);
+  expect(await client.ask({ type: 'RegisterServiceRequest', service_id: 'asr' })).toMatchObject({ type: 'Error', code: 'FORBIDDEN' });
+});
+
+describe('who speaks for one user', () => {
+  const ada: Principal = { rights: ['client'], user: 'ada' };
+
+  test('may name no other, on either side', async () => {
+    const { url } = await gatewayFor(ada);
+    const client = await TestClient.connect(url);
+    expect(await client.ask({ type: 'NewSessionRequest', user_identity: 'bob' })).toMatchObject({ type: 'Error', code: 'FORBIDDEN' });
+    expect(await call(url, 'POST', '/api/v1/create-session', { user_identity: 'bob' })).toMatchObject({ status: 403 });
+    expect(await call(url, 'POST', '/livekit/token', { participant_identity: 'bob' })).toMatchObject({ status: 403 });
+    expect(await call(url, 'GET', '/api/v1/sessions?user_identity=bob')).toMatchObject({ status: 403 });
+  });
+
+  test('is told of its own sessions alone where it names nobody', async () => {
+    let principal: Principal = { rights: ['client'], user: 'bob' };
+    const { url } = await start({}, undefined, () => ({ principal }));
+    const bobs = await call(url, 'POST', '/api/v1/create-session', { user_identity: 'bob', required_services: [] });
+    principal = ada;
+    const own = await call(url, 'POST', '/api/v1/create-session', { user_identity: 'ada', required_services: [] });
+    const { body } = await call(url, 'GET', '/api/v1/sessions');
+    expect(body.items).toMatchObject([{ session_id: own.body.session_id, owner_id: 'ada' }]);
+    const client = await TestClient.connect(url);
+    expect((await client.ask({ type: 'ListSessionsRequest' })).items).toHaveLength(1);
+    expect(await call(url, 'GET', `/api/v1/sessions/${bobs.body.session_id}`)).toMatchObject({ status: 404 });
+    expect(await client.ask({ type: 'GetSessionRequest', session_id: bobs.body.session_id })).toMatchObject({ code: 'SESSION_NOT_FOUND' });
+  });
+
+  test('owns a session without a user, and has idempotency keys of its own', async () => {
+    let principal = ada;
+    const { url } = await start({}, undefined, () => ({ principal }));
+    const wish = { type: 'NewSessionRequest', workspace_dir: process.cwd(), idempotency_key: 'k' };
+    const adas = await (await TestClient.connect(url)).ask(wish);
+    principal = { rights: ['client'], user: 'bob' };
+    const bobs = await (await TestClient.connect(url)).ask(wish);
+    expect(bobs).toMatchObject({ type: 'NewSessionResponse', replayed: false });
+    expect(await call(url, 'GET', `/api/v1/sessions/${bobs.session_id}`)).toMatchObject({ status: 200, body: { owner_id: 'bob' } });
+    expect(await call(url, 'GET', `/api/v1/sessions/${adas.session_id}`)).toMatchObject({ status: 404 });
+  });
+});
+
+describe('who does not say who it is', () => {
+  const refused: Admitted = { refused: { code: 'UNAUTHENTICATED', message: 'say who you are', level: 'info' } };
+  // a mode that has to ask somebody
+  const gateway = () => start({}, undefined, () => new Promise((done) => setImmediate(done, refused)));
+
+  test('gets 401 for a call and for a socket', async () => {
+    const { url } = await gateway();
+    expect(await call(url, 'GET', '/api/v1/sessions')).toMatchObject({ status: 401, body: { code: 'UNAUTHENTICATED' } });
+    const ws = new WebSocket(`${url.replace(/^http/, 'ws')}/ws`);
+    ws.on('error', () => {});
+    const [, response] = (await once(ws, 'unexpected-response')) as [unknown, IncomingMessage];
+    expect(response.statusCode).toBe(401);
+    response.destroy();
+  });
+
+  test('may ask whether the gateway is there, and learns no more', async () => {
+    const { url } = await gateway();
+    expect((await fetch(`${url}/health`)).status).toBe(200);
+    expect(await (await fetch(`${url}/ready`)).json()).toEqual({ ready: true, draining: false });
+  });
+
+  test('may ask whether a page may call: a browser asks before it says who calls', async () => {
+    const { url } = await gateway();
+    const headers = { origin: 'http://localhost:3000' };
+    const preflight = await fetch(`${url}/api/v1/sessions`, { method: 'OPTIONS', headers });
+    expect([preflight.status, preflight.headers.get('access-control-allow-origin')]).toEqual([204, headers.origin]);
+    expect((await fetch(`${url}/api/v1/sessions`, { headers })).headers.get('access-control-allow-origin')).toBe(headers.origin);
+  });
+
+  test('is LiveKit, whose webhooks are signed', async () => {
+    const { url } = await gateway();
+    const response = await fetch(`${url}/livekit/webhook`, { method: 'POST', body: '{}' });
+    expect(((await response.json()) as { message: string }).message).toContain('not signed');
+  });
+});
+
+test('a socket is accepted when it is known later who it is', async () => {
+  const { url } = await start({}, undefined, () => new Promise((done) => setImmediate(done, { principal: { rights: ['client'] } })));
+  expect(await (await TestClient.connect(url)).ask({ type: 'Ping' })).toMatchObject({ type: 'Pong' });
+});
