@@ -1,6 +1,7 @@
 import { hostname } from 'node:os';
 import { z } from 'zod';
-import { type AuthMode, type AuthModeName, authModes } from './auth/modes.ts';
+import { type AuthModeName, authModes } from './auth/modes.ts';
+import type { AuthMode } from './auth/principal.ts';
 import { count, host, hostNames, list, liveKitServerUrl, liveKitUrl, number, origins, path, port, seconds, yes } from './config-values.ts';
 
 const level = z.enum(['fatal', 'error', 'warn', 'info', 'debug', 'trace', 'silent']);

@@ -1,6 +1,5 @@
 import { rights } from '../../protocol/roles.ts';
-import type { AuthMode } from './modes.ts';
-import type { Principal } from './principal.ts';
+import type { AuthMode, Principal } from './principal.ts';
 
 /** Everybody, with every right: the one place that gives them. What a call then says of itself (its user, the session its socket holds) takes rights away. */
 export const everybody: Principal = Object.freeze({ rights });

@@ -1,4 +1,5 @@
 import type { IncomingMessage } from 'node:http';
+import type { z } from 'zod';
 import type { Right } from '../../protocol/roles.ts';
 
 /** Who is at a socket, or sends an HTTP request. Given once, at the upgrade or with the request; the same frozen object may stand for many. */
@@ -27,3 +28,17 @@ export type MaybePromise<T> = T | Promise<T>;
 
 /** Says who a request comes from by its headers. Must not reject; a mode that has to ask somebody answers later. */
 export type Authenticate = (request: Pick<IncomingMessage, 'headers' | 'socket'>) => MaybePromise<Admitted>;
+
+/** One way for peers to say who they are. */
+export interface AuthMode {
+  /** What it is, for the description of `auth.mode`. */
+  about: string;
+  /** Whether a peer must say who it is; what Hello's `auth` says. */
+  isRequired: boolean;
+  /** Settings of its own in the section `auth`, by key. */
+  settings: Readonly<Record<string, z.ZodType>>;
+  /** Those of them that are masked where they are printed. */
+  secrets: readonly string[];
+  /** @param settings the section `auth`, checked */
+  authenticate(settings: Readonly<Record<string, unknown>>): Authenticate;
+}
