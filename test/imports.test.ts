@@ -125,6 +125,35 @@ describe('imports', () => {
   });
 });
 
+describe('files', () => {
+  /** The files whose imports, types included, lead back to them. */
+  const inCircles = (all: readonly { file: string; target: string }[]) => {
+    const targets = new Map<string, string[]>();
+    for (const { file, target } of all) targets.set(file, [...(targets.get(file) ?? []), target]);
+    return [...targets.keys()].filter((start) => {
+      const seen = new Set<string>();
+      const left = [...(targets.get(start) ?? [])];
+      for (let file = left.pop(); file !== undefined; file = left.pop()) {
+        if (file === start) return true;
+        if (!seen.has(file)) left.push(...(targets.get(file) ?? []));
+        seen.add(file);
+      }
+      return false;
+    });
+  };
+
+  test('in a circle are found', () => {
+    const arrow = (file: string, target: string) => ({ file, target });
+    const all = [arrow('a', 'b'), arrow('b', 'c'), arrow('c', 'b'), arrow('d', 'd')];
+    expect(inCircles(all)).toEqual(['b', 'c', 'd']);
+  });
+
+  // src/socket has one circle: connection, cursor, handlers, live, and the two kinds of sessions that a socket follows
+  test('import each other in no circle, also not for their types; src/socket aside', () => {
+    expect(inCircles(arrows).filter((file) => partOf(file) !== 'src/socket')).toEqual([]);
+  });
+});
+
 describe('the rows', () => {
   test('name parts that are there, and never one that puts them together', () => {
     const parts = new Set(files.map(partOf));

@@ -8,7 +8,7 @@ import { onWake } from './wake.ts';
 /** `waiting`: the connection broke, and the next attempt follows after a delay. `closed`: for good. */
 export type ConnectionState = 'connecting' | 'open' | 'waiting' | 'closed';
 
-/** @deprecated since 0.2, removed in 0.3: use `ConnectionState` */
+/** @deprecated since 0.1, removed in 0.2: use `ConnectionState` */
 export type LinkState = ConnectionState;
 
 /** One frame as it arrived; its fields are not checked. */

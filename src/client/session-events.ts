@@ -32,6 +32,6 @@ export type WatchEvents = { [T in keyof Events]: LogEvent<T> } & {
 export type SessionEvents = WatchEvents & {
   /** A service reports its progress in the session. */
   ServiceProgress: { type: 'ServiceProgress' } & Notices['ServiceProgress'];
-  /** @deprecated since 0.2, removed in 0.3: use `connection` */
+  /** @deprecated since 0.1, removed in 0.2: use `connection` */
   link: ConnectionState;
 };

@@ -52,7 +52,7 @@ export class Session {
     return this.#channel.state;
   }
 
-  /** @deprecated since 0.2, removed in 0.3: use `connection` */
+  /** @deprecated since 0.1, removed in 0.2: use `connection` */
   get link(): ConnectionState {
     return this.connection;
   }

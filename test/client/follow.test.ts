@@ -249,3 +249,66 @@ describe('a session that waits for its client', () => {
     expect(await waitsBetween(6)).toEqual([0, 1_000, 2_000, 4_000, 8_000, 16_000]);
   });
 });
+
+describe('a watch', () => {
+  /** One that has started at seq 4, after its connection broke: the request for it on the next socket. */
+  async function resuming() {
+    fakeNetwork();
+    const client = connect('ws://gateway', { WebSocket: FakeSocket });
+    const asked = client.watch(session_id);
+    await turn();
+    const { last: first } = FakeSocket;
+    first.open();
+    first.receive({ type: 'WatchResponse', id: first.sent[0]?.id, session_id, seq: 4, session: { ...snapshot, seq: 4 } });
+    const watch = await asked;
+    first.end(1006);
+    const socket = await reopened();
+    return { client, watch, socket };
+  }
+
+  test('that is refused on the next socket for a while is asked for again', async () => {
+    const { watch, socket } = await resuming();
+    const refusal = { type: 'Error', code: 'STORAGE_ERROR', message: 'down', retryable: true, retry_after_ms: 2_000 };
+    socket.receive({ ...refusal, id: socket.sent[0]?.id });
+    await vi.advanceTimersByTimeAsync(1_999);
+    expect(socket.sent.map(({ type }) => type)).toEqual(['WatchRequest']);
+    await vi.advanceTimersByTimeAsync(1);
+    expect(socket.sent.map(({ type }) => type)).toEqual(['WatchRequest', 'WatchRequest']);
+    const resumed: boolean[] = [];
+    watch.on('resumed', ({ recovered }) => resumed.push(recovered));
+    socket.receive({ type: 'WatchResponse', id: socket.sent[1]?.id, session_id, seq: 4, session: { ...snapshot, seq: 4 } });
+    socket.receive(event(5));
+    expect([resumed, watch.seq]).toEqual([[true], 5]);
+  });
+
+  test('that is refused for good is over, and the client leaves no timer', async () => {
+    const { client, watch, socket } = await resuming();
+    socket.receive({ type: 'Error', id: socket.sent[0]?.id, code: 'SESSION_NOT_FOUND', message: 'unknown', retryable: false });
+    expect(await watch.ended).toEqual({ reason: 'watch_refused' });
+    void client.close();
+    socket.end(1000);
+    await turn();
+    expect(vi.getTimerCount()).toBe(0);
+  });
+
+  test('is asked for once, however often the socket breaks before the answer', async () => {
+    const { socket } = await resuming();
+    socket.end(1006);
+    const again = await reopened();
+    expect(again.sent).toMatchObject([{ type: 'WatchRequest', id: socket.sent[0]?.id }]);
+  });
+
+  test('whose answer came after its timeout is taken back', async () => {
+    fakeNetwork();
+    const client = connect('ws://gateway', { WebSocket: FakeSocket });
+    const late = vi.fn();
+    client.watch(session_id, { timeoutMs: 1_000 }).catch(late);
+    await turn();
+    const { last } = FakeSocket;
+    last.open();
+    await vi.advanceTimersByTimeAsync(1_000);
+    expect(late.mock.calls[0]?.[0]).toMatchObject({ name: 'RequestTimeout' });
+    last.receive({ type: 'WatchResponse', id: last.sent[0]?.id, session_id, seq: 4, session: snapshot });
+    expect(last.sent.at(-1)).toMatchObject({ type: 'UnwatchRequest', session_id });
+  });
+});

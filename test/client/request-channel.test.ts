@@ -180,6 +180,19 @@ describe('a greeting', () => {
     expect(vi.getTimerCount()).toBe(3);
   });
 
+  test('and what is requested as soon as it is answered is sent once, behind what waited', async () => {
+    const { channel, told } = await makeChannel({ greets: true });
+    channel.request('GetSessionRequest', {}).catch(() => {});
+    const { last } = FakeSocket;
+    last.open();
+    told.states.push = (state) => {
+      if (state === 'open') channel.request('UnwatchRequest', { session_id: 'a' }).catch(() => {});
+      return 0;
+    };
+    last.receive({ type: 'ResumeResponse', id: idOf(last) });
+    expect(types(last)).toEqual(['ResumeRequest', 'GetSessionRequest', 'UnwatchRequest']);
+  });
+
   test('is said again where the socket breaks before its answer', async () => {
     const { told } = await makeChannel({ greets: true });
     const { last: first } = FakeSocket;

@@ -1,9 +1,9 @@
 import { getEventListeners } from 'node:events';
 import { describe, expect, onTestFinished, test, vi } from 'vitest';
-import type { SessionEvents } from '../../src/client/client.ts';
+import type { ConnectionState, LinkState, SessionEvents } from '../../src/client/client.ts';
 import { connectService } from '../support/client.ts';
 import { rest } from '../support/http-service.ts';
-import { connected, contents, next, withSession } from './open.ts';
+import { connected, connectionIs, contents, next, withSession } from './open.ts';
 
 describe('ready', () => {
   test('waits for the services, and gives what the room is joined with', async () => {
@@ -201,10 +201,24 @@ describe('a session', () => {
     await expect(session.say('user', 'late')).rejects.toMatchObject({ name: 'SessionOver', reason: 'owner_deleted' });
   });
 
+  test('has its connection by the old name too, and so has its event', async () => {
+    const { session, proxy } = await withSession();
+    const old: LinkState[] = [];
+    const now: ConnectionState[] = [];
+    session.on('link', (link) => old.push(link));
+    session.on('connection', (connection) => now.push(connection));
+    expect([session.link, session.connection]).toEqual(['open', 'open']);
+    proxy.cut();
+    await next(session, 'resumed');
+    await connectionIs(session, 'open');
+    expect(now).toContain('waiting');
+    expect(old).toEqual(now);
+  });
+
   test('asked for again with its key goes to the newer client', async () => {
     const { session, client, join } = await withSession({ idempotency_key: 'one' });
     const states: SessionEvents['connection'][] = [];
-    session.on('link', (link) => states.push(link));
+    session.on('connection', (state) => states.push(state));
     const second = await join().newSession({ user_identity: 'ada', idempotency_key: 'one' });
     expect(await session.ended).toEqual({ reason: 'taken_over', code: 4409 });
     expect(await client.closed).toEqual({ code: 4409, reason: 'taken over' });
