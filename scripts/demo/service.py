@@ -4,7 +4,7 @@
     pip install websockets            # Debian: apt-get install python3-websockets
     python3 scripts/demo/service.py ws://127.0.0.1:8080/ws asr
 
-What it serves goes on when its socket breaks: it connects again and says what it holds. Ctrl-C leaves every session.
+When its socket breaks it reconnects and registers with its sessions, which go on. Ctrl-C leaves every session.
 """
 
 import asyncio
@@ -21,7 +21,7 @@ import websockets
 
 @asynccontextmanager
 async def session(join, progress):
-    """Your part: one session. It is ready at `yield`, failed where this raises, and over after `yield`."""
+    """Your part: one session. The service is ready at `yield`, has failed if this raises, and leaves after `yield`."""
     await progress("joining", 10)
     # from livekit import rtc            # pip install livekit
     # room = rtc.Room()
@@ -34,13 +34,13 @@ async def session(join, progress):
         pass  # await room.disconnect()
 
 
-# what a peer of the gateway must take; the library's own limit may be another
+# the largest frame that the gateway sends; the library's default limit may be lower
 MAX_FRAME = 262_144
-# seconds: the gateway waits this long for a service that serves sessions; meanwhile no try waits longer than HURRY
-AWAITED, HURRY = 5, 1
+# seconds: the gateway's grace period for a service that serves sessions, and the longest delay between attempts meanwhile
+GRACE, MAX_DELAY = 5, 1
 
 
-class Seat:
+class ServedSession:
     """A session this service accepted and has not left."""
 
     def __init__(self, join):
@@ -54,14 +54,14 @@ class Service:
     def __init__(self, url, service_id):
         self.url = url
         self.service_id = service_id
-        self.instance_id = str(uuid.uuid4())  # the same after each break: so it takes its own registration over
+        self.instance_id = str(uuid.uuid4())  # constant, so that after a break it takes over its own registration
         self.socket = None  # the one it is registered on
-        self.seats = {}  # by assignment_id
-        self.breaks = 0  # since it was registered last
+        self.served = {}  # by assignment_id
+        self.failures = 0  # breaks and failed attempts since it was registered last
         self.broken_at = 0
 
     async def run(self):
-        """Stays connected until it is cancelled, which leaves every session, or until connecting again does not help."""
+        """Stays connected until it is cancelled, which leaves every session, or until reconnecting cannot help."""
         while True:
             code = 1006
             try:
@@ -79,43 +79,43 @@ class Service:
             except (OSError, asyncio.TimeoutError, websockets.InvalidHandshake, websockets.ConnectionClosed) as error:
                 say(f"no connection: {error}")
             if not (code in (1001, 1006, 1008, 1011, 1012, 1013, 1014) or 4450 <= code <= 4599):
-                sys.exit(f"closed with {code}: connecting again does not help")
-            # at random, so that all services of a gateway do not come back at once
-            is_awaited = self.seats and time.monotonic() - self.broken_at < AWAITED
-            await asyncio.sleep(random.uniform(0, min(HURRY if is_awaited else 20, 0.5 * 2**self.breaks)))
-            self.breaks += 1
+                sys.exit(f"closed with {code}: reconnecting cannot help")
+            # random, so that all services of a gateway do not reconnect in step
+            in_grace = self.served and time.monotonic() - self.broken_at < GRACE
+            await asyncio.sleep(random.uniform(0, min(MAX_DELAY if in_grace else 20, 0.5 * 2**self.failures)))
+            self.failures += 1
 
     async def talk(self, socket):
         who = {"service_id": self.service_id, "instance_id": self.instance_id, "metadata": {"type": self.service_id.upper()}}
-        held = [seat.held for seat in self.seats.values()]
+        held = [served.held for served in self.served.values()]
         await socket.send(json.dumps({"type": "RegisterServiceRequest", "id": "register", "held": held, **who}))
         async for text in socket:
             frame = json.loads(text)
-            # what this program does not know is left alone
+            # unknown types are ignored
             handle = getattr(self, f"on_{frame['type']}", None)
             if handle:
                 await handle(frame, socket)
 
     async def on_RegisterServiceResponse(self, frame, socket):
-        self.socket, self.breaks = socket, 0
+        self.socket, self.failures = socket, 0
         say(f"registered as {self.service_id}")
         for assignment_id in frame["release"]:
             self.leave(assignment_id)
-        for assignment_id, seat in self.seats.items():
-            # said on a socket that broke before the answer came
-            if seat.is_ready and not seat.is_answered:
+        for assignment_id, served in self.served.items():
+            # reported on a socket that broke before the answer came
+            if served.is_ready and not served.is_answered:
                 await self.send("ServiceReady", assignment_id, id=assignment_id)
 
     async def on_JoinRoomRequest(self, join, socket):
         assignment_id = join["assignment_id"]
         await self.send("JoinRoomResponse", assignment_id, accepted=True)
-        seat = self.seats[assignment_id] = Seat(join)
-        seat.task = asyncio.create_task(self.serve(join, seat))
-        await asyncio.sleep(0)  # it begins: cancelled before that, a task does nothing
+        served = self.served[assignment_id] = ServedSession(join)
+        served.task = asyncio.create_task(self.serve(join, served))
+        await asyncio.sleep(0)  # lets the task start: cancelled before that, it would do nothing
 
     async def on_ServiceReadyResponse(self, frame, socket):
-        if frame["id"] in self.seats:
-            self.seats[frame["id"]].is_answered = True
+        if frame["id"] in self.served:
+            self.served[frame["id"]].is_answered = True
         say(f"ready in {frame['session_id']}")
 
     async def on_LeaveRoomRequest(self, frame, socket):
@@ -125,7 +125,7 @@ class Service:
 
     async def on_Error(self, frame, socket):
         say(f"refused: {frame['code']}, {frame['message']}")
-        if frame.get("id") in self.seats:  # ServiceReady came too late
+        if frame.get("id") in self.served:  # ServiceReady came too late
             self.leave(frame["id"])
         elif frame.get("id") == "register":
             if not frame["retryable"]:
@@ -133,12 +133,12 @@ class Service:
             await socket.close(4500)
 
     def leave(self, assignment_id):
-        seat = self.seats.pop(assignment_id, None)
-        if seat:
-            seat.task.cancel()
-        return seat
+        served = self.served.pop(assignment_id, None)
+        if served:
+            served.task.cancel()
+        return served
 
-    async def serve(self, join, seat):
+    async def serve(self, join, served):
         """One session, from its acceptance until `leave` cancels it."""
         assignment_id = join["assignment_id"]
 
@@ -147,24 +147,24 @@ class Service:
 
         try:
             async with session(join, progress):
-                seat.is_ready = True
+                served.is_ready = True
                 await self.send("ServiceReady", assignment_id, id=assignment_id)
                 await asyncio.Event().wait()
         except asyncio.CancelledError:
             await self.send("ServiceLeft", assignment_id)
         except Exception as error:
-            self.seats.pop(assignment_id, None)
+            self.served.pop(assignment_id, None)
             await self.send("ServiceFailed", assignment_id, error=str(error)[:500])
 
     async def send(self, type, assignment_id, **fields):
-        """Sends where it is registered, and nowhere else: what is lost with a socket, registering again puts right."""
+        """Sends only while registered. What is lost with a socket is corrected by the next registration."""
         if self.socket:
             with suppress(websockets.ConnectionClosed):
                 await self.socket.send(json.dumps({"type": type, "assignment_id": assignment_id, **fields}))
 
     async def leave_all(self):
-        seats = [self.leave(assignment_id) for assignment_id in list(self.seats)]
-        await asyncio.gather(*(seat.task for seat in seats))
+        left = [self.leave(assignment_id) for assignment_id in list(self.served)]
+        await asyncio.gather(*(one.task for one in left))
 
 
 def say(text):

@@ -5,24 +5,24 @@ export interface ServiceOptions {
   /** The gateway's socket: ws://host:port/ws */
   gateway: string;
   id: string;
-  /** The topic of the data it waits for in a room, what it makes of it, and the topic it says that on. */
+  /** The topic of the data it waits for in a room, how it transforms that, and the topic of its answer. */
   hears: string;
   work: (text: string) => string;
   says: string;
-  /** Absent: it only follows the protocol and joins no room. Present: `@livekit/rtc-node`. */
+  /** `@livekit/rtc-node`; absent: it follows the protocol but joins no room. */
   rtc?: typeof import('@livekit/rtc-node') | undefined;
   /** Loads what a session needs; the service is ready when it has. */
   prepare?: () => Promise<void>;
-  /** Hears what the service does. */
+  /** Called with each step the service takes. */
   onStep?: (step: string) => void;
-  /** An audio track of somebody in the room has come. */
+  /** Called when a participant's audio track is subscribed. */
   onAudio?: (identity: string) => void;
 }
 
 /** An example service: it joins the room of every session it is asked to join, and answers what it hears there. */
 export async function startService({ gateway, id, rtc, onStep, ...options }: ServiceOptions): Promise<{ close: () => Promise<void> }> {
-  /** Sits down in the session's room. @returns how it gets up again */
-  const sit = async (join: Assignment): Promise<() => Promise<void>> => {
+  /** Joins the session's room. @returns the function that leaves it */
+  const joinRoom = async (join: Assignment): Promise<() => Promise<void>> => {
     if (!rtc) return async () => {};
     const room = new rtc.Room();
     room.on(rtc.RoomEvent.DataReceived, (data, _from, _kind, topic) => {
@@ -40,7 +40,7 @@ export async function startService({ gateway, id, rtc, onStep, ...options }: Ser
 
   const service = serve(gateway, { service_id: id, metadata: { type: id } }, async (join) => {
     onStep?.('accepted the session');
-    const leave = await sit(join);
+    const leave = await joinRoom(join);
     await options.prepare?.();
     onStep?.('is ready');
     return async () => {

@@ -39,7 +39,7 @@ export interface ClientEvents {
   state: ConnectionState;
   /**
    * An event of a session watched by a WatchRequest of your own.
-   * @deprecated since 0.2, removed in 0.3: use `client.watch`, which outlives a connection
+   * @deprecated since 0.1, removed in 0.2: use `client.watch`, which outlives a connection
    */
   watched: LogEvent;
 }
@@ -132,15 +132,15 @@ export class Client {
   }
 
   /**
-   * Sends any request of the contract and waits for its answer. While there is no connection it waits for one, and where the connection broke
-   * before the answer it is sent again. That has one effect with the session that this client holds, and with any for a message and for the end;
-   * a new session and a message get the key and the id for it here, where they have none. To update, extend, share or unshare a session that
-   * this client does not hold may be carried out twice; an update with `if_version` is not: the second is refused with VERSION_CONFLICT.
+   * Sends any request of the protocol and waits for its answer. Waits for a connection if there is none, and is sent again if the connection
+   * breaks before the answer. It has one effect in the session that this client holds, and in any session if it adds a message or ends it; a new
+   * session's `idempotency_key` and a message's `message_id` are generated if absent. To update, extend, share or unshare a session that this
+   * client does not hold may be carried out twice, except an update with `if_version`: the second is refused with VERSION_CONFLICT.
    * @throws RequestFailed the gateway refused it
-   * @throws RequestTimeout no answer in time; the gateway may still have done it
-   * @throws ConnectionClosed the connection ended for good
-   * @throws QueueFull too many wait for the connection already
-   * @throws RangeError it has more than 65,536 bytes
+   * @throws RequestTimeout no answer in time; the gateway may have carried it out anyway
+   * @throws ConnectionClosed the connection was closed for good
+   * @throws QueueFull too many requests wait for the connection already
+   * @throws RangeError larger than 65,536 bytes
    */
   request<T extends Asked>(type: T, fields: Fields<T>, options?: RequestOptions): Promise<Answered<T>> {
     return this.#channel.request(type, marked(type, fields), options);
