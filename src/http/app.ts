@@ -105,7 +105,8 @@ export function restApp({ admit, endpoints, clock, log, maxBodyBytes, budget }: 
     const noteUnknown = { query: unknownNoter(log, row.path, row.query), body: unknownNoter(log, row.path, row.body) };
     app.on(row.method.toUpperCase(), row.path.replaceAll(/\{(\w+)\}/g, ':$1'), async (c) => {
       const principal = c.get('principal');
-      if (!mayCall(row, principal)) throw new GatewayError('FORBIDDEN', `this takes the right of a ${[...row.from].join(' or ')}`);
+      if (!mayCall(row, principal))
+        throw new GatewayError('FORBIDDEN', `this call requires one of these rights: ${[...row.from].join(', ')}`);
       const query = row.query && queryOf(c);
       // what is not read could name a user
       const body = row.body || forUser ? await readJson(c, maxBodyBytes, !row.body || row.bodyOptional === true) : undefined;

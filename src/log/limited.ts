@@ -5,12 +5,6 @@ const limitMs = 1_000;
 const linesInThat = 10;
 const limited = ['info', 'warn', 'error'] as const;
 
-/** A line's level and text. */
-interface Kind {
-  /** Of this second. */
-  lines: number;
-}
-
 /**
  * The logger for lines that somebody else can cause: of each kind ten a second are written, and then one that counts the rest. A kind is
  * a line's level and text, which is a constant. Debug lines are all written: who asks for them asks for all. `close` writes the last counts.
@@ -18,7 +12,8 @@ interface Kind {
 export class LimitedLog {
   readonly log: Logger;
   readonly #to: Logger;
-  readonly #kinds = { info: new Map<string, Kind>(), warn: new Map<string, Kind>(), error: new Map<string, Kind>() };
+  /** Lines of this second, by level and text. */
+  readonly #lines = { info: new Map<string, number>(), warn: new Map<string, number>(), error: new Map<string, number>() };
   readonly #stop: () => void;
 
   constructor(to: Logger, clock: Clock) {
@@ -33,24 +28,24 @@ export class LimitedLog {
   }
 
   #limit(level: (typeof limited)[number]): LogFn {
-    const kinds = this.#kinds[level];
+    const counts = this.#lines[level];
     return (...line: Parameters<LogFn>) => {
       if (!this.#to.isLevelEnabled(level)) return;
       // of a line with values it is the text around them
       const text = String(typeof line[0] === 'string' ? line[0] : line[1]);
-      const kind = kinds.get(text) ?? { lines: 0 };
-      if (++kind.lines === 1) kinds.set(text, kind);
-      if (kind.lines <= linesInThat) this.#to[level](...line);
+      const lines = (counts.get(text) ?? 0) + 1;
+      counts.set(text, lines);
+      if (lines <= linesInThat) this.#to[level](...line);
     };
   }
 
   #count(): void {
     for (const level of limited) {
-      for (const [text, { lines }] of this.#kinds[level]) {
+      for (const [text, lines] of this.#lines[level]) {
         const more = lines - linesInThat;
         if (more > 0) this.#to[level]({ more }, `${text.replaceAll(/%[sdifjoO]/g, '...')}: and ${more} more`);
       }
-      this.#kinds[level].clear();
+      this.#lines[level].clear();
     }
   }
 }

@@ -61,8 +61,7 @@ export class SocketServer {
   #draining = false;
   /** Sockets above the limit that are being closed. */
   #turnedAway = 0;
-  /** The theoretical arrival time of the next upgrade (GCRA), epoch ms. */
-  /** Upgrades of late, in thousandths, as of then. */
+  /** Upgrades of late, in thousandths, as of `#upgradedAt`. */
   #upgrades = 0;
   #upgradedAt = 0;
 

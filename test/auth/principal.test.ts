@@ -29,7 +29,7 @@ describe.each(rights.map((right) => [right] as [Right]))('who has the right of a
     const { url } = await gatewayFor({ rights: [right] });
     for (const [operation, { method, path, from }] of rows) {
       const { body } = await call(url, method.toUpperCase(), path.replaceAll(/\{\w+\}/g, 'none'), method === 'get' ? undefined : {});
-      const isRefused = body.code === 'FORBIDDEN' && body.message?.startsWith('this takes the right of') === true;
+      const isRefused = body.code === 'FORBIDDEN' && body.message?.startsWith('this call requires one of these rights') === true;
       expect(isRefused, `${operation}: ${body.message}`).toBe(from !== 'anyone' && !from.includes(right));
     }
   });

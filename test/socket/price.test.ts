@@ -122,3 +122,22 @@ test('who asks for much has turns of its own, and who asks for little does not w
   await Promise.all([...greedy.map((client) => client.next((frame) => frame.id === '4')), modest.next((frame) => frame.id === '9')]);
   expect(order.lastIndexOf('modest')).toBeLessThan(order.length / 2);
 });
+
+test('large frames that many sockets send at once are not all handled before a small one is answered', async () => {
+  const { url } = await startGateway();
+  const senders = await Promise.all(range(30).map(() => TestClient.connect(url)));
+  const other = await TestClient.connect(url);
+  await other.caughtUp();
+  const answered: string[] = [];
+  for (const [i, sender] of [...senders, other].entries())
+    sender.ws.on('message', () => answered.push(sender === other ? 'small' : `${i}`));
+  // the most values that a frame may have: handling one takes some milliseconds
+  const values = Array.from({ length: 9_000 }, () => '[]').join(',');
+  const answers = senders.map((sender) => sender.next('Error'));
+  for (const sender of senders) sender.send(`{"type":"UpdateSessionRequest","context_updates":{"k":[${values}]}}`);
+  other.send({ type: 'Ping', id: 'small' });
+  await other.next((frame) => frame.id === 'small');
+  await Promise.all(answers);
+  expect(answered).toHaveLength(31);
+  expect(answered.indexOf('small')).toBeLessThan(20);
+});
