@@ -3,8 +3,14 @@ import { z } from 'zod';
 import { type AuthModeName, authModes } from './auth/modes.ts';
 import type { AuthMode } from './auth/principal.ts';
 import { count, host, hostNames, list, liveKitServerUrl, liveKitUrl, number, origins, path, port, seconds, yes } from './config-values.ts';
+import { httpCommands } from './services/links.ts';
 
 const level = z.enum(['fatal', 'error', 'warn', 'info', 'debug', 'trace', 'silent']);
+
+/** Where below its endpoint a service takes each command. */
+const commandPaths = Object.fromEntries(
+  Object.values(httpCommands).map(({ setting, path: usual, about }) => [setting, path.default(usual).describe(about)]),
+) as Record<(typeof httpCommands)[keyof typeof httpCommands]['setting'], z.ZodDefault<typeof path>>;
 
 /** Every setting, with its default and its sentence. A key's environment name and flag are made from its path. */
 export const configSchema = z.object({
@@ -93,9 +99,7 @@ export const configSchema = z.object({
       ),
     max_calls: count(1).default(64).describe('Calls to HTTP services under way at once; further ones wait'),
     max_calls_per_service: count(1).default(8).describe('The same for one service'),
-    join_path: path.default('/join').describe('Below its endpoint, where a service is asked to join'),
-    leave_path: path.default('/leave').describe('Where it is asked to leave'),
-    presence_path: path.default('/presence').describe('Where it is told that the client is away or back'),
+    ...commandPaths,
     health_path: path.default('/health').describe('Where it is asked whether it is there'),
   }),
   session: z.object({

@@ -23,6 +23,7 @@ import { type LiveKitConfig, LiveKitRooms } from './rooms/livekit.ts';
 import { Reconciler } from './rooms/reconcile.ts';
 import { Dispatcher } from './services/dispatcher.ts';
 import { guard } from './services/guard.ts';
+import type { EndpointPaths } from './services/links.ts';
 import { Outbound } from './services/outbound.ts';
 import { Probes } from './services/probes.ts';
 import { Reports } from './services/reports.ts';
@@ -134,8 +135,7 @@ export async function startGateway(parts: GatewayParts): Promise<Gateway> {
   const reports = new Reports({ sessions, dispatcher, nodeId });
   const reconciler = new Reconciler({ sessions, rooms, clock, log, lostAfterMs: config.livekit.lost_after_s * 1_000 });
   const leftovers = new Leftovers({ rooms, sessions, store, clock, log, gatewayName: name });
-  const { join_path: join, leave_path: leave, presence_path: presence, health_path: health } = config.microservices;
-  const paths = { join, leave, presence, health };
+  const paths: EndpointPaths = config.microservices;
   const probes = new Probes({ dispatcher, outbound, paths, clock });
   const live = new LiveSessions();
   const running = new Set<string>();

@@ -34,7 +34,7 @@ const mayImport: Record<string, readonly string[]> = {
   'src/time.ts': [],
   'src/version.ts': [],
 
-  'src/config.ts': ['src/auth', 'src/config-values.ts'],
+  'src/config.ts': ['src/auth', 'src/services', 'src/config-values.ts'],
   'src/config-load.ts': ['protocol', 'src/addresses.ts', 'src/config.ts', 'src/config-strays.ts', 'src/config-values.ts'],
   'src/config-strays.ts': ['protocol', 'src/config.ts'],
   'src/config-values.ts': [],

@@ -157,7 +157,7 @@ export class Dispatcher implements Offers {
     if (delivery?.outcome === 'accepted' || delivery?.outcome === 'sent') {
       // what it was told before the offer it could not know what to do with; its client may have gone or come since
       const now = session.resume && (await sessions.get(session.session_id));
-      if (now?.link === 'away' && !isEnded(now)) link?.presence(presenceOf(now));
+      if (now?.link === 'away' && !isEnded(now)) link?.send(presenceOf(now));
       return;
     }
     const { outcome: _, detail, ...refusal } = delivery ?? { outcome: '', detail: undefined, ...faults.disconnected };
@@ -173,7 +173,7 @@ export class Dispatcher implements Offers {
     if (assignment.node_id !== undefined && assignment.node_id !== this.#parts.nodeId) return;
     this.#calls.get(assignment.assignment_id)?.abort();
     const link = this.#linkOf(assignment);
-    link?.leave({ type: 'LeaveRoomRequest', assignment_id: assignment.assignment_id, reason, deadline_ms: leaveMs });
+    link?.send({ type: 'LeaveRoomRequest', assignment_id: assignment.assignment_id, reason, deadline_ms: leaveMs });
     // nobody will say ServiceLeft
     if (!link?.saysLeft)
       void this.#parts.sessions.report(sessionId, { type: 'ServiceLeft', assignment_id: assignment.assignment_id, clean: true });
@@ -183,13 +183,13 @@ export class Dispatcher implements Offers {
     for (const assignment of assignments(session)) {
       // the node that reaches the service sees the same record and tells it; who has not been offered it yet is told then
       if (assignment.node_id === undefined || assignment.node_id === this.#parts.nodeId)
-        this.#linkOf(assignment)?.presence(presenceOf(session));
+        this.#linkOf(assignment)?.send(presenceOf(session));
     }
   }
 
   /** Tells a service that is back how the clients stand of what it kept: that may have changed while it was away. */
   resendPresence({ link }: Instance, kept: readonly Session[]): void {
-    for (const session of kept) if (session.resume && !isEnded(session)) link?.presence(presenceOf(session));
+    for (const session of kept) if (session.resume && !isEnded(session)) link?.send(presenceOf(session));
   }
 
   release(sessionId: string, assignment: Leaving, isLapsed = false): void {
@@ -427,7 +427,7 @@ export class Dispatcher implements Offers {
   }
 
   #tellToLeave(link: Link | undefined, assignment_id: string, reason = 'the offer is over'): void {
-    link?.leave({ type: 'LeaveRoomRequest', assignment_id, reason, deadline_ms: 0 });
+    link?.send({ type: 'LeaveRoomRequest', assignment_id, reason, deadline_ms: 0 });
   }
 
   #linkOf({ service_id, incarnation }: Pick<Leaving, 'service_id' | 'incarnation'>): Link | undefined {

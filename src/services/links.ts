@@ -1,5 +1,5 @@
 import { Close, type CloseReason } from '../../protocol/close.ts';
-import type { Command } from '../../protocol/events.ts';
+import type { Command, CommandType } from '../../protocol/events.ts';
 import type { Fault } from '../sessions/readiness.ts';
 import type { Calls, Outbound, Reply } from './outbound.ts';
 
@@ -13,14 +13,15 @@ export type Delivery =
   | { outcome: 'aborted' }
   | ({ outcome: 'refused'; detail?: string; unsure?: boolean; retry_after_ms?: number } & Fault);
 
+/** Every command but the offer, whose answer is waited for. */
+export type SentCommand = Command<Exclude<CommandType, 'JoinRoomRequest'>>;
+
 /** How a service is reached. */
 export interface Link {
   /** `over` is aborted when the assignment ends; absent where the answer comes as a frame. */
   offer(command: Command<'JoinRoomRequest'>, over?: AbortSignal): Promise<Delivery>;
-  /** Told once, and not waited for. */
-  leave(command: Command<'LeaveRoomRequest'>): void;
-  /** Told once, and not waited for. */
-  presence(command: Command<'ClientPresence'>): void;
+  /** Sends a command once, and does not wait until it arrives. */
+  send(command: SentCommand): void;
   /** Another registration has taken its place. */
   replaced(): void;
   /** Whether leaving is answered by ServiceLeft; where it is not, a service that was told has left. */
@@ -37,39 +38,46 @@ export interface ServicePeer {
 export const socketLink = (peer: ServicePeer): Link => ({
   offer: async (command) =>
     peer.send(command) ? { outcome: 'sent' } : { outcome: 'refused', reason: 'lost', error: 'the offer could not be sent' },
-  leave: (command) => void peer.send(command),
-  presence: (command) => void peer.send(command),
+  send: (command) => void peer.send(command),
   replaced: () => peer.close(Close.TakenOver),
   saysLeft: true,
 });
 
-/** A service has this long to accept. */
-const offerMs = 10_000;
-const leaveMs = 3_000;
-const presenceMs = 3_000;
+/**
+ * How each command goes over HTTP: the setting with the path below a service's endpoint, that path if nobody sets one, and what one call may
+ * take. The settings are made from these rows.
+ */
+export const httpCommands = {
+  JoinRoomRequest: {
+    setting: 'join_path',
+    path: '/join',
+    about: 'Below its endpoint, where a service is asked to join',
+    timeoutMs: 10_000,
+  },
+  LeaveRoomRequest: { setting: 'leave_path', path: '/leave', about: 'Where it is asked to leave', timeoutMs: 3_000 },
+  ClientPresence: {
+    setting: 'presence_path',
+    path: '/presence',
+    about: 'Where it is told that the client is away or back',
+    timeoutMs: 3_000,
+  },
+} as const satisfies Record<CommandType, { setting: `${string}_path`; path: `/${string}`; about: string; timeoutMs: number }>;
 
-/** Where below its endpoint a service takes what. */
-export interface EndpointPaths {
-  join: string;
-  leave: string;
-  presence: string;
-  health: string;
-}
+/** Where below its endpoint a service takes what, by setting. */
+export type EndpointPaths = Readonly<Record<(typeof httpCommands)[CommandType]['setting'] | 'health_path', string>>;
 
 export const at = (endpoint: string, path: string) => endpoint.replace(/\/$/, '') + path;
 
 export function httpLink(endpoint: string, paths: EndpointPaths, outbound: Outbound): Link {
   const calls: Calls = outbound.calls();
+  const urlOf = (type: CommandType) => at(endpoint, paths[httpCommands[type].setting]);
   return {
-    async offer({ type: _, ...fields }, over) {
-      const reply = await calls.ask(at(endpoint, paths.join), fields, offerMs, over);
+    async offer({ type, ...fields }, over) {
+      const reply = await calls.ask(urlOf(type), fields, httpCommands[type].timeoutMs, over);
       return over?.aborted ? { outcome: 'aborted' } : delivery(reply, endpoint);
     },
-    leave({ type: _, ...fields }) {
-      void calls.tell(at(endpoint, paths.leave), fields, leaveMs);
-    },
-    presence({ type: _, ...fields }) {
-      void calls.tell(at(endpoint, paths.presence), fields, presenceMs);
+    send({ type, ...fields }) {
+      void calls.tell(urlOf(type), fields, httpCommands[type].timeoutMs);
     },
     replaced() {},
     saysLeft: false,

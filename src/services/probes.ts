@@ -42,7 +42,7 @@ export class Probes {
   async #probe(instance: Instance): Promise<void> {
     const { dispatcher, outbound, paths } = this.#parts;
     const { endpoint = '' } = instance;
-    const reply = await outbound.get(at(endpoint, paths.health), timeoutMs);
+    const reply = await outbound.get(at(endpoint, paths.health_path), timeoutMs);
     // it was replaced or removed meanwhile
     if (dispatcher.registry.get(instance.service_id) !== instance) return;
     if (!('error' in reply)) {

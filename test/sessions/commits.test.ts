@@ -48,8 +48,9 @@ function node() {
       told.push(`offer ${assignment_id}`);
       return { outcome: 'sent' };
     },
-    leave: ({ assignment_id }) => void told.push(`leave ${assignment_id}`),
-    presence: () => {},
+    send: (command) => {
+      if (command.type === 'LeaveRoomRequest') told.push(`leave ${command.assignment_id}`);
+    },
     replaced: () => {},
     saysLeft: true,
   };
