@@ -1,5 +1,5 @@
 import type { Logger } from 'pino';
-import type { Clock } from '../clock.ts';
+import { type Clock, withTimeLimit } from '../clock.ts';
 import type { Reach, RoomsError } from '../sessions/ports.ts';
 
 /** How long LiveKit has to answer what its time is. */
@@ -65,7 +65,8 @@ export class Health {
   /** How far this machine's clock, which signs the tokens, is ahead of LiveKit's; undefined: LiveKit does not say. */
   async #aheadMs(): Promise<number | undefined> {
     try {
-      const response = await fetch(this.#parts.url, { method: 'HEAD', redirect: 'manual', signal: AbortSignal.timeout(clockAnswerMs) });
+      const ask = (signal: AbortSignal) => fetch(this.#parts.url, { method: 'HEAD', redirect: 'manual', signal });
+      const response = await withTimeLimit(clockAnswerMs, ask);
       const ahead = Date.now() - Date.parse(response.headers.get('date') ?? '');
       return Number.isNaN(ahead) ? undefined : ahead;
     } catch {

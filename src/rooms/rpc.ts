@@ -1,4 +1,5 @@
 import { ServerError } from 'livekit-server-sdk';
+import { withTimeLimit } from '../clock.ts';
 
 /** LiveKit's answer leads elsewhere, where no token goes. */
 export class Redirected extends Error {
@@ -26,14 +27,18 @@ export class RoomRpc {
   }
 
   /** @throws ServerError it refused @throws Redirected @throws TypeError it cannot be reached @throws DOMException no answer in time */
-  async request(service: string, method: string, data: unknown, headers: Record<string, string>): Promise<unknown> {
+  request(service: string, method: string, data: unknown, headers: Record<string, string>): Promise<unknown> {
     const url = new URL(`/twirp/livekit.${service}/${method}`, this.#url);
+    return withTimeLimit(this.#timeoutMs, (signal) => this.#post(url, data, headers, signal));
+  }
+
+  async #post(url: URL, data: unknown, headers: Record<string, string>, signal: AbortSignal): Promise<unknown> {
     const response = await fetch(url, {
       method: 'POST',
       headers: { 'content-type': 'application/json', ...headers },
       body: JSON.stringify(data),
       redirect: 'manual',
-      signal: AbortSignal.timeout(this.#timeoutMs),
+      signal,
     });
     if (response.ok) return response.json();
     if (response.status >= 300 && response.status < 400) {

@@ -11,6 +11,7 @@ import {
   retry,
 } from 'cockatiel';
 import { Agent, buildConnector, request } from 'undici';
+import { withTimeLimit } from '../clock.ts';
 import type { Guard } from './guard.ts';
 
 const maxTries = 3;
@@ -90,31 +91,32 @@ export class Outbound {
     );
     return {
       ask: async (url, body, timeoutMs, over) => {
-        const late = AbortSignal.timeout(timeoutMs);
-        const signal = over ? AbortSignal.any([late, over]) : late;
         try {
-          return await breaker.execute(() =>
-            inTurn<Reply>(async () => {
-              if (signal.aborted) return { error: 'too many calls at once', isUnsent: true };
-              const reply = await this.#post(url, body, signal);
-              return over?.aborted ? gone : reply;
-            }),
-          );
+          return await withTimeLimit(timeoutMs, (late) => {
+            const signal = over ? AbortSignal.any([late, over]) : late;
+            return breaker.execute(() =>
+              inTurn<Reply>(async () => {
+                if (signal.aborted) return { error: 'too many calls at once', isUnsent: true };
+                const reply = await this.#post(url, body, signal);
+                return over?.aborted ? gone : reply;
+              }),
+            );
+          });
         } catch (error) {
           if (!(error instanceof BrokenCircuitError)) throw error;
           return { error: `not called: it did not answer the last ${maxUnanswered} times`, isUnsent: true };
         }
       },
       tell: async (url, body, timeoutMs) => {
-        const turn = AbortSignal.timeout(turnMs);
-        await inTurn(async () => turn.aborted || this.#post(url, body, AbortSignal.timeout(timeoutMs)));
+        const post = () => withTimeLimit(timeoutMs, (signal) => this.#post(url, body, signal));
+        await withTimeLimit(turnMs, (turn) => inTurn(async () => turn.aborted || post()));
       },
     };
   }
 
   /** Asks once. Never rejects. */
   get(url: string, timeoutMs: number): Promise<Reply> {
-    return this.#send('GET', url, AbortSignal.timeout(timeoutMs));
+    return withTimeLimit(timeoutMs, (signal) => this.#send('GET', url, signal));
   }
 
   close(): Promise<void> {

@@ -1,5 +1,6 @@
 import pg from 'pg';
 import type { Logger } from 'pino';
+import { inTime } from '../clock.ts';
 import { StorageError } from '../errors.ts';
 import { ClaimTaken } from '../sessions/ports.ts';
 import { claimTakenState } from './postgres-migrations.ts';
@@ -21,6 +22,15 @@ export const storageError = (error: unknown): StorageError => {
   const isRefusal = error instanceof pg.DatabaseError && !brokenClasses.test(error.code ?? '');
   return new StorageError(error instanceof Error ? error.message : String(error), { cause: error, refused: isRefusal });
 };
+
+/** The longest there is: the driver's own timer fires before it has read what came while the process stood still. */
+const noDriverTimeoutMs = 2 ** 31 - 1;
+
+/** Runs one statement. Where its time is over first the connection is of no use: nobody knows what it still answers. */
+export function ask(client: pg.ClientBase, ms: number, text: string, values?: unknown[]): Promise<pg.QueryResult> {
+  const limited = { text, query_timeout: noDriverTimeoutMs, ...(values && { values }) };
+  return inTime(ms, client.query(limited), () => new Error('Query read timeout'));
+}
 
 export interface PostgresLinkOptions {
   config: pg.ClientConfig;
@@ -107,12 +117,11 @@ export class PostgresLink {
       client.release();
       throw new StorageError('no connection to postgres was free in time');
     }
-    const limited = { text, values, query_timeout: leftMs };
     try {
       // behind a pooler a connection's own settings would be left to whoever gets it next: this one ends with its transaction
-      if (!this.#endsStatements) await client.query(`BEGIN; SET LOCAL statement_timeout = ${Math.ceil(leftMs * serverShare)}`);
-      const result = await client.query(limited);
-      if (!this.#endsStatements) await client.query('COMMIT');
+      if (!this.#endsStatements) await ask(client, leftMs, `BEGIN; SET LOCAL statement_timeout = ${Math.ceil(leftMs * serverShare)}`);
+      const result = await ask(client, leftMs, text, values);
+      if (!this.#endsStatements) await ask(client, leftMs, 'COMMIT');
       client.release();
       return result;
     } catch (error) {

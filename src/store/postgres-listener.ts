@@ -1,11 +1,14 @@
 import pg from 'pg';
 import type { Logger } from 'pino';
+import { ask } from './postgres-link.ts';
 
 const firstPauseMs = 50;
 const maxPauseMs = 5_000;
 
 export interface ListenerOptions {
   config: pg.ClientConfig;
+  /** How long an answer may take. */
+  timeoutMs: number;
   channel: string;
   log: Logger;
   heard(payload: string): void;
@@ -36,7 +39,7 @@ export class Listener {
   /** Finds a connection that died without a word. Call it now and then. */
   check(): void {
     const client = this.#client;
-    if (client && this.#isListening) client.query('SELECT 1').catch((error) => this.#lose(client, error));
+    if (client && this.#isListening) ask(client, this.#options.timeoutMs, 'SELECT 1').catch((error) => this.#lose(client, error));
   }
 
   /** Gives a connection up that is there and of no use. */
@@ -52,7 +55,7 @@ export class Listener {
 
   async #connect(): Promise<void> {
     if (this.#isClosed) return;
-    const { config, channel, heard, connected } = this.#options;
+    const { config, timeoutMs, channel, heard, connected } = this.#options;
     const client = new pg.Client(config);
     this.#client = client;
     client.on('error', (error) => this.#lose(client, error));
@@ -60,7 +63,7 @@ export class Listener {
     client.on('notification', ({ payload }) => heard(payload ?? ''));
     try {
       await client.connect();
-      await client.query(`LISTEN ${channel}`);
+      await ask(client, timeoutMs, `LISTEN ${channel}`);
     } catch (error) {
       this.#lose(client, error);
       return;

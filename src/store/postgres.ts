@@ -2,6 +2,7 @@ import { createHash } from 'node:crypto';
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { LogEvent } from '../../protocol/events.ts';
 import type { Status } from '../../protocol/states.ts';
+import { inTime } from '../clock.ts';
 import { StorageError } from '../errors.ts';
 import {
   type Message,
@@ -71,6 +72,7 @@ export const postgresStore: StoreFactory = async ({ url, keyPrefix, timeoutMs, c
   const channel = `${p}commits`;
   const listener: Listener = new Listener({
     config,
+    timeoutMs,
     channel,
     log,
     heard: (payload) => signals.heard(payload),
@@ -108,19 +110,11 @@ export const postgresStore: StoreFactory = async ({ url, keyPrefix, timeoutMs, c
   const query = async <Row>(text: string, ...values: unknown[]): Promise<Row[]> => {
     if (isClosed) throw new StorageError('The storage is closed');
     const until = performance.now() + timeoutMs;
-    let timer: NodeJS.Timeout | undefined;
-    const late = new Promise<never>((_, reject) => {
-      timer = setTimeout(() => reject(new StorageError(`postgres did not answer within ${timeoutMs} ms`)), timeoutMs);
-    });
     const attempt = async () => {
       await prepare().catch((error) => Promise.reject(storageError(error)));
       return link.query<Row>(text, values, until);
     };
-    try {
-      return await Promise.race([attempt(), late]);
-    } finally {
-      clearTimeout(timer);
-    }
+    return inTime(timeoutMs, attempt(), () => new StorageError(`postgres did not answer within ${timeoutMs} ms`));
   };
 
   /** As `query`, of what looks at many rows: that it takes too long is no sign that the server is away. */

@@ -1,6 +1,7 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { createClient, createCluster, createSentinel, ErrorReply, type RedisClientOptions } from '@redis/client';
 import type { Logger } from 'pino';
+import { afterReading } from '../clock.ts';
 import { severalHostsOf } from './address.ts';
 import type { Script } from './redis-scripts.ts';
 
@@ -37,18 +38,18 @@ function makeClient(url: string, timeoutMs: number): Client {
     // refused at once while there is no connection: nothing piles up, and nothing is sent after its caller gave up
     disableOfflineQueue: true,
     maintNotifications: 'disabled',
-    // a silent connection is dead: the ping is what a live one would answer
+    // keeps the ways to the server open; where the driver has a timer for silence, it is what a live connection answers
     pingInterval: timeoutMs,
   } satisfies RedisClientOptions;
   const socket = {
     connectTimeout: timeoutMs,
-    socketTimeout: 2 * timeoutMs,
-    // the library's own strategy gives up after a socketTimeout
+    // the library's own strategy gives up after a timeout for silence
     reconnectStrategy: (retries: number) => Math.min(50 * 2 ** Math.min(retries, 6), 1_000) + Math.random() * 50,
   };
   // 0: no timer per command; the store has one per call
   const commandOptions = { timeout: 0 };
   if (!several) {
+    // no timer for silence: it fires before it has read what came while the process stood still. Calls, echoes and the greeting have their own
     const client = createClient({ url, RESP: 2, ...common, socket, commandOptions });
     return {
       connect: () => client.connect(),
@@ -60,10 +61,12 @@ function makeClient(url: string, timeoutMs: number): Client {
   }
   const { tls, kind, username = '', password = '', hosts, name, query } = several;
   const credentials = (user: string, secret: string) => ({ ...(user && { username: user }), ...(secret && { password: secret }) });
+  // one silent connection among many shows in nothing else
+  const watched = { ...socket, socketTimeout: 2 * timeoutMs };
   const node = {
     ...common,
     ...credentials(decodeURIComponent(username), decodeURIComponent(password)),
-    socket: tls ? { ...socket, tls: true as const } : socket,
+    socket: tls ? { ...watched, tls: true as const } : watched,
   };
   if (kind === 'cluster') {
     const rootNodes = hosts.map((host) => ({ ...node, socket: { ...node.socket, ...address(host, 6379) } }));
@@ -193,6 +196,7 @@ export class RedisLink {
       this.failure = err;
       log.debug({ err }, 'redis connection failed');
     });
+    this.#watchGreeting(client);
     // a Cluster says so of each node, before it knows them all
     let isConnected = false;
     client.on('ready', () => isConnected && this.#ready(client));
@@ -201,6 +205,23 @@ export class RedisLink {
       this.#ready(client);
     });
     return client;
+  }
+
+  /** Gives up a server that lets connect and then does not greet: until it does, no call is sent that would show it. */
+  #watchGreeting(client: Client): void {
+    const { timeoutMs } = this.#options;
+    let stop = () => {};
+    const giveUp = () => {
+      if (client !== this.#client || this.#closed) return;
+      this.renew(client, 'no greeting');
+      // too soon after the last one
+      stop = afterReading(timeoutMs, giveUp);
+    };
+    client.on('connect', () => {
+      stop();
+      stop = afterReading(timeoutMs, giveUp);
+    });
+    for (const end of ['ready', 'error', 'end']) client.on(end, () => stop());
   }
 
   async #connect(client: Client): Promise<void> {

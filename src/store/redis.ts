@@ -2,6 +2,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { ErrorReply } from '@redis/client';
 import type { LogEvent } from '../../protocol/events.ts';
 import { statuses } from '../../protocol/states.ts';
+import { inTime } from '../clock.ts';
 import { StorageError } from '../errors.ts';
 import {
   ClaimTaken,
@@ -65,18 +66,15 @@ export const redisStore: StoreFactory = async ({ url, keyPrefix, timeoutMs, cloc
         return answer;
       };
     };
-    let timer: NodeJS.Timeout | undefined;
-    const late = new Promise<never>((_, reject) => {
-      timer = setTimeout(() => {
-        // a long list is slow, and no sign of a dead connection
-        if (!isAnswered) link.renew(client, 'no answer');
-        const slow = name === 'listSessions' && isAnswered && !link.failure;
-        const reason = slow ? `not done within ${timeoutMs} ms` : `no answer within ${timeoutMs} ms`;
-        reject(new StorageError(link.failure?.message ?? `${name}: ${reason}`, { slow }));
-      }, timeoutMs);
-    });
+    const late = () => {
+      // a long list is slow, and no sign of a dead connection
+      if (!isAnswered) link.renew(client, 'no answer');
+      const slow = name === 'listSessions' && isAnswered && !link.failure;
+      const reason = slow ? `not done within ${timeoutMs} ms` : `no answer within ${timeoutMs} ms`;
+      return new StorageError(link.failure?.message ?? `${name}: ${reason}`, { slow });
+    };
     try {
-      return await Promise.race([work({ run: sending(link.run.bind(link)), send: sending(link.send.bind(link)) }), late]);
+      return await inTime(timeoutMs, work({ run: sending(link.run.bind(link)), send: sending(link.send.bind(link)) }), late);
     } catch (error) {
       if (error instanceof StorageError || error instanceof VersionConflict || error instanceof ClaimTaken) throw error;
       const refused = error instanceof ErrorReply;
@@ -85,7 +83,6 @@ export const redisStore: StoreFactory = async ({ url, keyPrefix, timeoutMs, cloc
       throw new StorageError(message, { cause: error, refused });
     } finally {
       isOver = true;
-      clearTimeout(timer);
     }
   };
 

@@ -253,6 +253,23 @@ describeWith(parts.redis)('redis', () => {
     await vi.waitFor(() => store.ping());
   });
 
+  test('a server that lets connect and does not greet is given up for a new connection', async () => {
+    const proxy = await TcpProxy.before(shared.port);
+    proxy.holdsEnds = true;
+    // both connections, the one for calls and the one that listens
+    let greeted = 0;
+    proxy.rule = (from) => (from === 'client' && greeted++ < 2 ? 'hold' : 'pass');
+    const store = await open(`redis://127.0.0.1:${proxy.port}`, freshPrefix(), shortMs);
+    await back(store);
+    const woken = vi.fn();
+    store.subscribe('a', woken);
+    await vi.waitFor(async () => {
+      const version = (await store.loadSession('a'))?.version ?? 0;
+      await store.saveSession(record('a', { version: version + 1 }), version, []);
+      expect(woken).toHaveBeenCalled();
+    });
+  });
+
   test('what a list skips is read only where a filter needs it', async () => {
     const server = await startRedis();
     const store = await open(server.url, 'x:');
