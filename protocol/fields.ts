@@ -68,6 +68,7 @@ const encodedDots = /(^|[\\/])(\.|%2e){1,2}(?=[\\/]|$)/i;
 export const endpointUrl = httpUrl
   .refine((url) => !/[?#]/.test(url), 'must have no query (?) and no fragment (#): what the service needs to know goes into the path')
   .refine((url) => !/[\\\s]/.test(url) && !encodedDots.test(pathOf(url)), 'must not contain dot segments, backslashes or spaces')
+  .refine((url) => !/%(?![0-9a-f]{2})/i.test(url), 'has a % that is not followed by two hexadecimal digits; write % as %25')
   .meta({ pattern: '^[^?#]*$' });
 
 export const time = z.iso.datetime().describe('ISO-8601, UTC');

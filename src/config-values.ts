@@ -64,12 +64,16 @@ export const liveKitUrl = z
     (text) => !parsed(text)?.username && !parsed(text)?.password,
     'must not contain a user name or password: clients are given this address',
   )
-  .refine((text) => !/[?#]/.test(text), 'must not contain ? or #');
+  .refine((text) => !/[?#]/.test(text), 'must not contain ? or #')
+  .refine((text) => !/%(?![0-9a-f]{2})/i.test(text), 'has a % that is not followed by two hexadecimal digits; write % as %25');
 /** Where the gateway reaches LiveKit's API. */
 export const liveKitServerUrl = liveKitUrl.refine(
   (text) => (parsed(text)?.pathname ?? '/') === '/',
   'must not contain a path, which LiveKit’s API does not use; an address for clients with a path goes into livekit.public_url',
 );
+
+/** A key of LiveKit's API, or its secret. */
+export const apiKey = z.string().min(1).regex(/^\S*$/, 'contains white space, which no key or secret has: was more pasted than one line?');
 
 /**
  * A value without white space around it, which a file's end or Windows' line ends leave there.

@@ -2,7 +2,21 @@ import { hostname } from 'node:os';
 import { z } from 'zod';
 import { type AuthModeName, authModes } from './auth/modes.ts';
 import type { AuthMode } from './auth/principal.ts';
-import { count, host, hostNames, list, liveKitServerUrl, liveKitUrl, number, origins, path, port, seconds, yes } from './config-values.ts';
+import {
+  apiKey,
+  count,
+  host,
+  hostNames,
+  list,
+  liveKitServerUrl,
+  liveKitUrl,
+  number,
+  origins,
+  path,
+  port,
+  seconds,
+  yes,
+} from './config-values.ts';
 import { httpCommands } from './services/links.ts';
 
 const level = z.enum(['fatal', 'error', 'warn', 'info', 'debug', 'trace', 'silent']);
@@ -50,8 +64,8 @@ export const configSchema = z.object({
   livekit: z.object({
     server_url: liveKitServerUrl.optional().describe('ws, wss, http or https; absent: looked for on this machine'),
     public_url: liveKitUrl.optional().describe('Where clients reach it, if not at server_url'),
-    api_key: z.string().min(1).optional().describe('Default, on this machine only: devkey; set together with api_secret'),
-    api_secret: z.string().min(1).optional().describe('Default, on this machine only: secret'),
+    api_key: apiKey.optional().describe('Default, on this machine only: devkey; set together with api_secret'),
+    api_secret: apiKey.optional().describe('Default, on this machine only: secret'),
     mode: z
       .enum(['create', 'on_join'])
       .optional()

@@ -209,6 +209,9 @@ test.each([
   ['LIVEKIT_API_SECRET', '"hidden"', 'has quotes around it'],
   ['LIVEKIT_API_SECRET', "'hidden'", 'has quotes around it'],
   ['LIVEKIT_API_SECRET', 'hid\r\nden', 'contains a line break'],
+  ['LIVEKIT_API_SECRET', 'hid den', 'contains white space'],
+  ['LIVEKIT_API_KEY', 'key: hid', 'contains white space'],
+  ['LIVEKIT_PUBLIC_URL', 'wss://livekit.example/a%b', 'has a % that is not followed by two hexadecimal digits'],
   ['LIVEKIT_API_KEY', 'k\u0000', 'contains a line break or another control character'],
 ])('%s=%s could have no effect and is refused', (name, value, why) => {
   const { section, key } = settings.find(({ env }) => env === name) ?? {};

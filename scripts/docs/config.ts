@@ -62,8 +62,8 @@ mode = "none"
 
 [livekit]
 server_url = "wss://livekit.example.com"
-api_key = "the key"
-api_secret = "the secret, of at least 32 characters"
+api_key = "THE_KEY"
+api_secret = "THE_SECRET_OF_AT_LEAST_32_CHARACTERS"
 
 [gateway]
 name = "example"

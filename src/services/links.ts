@@ -84,9 +84,22 @@ export function httpLink(endpoint: string, paths: EndpointPaths, outbound: Outbo
   };
 }
 
+type Answer = Exclude<Reply, { error: string }>;
+
 const maxPauseMs = 600_000;
 const pause = (ms: unknown) => (typeof ms === 'number' && ms >= 0 ? { retry_after_ms: Math.min(ms, maxPauseMs) } : {});
 const noAnswer = { reason: 'no_answer', error: 'the service did not answer the offer', unsure: true } as const;
+
+/** What Retry-After asks for: seconds, or a date of the clock that the answer's own Date is of (RFC 9110, 10.2.3). */
+function askedPause({ date, 'retry-after': asked }: Answer['headers']) {
+  if (asked === undefined) return {};
+  const text = String(asked);
+  if (!/^[a-z]/i.test(text)) return pause(Number(text) * 1_000);
+  const now = Date.parse(String(date));
+  // the oldest form of a date names no zone
+  const then = Date.parse(/GMT$/.test(text) ? text : `${text} GMT`);
+  return pause(then - (Number.isNaN(now) ? Date.now() : now));
+}
 
 /** What an answer to an offer means. Its status and text are for the operator: an endpoint may lead anywhere. */
 function delivery(reply: Reply, endpoint: string): Delivery {
@@ -104,8 +117,7 @@ function delivery(reply: Reply, endpoint: string): Delivery {
   }
   const detail = `${endpoint} answered ${status}`;
   if (status === 409 || status === 429 || status === 503) {
-    const seconds = headers['retry-after'];
-    return { outcome: 'refused', ...refusal, ...(seconds !== undefined && pause(Number(seconds) * 1_000)), detail };
+    return { outcome: 'refused', ...refusal, ...askedPause(headers), detail };
   }
   return { outcome: 'refused', reason: 'failed', error: 'the service did not take the offer', detail };
 }
@@ -120,7 +132,7 @@ function fieldsOf(text: string): Record<string, unknown> | undefined {
   }
 }
 
-const whyUnread = ({ headers, text }: Exclude<Reply, { error: string }>) =>
+const whyUnread = ({ headers, text }: Answer) =>
   headers['content-encoding'] !== undefined
     ? `content-encoding ${headers['content-encoding']} was not asked for`
     : fieldsOf(text)

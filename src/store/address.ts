@@ -87,6 +87,8 @@ function severalFault(url: string): string | undefined {
 function postgresFault(url: string): string | undefined {
   const fault = urlFault(url, 'postgres');
   if (fault !== undefined) return fault;
-  const poolMax = new URL(url).searchParams.get('pool_max');
+  const { username, password, hostname, pathname, searchParams } = new URL(url);
+  if (![username, password, hostname, pathname].every(decodes)) return `is not a valid URL: ${encoding}`;
+  const poolMax = searchParams.get('pool_max');
   return poolMax === null || /^[1-9]\d*$/.test(poolMax) ? undefined : 'pool_max must be a whole number from 1 on';
 }

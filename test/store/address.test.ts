@@ -50,6 +50,9 @@ test.each([
   ['redis', 'redis://:s3%cret@127.0.0.1:6379', encoded],
   // its first part would be the host and its port
   ['redis', 'redis://s3cret:1/x@127.0.0.1:6379', encoded],
+  ['postgres', 'postgres://u:s3%cret@127.0.0.1/db', encoded],
+  ['postgres', 'postgres://u%:s3cret@127.0.0.1/db', encoded],
+  ['postgres', 'postgres://u:s3cret@127.0.0.1/d%b', encoded],
   ['postgres', 'postgres://u:1#s3cret@127.0.0.1/db', encoded],
   ['postgres', 'postgres://u:1?s3cret@127.0.0.1/db', encoded],
   ['postgres', 'postgres://u:s3#cret@127.0.0.1/db', encoded],
