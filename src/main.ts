@@ -5,8 +5,8 @@ import { nearest } from '../protocol/nearest.ts';
 import { localUrl } from './addresses.ts';
 import { type Config, ConfigError, settings } from './config.ts';
 import { type ConfigFile, loadConfig, printConfig, warnings } from './config-load.ts';
-import { checkConfig, PortInUse } from './gateway.ts';
 import { visible } from './log/visible.ts';
+import { checkConfig, PortInUse } from './resources.ts';
 import { serve } from './serve.ts';
 import { version } from './version.ts';
 

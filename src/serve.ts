@@ -3,10 +3,11 @@ import { isatty } from 'node:tty';
 import { localUrl } from './addresses.ts';
 import type { Config } from './config.ts';
 import { unreadEnvFile, warnings } from './config-load.ts';
-import { checkConfig, type Gateway, startGateway } from './gateway.ts';
+import { type Gateway, startGateway } from './gateway.ts';
 import { makeLog } from './log/log.ts';
 import { Output } from './log/output.ts';
 import { printable } from './log/visible.ts';
+import { checkConfig } from './resources.ts';
 import { type Found, findLiveKit } from './rooms/find.ts';
 import { afterRunning } from './time.ts';
 

@@ -35,11 +35,13 @@ const mayImport: Record<string, readonly string[]> = {
   'src/version.ts': [],
 
   'src/config.ts': ['src/auth', 'src/services', 'src/config-values.ts'],
+  'src/config-runtime.ts': ['src/config.ts'],
   'src/config-load.ts': ['protocol', 'src/addresses.ts', 'src/config.ts', 'src/config-strays.ts', 'src/config-values.ts'],
   'src/config-strays.ts': ['protocol', 'src/config.ts'],
   'src/config-values.ts': [],
   'src/log': ['src/clock.ts', 'src/secrets.ts', 'src/time.ts'],
   'src/workspace.ts': ['src/errors.ts'],
+  'src/resources.ts': ['src/sessions', 'src/store', 'src/services', 'src/config.ts', 'src/config-load.ts', 'src/workspace.ts', ...ground],
   'src/library.ts': ['protocol', 'src/sessions', 'src/store', 'src/auth', 'src/log', ...ground],
 };
 /** They put the parts together, and may import everything. */

@@ -15,6 +15,7 @@ import type { SessionStore, Statistics } from '../sessions/ports.ts';
 import { allServe, isEnded, missing, type Session } from '../sessions/record.ts';
 import { iso } from '../time.ts';
 import type { Call, Endpoints } from './app.ts';
+import type { Readiness } from './readiness.ts';
 import { tokenSource } from './token-source.ts';
 
 export interface EndpointsParts {
@@ -28,7 +29,7 @@ export interface EndpointsParts {
   paths: EndpointPaths;
   clock: Clock;
   version: string;
-  readiness(): Promise<Awaited<ReturnType<Endpoints['ready']>>>;
+  readiness: Readiness;
   /** How long a call may wait for a session to be ready. */
   maxWaitMs: number;
   /** What this node holds now. */
@@ -109,7 +110,6 @@ export function endpoints(parts: EndpointsParts): Endpoints {
       stop();
     }
   };
-  let looking: ReturnType<EndpointsParts['readiness']> | undefined;
   const isReady = (session: Session) => session.status === 'Ready' || session.status === 'Active' || isEnded(session);
 
   const createSession = async ({ principal, body, query, headers, gone }: Call<'createSession' | 'createSessionAtOnce'>) => {
@@ -129,11 +129,7 @@ export function endpoints(parts: EndpointsParts): Endpoints {
     health: () => ({ status: 'healthy', timestamp: iso(clock.now()), version: parts.version }),
 
     async ready({ principal }) {
-      // one look for all that ask at once: anybody may
-      looking ??= parts.readiness().finally(() => {
-        looking = undefined;
-      });
-      const found = await looking;
+      const found = await parts.readiness.check();
       return principal ? found : { ready: found.ready, draining: found.draining };
     },
 

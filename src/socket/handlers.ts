@@ -3,7 +3,7 @@ import { Close } from '../../protocol/close.ts';
 import { type Answer, answer, type Reply, type Request, type RequestType } from '../../protocol/requests.ts';
 import { callerOf } from '../auth/caller.ts';
 import type { Clock } from '../clock.ts';
-import { GatewayError } from '../errors.ts';
+import { GatewayError, StorageError } from '../errors.ts';
 import type { Dispatcher } from '../services/dispatcher.ts';
 import { type Link, socketLink } from '../services/links.ts';
 import type { Instance } from '../services/registry.ts';
@@ -47,7 +47,6 @@ export interface HandlerParts {
   live: LiveSessions;
   log: Logger;
   nodeId: string;
-  onBug(error: unknown, peer: Connection): void;
 }
 
 export function handlers(parts: HandlerParts): Handlers {
@@ -121,7 +120,17 @@ export function handlers(parts: HandlerParts): Handlers {
     }
   };
 
-  const cursors: CursorParts = { ...parts, callerAt };
+  const onBug = (err: unknown, peer: Connection) => {
+    const fields = { err, connection_id: peer.id, session_id: peer.sessionId };
+    // a storage that is down for a while costs no session
+    if (err instanceof StorageError) {
+      parts.log.debug(fields, 'events could not be read; they are read later');
+      return peer.stall();
+    }
+    parts.log.error(fields, 'session could not be followed');
+    peer.close(Close.Internal);
+  };
+  const cursors: CursorParts = { ...parts, callerAt, onBug };
 
   /** A request whose answer may be lost together with the socket, and is then told again: one of the session's own client. */
   const commandOf = (request: Request, id: string, peer: Connection) =>
