@@ -14,6 +14,7 @@ import { documents } from './http/documents.ts';
 import { endpoints } from './http/endpoints.ts';
 import { listen } from './http/listen.ts';
 import { Readiness } from './http/readiness.ts';
+import { Upgrades } from './http/upgrades.ts';
 import { webhook } from './http/webhook.ts';
 import { LimitedLog } from './log/limited.ts';
 import { cannotListen, outboundOf, storageTypeOf, storeOf, workspacesOf } from './resources.ts';
@@ -158,14 +159,15 @@ export async function startGateway({ config, livekit, log: full, clock = systemC
   const { maxBodyBytes, maxWaitMs, answerBytesPerSecond } = settings;
   const budget = new Budget({ turn, clock, answerBytesPerSecond });
   const rest = endpoints({ ...domain, outbound, paths, version, maxWaitMs, holds, readiness });
-  const app = restApp({ admit, clock, log, maxBodyBytes, budget, endpoints: rest });
+  const upgrades = new Upgrades({ '/ws': (request, socket, head) => sockets.upgrade(request, socket, head) }, log);
+  const app = restApp({ admit, clock, log, maxBodyBytes, budget, endpoints: rest, socketPaths: upgrades.paths });
   const ring = (room: string) => {
     readiness.webhookCame();
     reconciler.ring(room);
   };
   webhook(app, { ...livekit, ring });
   documents(app, version);
-  listener.open({ request: requestListener(app, clock), upgrade: (request, socket, head) => sockets.upgrade(request, socket, head) });
+  listener.open({ request: requestListener(app, clock), upgrade: upgrades.take });
 
   return {
     url: localUrl(config.server.host, listener.port),

@@ -23,3 +23,7 @@ export function respondRaw(socket: Duplex, status: number, headers: Record<strin
   const timer = setTimeout(() => socket.destroy(), lingerMs);
   socket.once('close', () => clearTimeout(timer));
 }
+
+/** Refuses to open a socket. In plain text: who reads it is a person with a tool in hand. */
+export const refuseUpgrade = (socket: Duplex, status: number, message: string, headers: Record<string, string> = {}): void =>
+  respondRaw(socket, status, { 'content-type': 'text/plain; charset=utf-8', ...headers }, `${message}\n`);

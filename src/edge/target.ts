@@ -1,8 +1,5 @@
 import type { IncomingMessage } from 'node:http';
 
-/** Where sockets are opened. With a slash as well: some programs add one. */
-export const socketPaths: readonly string[] = ['/ws', '/ws/'];
-
 /** What needs no second look, an absent one of HTTP/1.0 included. */
 const plainHost = /^(?:[a-z\d][a-z\d.-]*(?::(?:[1-9]\d{3}|[1-5]\d{4}))?)?$/;
 const absoluteForm = /^https?:\/\/([^/?#]*)(.*)$/i;

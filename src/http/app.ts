@@ -10,7 +10,7 @@ import { type Admission, askedFor } from '../auth/admission.ts';
 import type { NotAdmitted, Principal } from '../auth/principal.ts';
 import type { Clock } from '../clock.ts';
 import { safeHeaders } from '../edge/raw.ts';
-import { hasBody, socketPaths } from '../edge/target.ts';
+import { hasBody } from '../edge/target.ts';
 import { checked, GatewayError, StorageError, storageFailed } from '../errors.ts';
 import type { Budget } from './budget.ts';
 import { askForBody } from './expect.ts';
@@ -49,6 +49,8 @@ export interface AppParts {
   log: Logger;
   maxBodyBytes: number;
   budget: Budget;
+  /** Where WebSockets are opened: a plain request there is told so. */
+  socketPaths: readonly string[];
 }
 
 /** What answers anybody: who looks after the gateway asks by its address, over HTTP/1.0, or through a proxy. */
@@ -61,7 +63,7 @@ const passes = ({ path, method }: { path: string; method: string }, { code }: No
 const methods = ['GET', 'POST', 'PATCH', 'DELETE'] as const;
 
 /** The REST edge: checks each request by its row, hands it to its endpoint, and gives every error the one shape. */
-export function restApp({ admit, endpoints, clock, log, maxBodyBytes, budget }: AppParts): App {
+export function restApp({ admit, endpoints, clock, log, maxBodyBytes, budget, socketPaths }: AppParts): App {
   const app: App = new Hono();
   /** The methods that a path takes; none where nothing is there. */
   const allowed = (path: string): string[] => {

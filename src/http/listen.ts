@@ -8,6 +8,7 @@ import { respondRaw, safeHeaders } from '../edge/raw.ts';
 import { normalize } from '../edge/target.ts';
 import { GatewayError } from '../errors.ts';
 import { holdContinue } from './expect.ts';
+import type { Upgrade } from './upgrades.ts';
 
 /** Connections that wait to be accepted; the system may set a lower limit. After a restart all clients come back at once. */
 const backlog = 4_096;
@@ -28,7 +29,7 @@ export interface ListenParts {
 export interface Takers {
   request: RequestListener;
   /** A GET that asks for a WebSocket. */
-  upgrade(request: IncomingMessage, socket: Duplex, head: Buffer): void;
+  upgrade: Upgrade;
 }
 
 export interface Listener {

@@ -10,8 +10,8 @@ import { PROTOCOL_VERSION, SUBPROTOCOL } from '../../protocol/version.ts';
 import { type Admission, askedFor } from '../auth/admission.ts';
 import type { Admitted, Principal } from '../auth/principal.ts';
 import type { Clock } from '../clock.ts';
-import { respondRaw } from '../edge/raw.ts';
-import { hasBody, socketPaths } from '../edge/target.ts';
+import { refuseUpgrade } from '../edge/raw.ts';
+import { hasBody } from '../edge/target.ts';
 import { drained } from '../level.ts';
 import type { Dispatcher } from '../services/dispatcher.ts';
 import type { Sessions } from '../sessions/commits.ts';
@@ -51,7 +51,7 @@ export interface SocketServerParts {
   nodeId: string;
 }
 
-/** Takes WebSocket upgrades at /ws, with `upgrade`, and keeps the connections. */
+/** Opens the sockets of clients and services, with `upgrade`, and keeps their connections. */
 export class SocketServer {
   readonly #parts: SocketServerParts;
   readonly #connections = new Set<Connection>();
@@ -91,7 +91,7 @@ export class SocketServer {
       ...({ closeTimeout: closeTimeoutMs, maxFragments: maxInt, maxBufferedChunks: maxInt } as ServerOptions),
     });
     this.#wss.on('error', (err) => parts.log.error({ err }, 'websocket server failed'));
-    this.#wss.on('wsClientError', (error, socket) => refuse(socket, 400, error.message));
+    this.#wss.on('wsClientError', (error, socket) => refuseUpgrade(socket, 400, error.message));
     this.#stop = parts.clock.every(checkMs, () => {
       const now = parts.clock.now();
       watchedMs += checkMs;
@@ -167,9 +167,8 @@ export class SocketServer {
     const refusalStatus = refusal === undefined ? undefined : errors[refusal.code].status;
     const refused = (status: number, message: string, more?: Record<string, string>) => {
       log[(status === refusalStatus && refusal?.level) || 'info']({ ...askedFor(request), status, message }, 'socket refused');
-      refuse(socket, status, message, more);
+      refuseUpgrade(socket, status, message, more);
     };
-    if (!socketPaths.includes(request.url?.split('?')[0] ?? '')) return refused(404, `sockets are served at ${socketPaths[0]}`);
     if ('refused' in found) return refused(errors[found.refused.code].status, found.refused.message);
     if (this.#draining) return refused(503, 'the gateway is shutting down', retryLater());
     // its bytes would be taken for frames
@@ -271,10 +270,6 @@ export class SocketServer {
     this.#onGone.delete(connection);
   }
 }
-
-/** In plain text: who reads it is a person with a tool in hand. */
-const refuse = (socket: Duplex, status: number, message: string, headers: Record<string, string> = {}): void =>
-  respondRaw(socket, status, { 'content-type': 'text/plain; charset=utf-8', ...headers }, `${message}\n`);
 
 /** Seconds to wait, not the same for all that were refused together. */
 const retryLater = () => ({ 'retry-after': String(Math.ceil(spreadMs(1_000) / 1_000)) });
