@@ -110,7 +110,7 @@ export async function startGateway({ config, livekit, log: full, clock = systemC
   const reconciler = new Reconciler({ sessions, rooms, clock, log, lostAfterMs: settings.lostAfterMs });
   const leftovers = new Leftovers({ rooms, sessions, store, clock, log, gatewayName: name });
   const { microservices: paths } = config;
-  const probes = new Probes({ dispatcher, outbound, paths, clock });
+  const probes = new Probes({ dispatcher, clock });
   const shutdown = new Shutdown(sessions, nodeId, store.shared);
   // a LiveKit that is set but wrong is reported in the log before the first session asks for it
   void rooms.ping();

@@ -42,7 +42,7 @@ const callerIn = ({ principal, query }: { principal: Principal; query: { user_id
 
 const shown = (instance: Instance) => ({
   service_id: instance.service_id,
-  ...(instance.endpoint !== undefined && { endpoint: instance.endpoint }),
+  ...(instance.endpoint && { endpoint: instance.endpoint.url }),
   metadata: instance.metadata,
   status: instance.link ? ('Registered' as const) : ('Disconnected' as const),
   availability: instance.availability,

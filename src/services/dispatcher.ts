@@ -11,8 +11,8 @@ import type { Commit, Found, Offers, Rooms } from '../sessions/ports.ts';
 import { faults, isUnreported } from '../sessions/readiness.ts';
 import { type Assignment, assignments, isEnded, isPending, type Leaving, labelOf, type Session } from '../sessions/record.ts';
 import { inOneTurn, iso } from '../time.ts';
-import type { Link } from './links.ts';
-import { hasFreeSlot, type Instance, isSameEndpoint, Registry, type Wish } from './registry.ts';
+import { isSameEndpoint, type Link } from './links.ts';
+import { hasFreeSlot, type Instance, Registry, type Wish } from './registry.ts';
 import { WaitingList } from './waiting.ts';
 
 const sweepMs = 10_000;
@@ -90,7 +90,7 @@ export class Dispatcher implements Offers {
     for (const [place, requirement] of pending.sort(([, a], [, b]) => specificity(b.want) - specificity(a.want))) {
       const fits = ({ service_id }: Instance) => !taken.has(service_id) && requirement.rests[service_id]?.until === undefined;
       const instance = this.registry.find(requirement.want, fits);
-      if (!instance) {
+      if (!instance?.link) {
         if (this.registry.has(requirement.want, ({ service_id }) => !taken.has(service_id))) {
           if (!requirement.known || isUnreported(requirement, 'not_ready')) busy.push(place);
         } else if (isUnreported(requirement, 'never_registered')) unfit.push(place);
@@ -100,7 +100,8 @@ export class Dispatcher implements Offers {
       instance.slots.set(assignment_id, session.session_id);
       instance.offeredAt = this.#parts.clock.now();
       taken.add(instance.service_id);
-      offers.push({ requirement: place, assignment_id, service_id: instance.service_id, incarnation: instance.incarnation });
+      const { service_id, incarnation, link } = instance;
+      offers.push({ requirement: place, assignment_id, service_id, incarnation, offerMs: link.offerMs });
     }
     const { nodeId: node_id } = this.#parts;
     const lookMs = this.#parts.lookMs?.();
@@ -275,14 +276,14 @@ export class Dispatcher implements Offers {
     old?.slots.clear();
     if (old !== own) old?.link?.replaced();
     log.info(
-      { service_id: instance.service_id, endpoint: instance.endpoint, incarnation: instance.incarnation, again: old !== undefined },
+      { service_id: instance.service_id, endpoint: instance.endpoint?.url, incarnation: instance.incarnation, again: old !== undefined },
       'service registered',
     );
     const keep: string[] = [];
     const kept: Session[] = [];
     const release: string[] = [];
     // over HTTP nothing broke: an instance that says again where it is goes on
-    const again = isSameEndpoint(wish, old) && wish.instance_id === old?.instance_id;
+    const again = isSameEndpoint(instance.endpoint, old?.endpoint) && wish.instance_id === old?.instance_id;
     if (again && old) instance.lapsed = old.lapsed;
     const holds = again ? before.map(([assignment_id, session_id]) => ({ session_id, assignment_id })) : held;
     // the slots first: what the service says it holds, it holds, and nobody else may take
@@ -307,7 +308,7 @@ export class Dispatcher implements Offers {
     const was = { ...faults.notKept, incarnation: old?.incarnation ?? 0, node_id };
     await Promise.all(over.map(([assignment_id, id]) => sessions.report(id, { type: 'ServiceFailed', assignment_id, ...was })));
     // over a socket its answer comes first
-    if (wish.endpoint !== undefined) this.resendPresence(instance, kept);
+    if (instance.endpoint) this.resendPresence(instance, kept);
     return { instance, keep, release, kept };
   }
 

@@ -16,8 +16,21 @@ export type Delivery =
 /** Every command but the offer, whose answer is waited for. */
 export type SentCommand = Command<Exclude<CommandType, 'JoinRoomRequest'>>;
 
+/** Where a service is called. It cannot say itself whether it is there, and is asked. */
+export interface Endpoint {
+  readonly url: string;
+  /** Whether anything answers there now. Never rejects. */
+  answers(): Promise<boolean>;
+  /** A new link to it. */
+  link(): Link;
+}
+
 /** How a service is reached. */
 export interface Link {
+  /** Absent: the service has connected, and the end of its connection says that it is gone. */
+  readonly endpoint?: Endpoint;
+  /** How long the service may take to answer an offer. */
+  readonly offerMs: number;
   /** `over` is aborted when the assignment ends; absent where the answer comes as a frame. */
   offer(command: Command<'JoinRoomRequest'>, over?: AbortSignal): Promise<Delivery>;
   /** Sends a command once, and does not wait until it arrives. */
@@ -35,7 +48,11 @@ export interface ServicePeer {
   close(reason: CloseReason): void;
 }
 
+/** A service answers an offer by starting or refusing it: 10 s is what loading a small model may take, and short beside the time to join (60 s). */
+const offerMs = 10_000;
+
 export const socketLink = (peer: ServicePeer): Link => ({
+  offerMs,
   offer: async (command) =>
     peer.send(command) ? { outcome: 'sent' } : { outcome: 'refused', reason: 'lost', error: 'the offer could not be sent' },
   send: (command) => void peer.send(command),
@@ -52,7 +69,7 @@ export const httpCommands = {
     setting: 'join_path',
     path: '/join',
     about: 'Below its endpoint, where a service is asked to join',
-    timeoutMs: 10_000,
+    timeoutMs: offerMs,
   },
   LeaveRoomRequest: { setting: 'leave_path', path: '/leave', about: 'Where it is asked to leave', timeoutMs: 3_000 },
   ClientPresence: {
@@ -66,12 +83,24 @@ export const httpCommands = {
 /** Where below its endpoint a service takes what, by setting. */
 export type EndpointPaths = Readonly<Record<(typeof httpCommands)[CommandType]['setting'] | 'health_path', string>>;
 
-export const at = (endpoint: string, path: string) => endpoint.replace(/\/$/, '') + path;
+const probeMs = 5_000;
+
+const at = (endpoint: string, path: string) => endpoint.replace(/\/$/, '') + path;
+
+/** Whether both are at the same address, however it ends. */
+export const isSameEndpoint = (one: Endpoint | undefined, other: Endpoint | undefined) =>
+  one !== undefined && other !== undefined && at(one.url, '') === at(other.url, '');
 
 export function httpLink(endpoint: string, paths: EndpointPaths, outbound: Outbound): Link {
   const calls: Calls = outbound.calls();
   const urlOf = (type: CommandType) => at(endpoint, paths[httpCommands[type].setting]);
   return {
+    endpoint: {
+      url: endpoint,
+      answers: async () => !('error' in (await outbound.get(at(endpoint, paths.health_path), probeMs))),
+      link: () => httpLink(endpoint, paths, outbound),
+    },
+    offerMs,
     async offer({ type, ...fields }, over) {
       const reply = await calls.ask(urlOf(type), fields, httpCommands[type].timeoutMs, over);
       return over?.aborted ? { outcome: 'aborted' } : delivery(reply, endpoint);

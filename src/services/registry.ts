@@ -1,7 +1,7 @@
 import type { Wanted } from '../../protocol/fields.ts';
 import type { Availability } from '../../protocol/states.ts';
 import { GatewayError } from '../errors.ts';
-import { at, type Link } from './links.ts';
+import { type Endpoint, isSameEndpoint, type Link } from './links.ts';
 
 /** One registration of a service. */
 export interface Instance {
@@ -9,7 +9,8 @@ export interface Instance {
   instance_id: string | undefined;
   /** Grows with each registration, over all services. */
   incarnation: number;
-  endpoint: string | undefined;
+  /** Where it is called; absent: it has connected. */
+  endpoint: Endpoint | undefined;
   metadata: Record<string, string>;
   maxSessions: number;
   registeredAt: number;
@@ -32,7 +33,6 @@ export interface Instance {
 export interface Wish {
   service_id: string;
   instance_id?: string | undefined;
-  endpoint?: string | undefined;
   metadata: Record<string, string>;
   max_sessions?: number | undefined;
 }
@@ -45,10 +45,6 @@ export const hasFreeSlot = (instance: Instance) =>
 
 export const matches = (instance: Instance, want: Wanted) =>
   typeof want === 'string' ? instance.service_id === want : Object.entries(want).every(([key, value]) => instance.metadata[key] === value);
-
-/** Whether both are reached over HTTP, and at the same address. */
-export const isSameEndpoint = ({ endpoint }: Wish, old: Instance | undefined) =>
-  endpoint !== undefined && old?.endpoint !== undefined && at(endpoint, '') === at(old.endpoint, '');
 
 /** The services this node knows, by id: one registration each. */
 export class Registry {
@@ -77,7 +73,7 @@ export class Registry {
   register(wish: Wish, link: Link, mayReplace: (old: Instance) => boolean, now: number): { instance: Instance; old: Instance | undefined } {
     const old = this.#byId.get(wish.service_id);
     const sameInstance = wish.instance_id !== undefined && wish.instance_id === old?.instance_id;
-    if (old?.link && !sameInstance && !isSameEndpoint(wish, old) && !mayReplace(old))
+    if (old?.link && !sameInstance && !isSameEndpoint(link.endpoint, old.endpoint) && !mayReplace(old))
       throw new GatewayError(
         'SERVICE_ID_EXISTS',
         'Service ID already exists: another process holds this service_id; give each process its own id and ask for services by metadata, or send its instance_id if it is the same service',
@@ -86,7 +82,7 @@ export class Registry {
       service_id: wish.service_id,
       instance_id: wish.instance_id,
       incarnation: ++this.#incarnations,
-      endpoint: wish.endpoint,
+      endpoint: link.endpoint,
       metadata: wish.metadata,
       maxSessions: wish.max_sessions ?? Number.POSITIVE_INFINITY,
       registeredAt: now,

@@ -9,6 +9,8 @@ import type { Assignment, Participant, RoomFailure, Session } from './record.ts'
 /** A service that would take the requirement at this place; its slot is taken. */
 export interface Offer extends Pick<Assignment, 'assignment_id' | 'service_id' | 'incarnation'> {
   requirement: number;
+  /** How long its service may take to answer. */
+  offerMs: number;
 }
 
 /** Everything that can happen to a session. */

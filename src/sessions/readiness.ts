@@ -25,8 +25,6 @@ import { awaitUser, userCame } from './user-presence.ts';
 //
 //   suspect: its socket or participant went without a word; Joining or Ready goes on if it is back in time, else it has failed
 
-/** A service answers an offer by starting or refusing it: 10 s is what loading a small model may take, and short beside the time to join (60 s). */
-const offerMs = 10_000;
 /** A socket that broke is reconnected within 1 or 2 s by our own SDK, and LiveKit's resume takes as long: 5 s leaves room for one failed try. */
 const suspectMs = 5_000;
 /** A place whose fourth service is lost as well has another fault than its services: the session ends or goes on without it. */
@@ -111,7 +109,12 @@ export function unaskedHere(d: Draft, requirement: Requirement): void {
 export function offered(
   d: Draft,
   requirement: Requirement,
-  { assignment_id, service_id, incarnation }: Pick<Assignment, 'assignment_id' | 'service_id' | 'incarnation'>,
+  {
+    assignment_id,
+    service_id,
+    incarnation,
+    offerMs,
+  }: Pick<Assignment, 'assignment_id' | 'service_id' | 'incarnation'> & { offerMs: number },
   node_id: string | undefined,
 ): void {
   requirement.attempt += 1;

@@ -265,8 +265,7 @@ export function handlers(parts: HandlerParts): Handlers {
       const link = socketLink(peer);
       // it is registered at once, and what it held is settled after: meanwhile its older sockets are to be known as such
       sockets.set(link, peer);
-      // over a socket it is reached by the socket: the endpoint is shown, not called
-      const { instance, keep, release, kept } = await dispatcher.register({ ...wish, endpoint: undefined }, link, held, peer.service);
+      const { instance, keep, release, kept } = await dispatcher.register(wish, link, held, peer.service);
       peer.service = instance;
       if (peer.closed) {
         dispatcher.disconnected(instance);

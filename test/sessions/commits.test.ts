@@ -44,6 +44,7 @@ function node() {
   const dispatcher: Dispatcher = new Dispatcher({ sessions, rooms, clock, log, nodeId: 'node-1' });
   const told: unknown[] = [];
   const link: Link = {
+    offerMs: 10_000,
     async offer({ assignment_id }) {
       told.push(`offer ${assignment_id}`);
       return { outcome: 'sent' };
@@ -61,7 +62,7 @@ function node() {
   const assignmentOf = async (service_id: string, id = 's1') =>
     (await sessions.get(id)).requirements.find(({ assignment }) => assignment?.service_id === service_id)?.assignment?.assignment_id ?? '';
   const ready = (service_id: string, assignment_id: string): Input => ({ type: 'ServiceReady', service_id, assignment_id });
-  return { clock, memory, sessions, dispatcher, commits, reads, spoil, told, register, make, assignmentOf, ready };
+  return { clock, memory, sessions, dispatcher, commits, reads, spoil, told, link, register, make, assignmentOf, ready };
 }
 
 /** A session that has asked its three services. */
@@ -326,6 +327,15 @@ describe('services that are there', () => {
     const ids = await Promise.all(services.map((service_id) => assignmentOf(service_id)));
     await settled();
     expect(told).toEqual(ids.map((id) => `offer ${id}`));
+  });
+
+  test('have as long to answer an offer as their link gives them', async () => {
+    const { clock, sessions, dispatcher, link, make } = node();
+    await dispatcher.register({ service_id: 'asr', metadata: {} }, { ...link, offerMs: 2_000 });
+    await dispatcher.register({ service_id: 'llm', metadata: {} }, { ...link, offerMs: 30_000 });
+    await make('s1', ['asr', 'llm']);
+    const { requirements } = await sessions.get('s1');
+    expect(requirements.map(({ assignment }) => (assignment?.offer_by ?? 0) - clock.now())).toEqual([2_000, 30_000]);
   });
 
   test('keep no slot for a session that could not be written', async () => {

@@ -46,6 +46,7 @@ const offers: fc.Arbitrary<Happening['input']> = fc.record({ ids: fc.subarray(se
         service_id,
         assignment_id: `${service_id}-${n}`,
         incarnation: n,
+        offerMs: 10_000,
       })),
       busy: busy.map((id) => requirements.findIndex(({ key }) => key === id)).filter((place) => place >= 0),
     }),
@@ -127,7 +128,13 @@ const toReady: Happening[] = [
     later: 0,
     input: ({ requirements }) => ({
       type: 'Dispatched',
-      offers: requirements.map(({ key }, requirement) => ({ requirement, service_id: key, assignment_id: `${key}-first`, incarnation: 1 })),
+      offers: requirements.map(({ key }, requirement) => ({
+        requirement,
+        service_id: key,
+        assignment_id: `${key}-first`,
+        incarnation: 1,
+        offerMs: 10_000,
+      })),
       busy: [],
     }),
   },
