@@ -23,6 +23,7 @@ import { type LiveKitConfig, LiveKitRooms } from './rooms/livekit.ts';
 import { Reconciler } from './rooms/reconcile.ts';
 import { Dispatcher } from './services/dispatcher.ts';
 import { Probes } from './services/probes.ts';
+import { Registrations } from './services/registration.ts';
 import { Reports } from './services/reports.ts';
 import { Sessions } from './sessions/commits.ts';
 import { Nodes, noticedMs } from './sessions/nodes.ts';
@@ -106,11 +107,12 @@ export async function startGateway({ config, livekit, log: full, clock = systemC
   const sessions = new Sessions({ store, rooms, offers: () => dispatcher, clock, log, sessionLog: full, timeouts });
   const lookMs = () => (store.shared && !nodes?.isAlone ? noticedMs : undefined);
   const dispatcher: Dispatcher = new Dispatcher({ sessions, rooms, clock, log, nodeId, lookMs });
+  const registrations = new Registrations({ dispatcher, sessions, clock, log, nodeId });
   const reports = new Reports({ sessions, dispatcher, nodeId });
   const reconciler = new Reconciler({ sessions, rooms, clock, log, lostAfterMs: settings.lostAfterMs });
   const leftovers = new Leftovers({ rooms, sessions, store, clock, log, gatewayName: name });
   const { microservices: paths } = config;
-  const probes = new Probes({ dispatcher, clock });
+  const probes = new Probes({ registry: dispatcher.registry, registrations, clock });
   const shutdown = new Shutdown(sessions, nodeId, store.shared);
   // a LiveKit that is set but wrong is reported in the log before the first session asks for it
   void rooms.ping();
@@ -131,11 +133,11 @@ export async function startGateway({ config, livekit, log: full, clock = systemC
   const turn = new Turn();
   const feeds = new Feeds(store, turn);
   const live = new LiveSessions();
-  const domain = { openings, operations, sessions, store, dispatcher, reports, clock };
+  const domain = { openings, operations, sessions, store, dispatcher, registrations, reports, clock };
   const sockets = new SocketServer({
     turn,
     sessions,
-    dispatcher,
+    registrations,
     live,
     admit,
     authRequired: authMode.isRequired,

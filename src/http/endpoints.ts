@@ -5,6 +5,7 @@ import { GatewayError } from '../errors.ts';
 import type { Dispatcher } from '../services/dispatcher.ts';
 import { type EndpointPaths, httpLink } from '../services/links.ts';
 import type { Outbound } from '../services/outbound.ts';
+import type { Registrations } from '../services/registration.ts';
 import { type Instance, matches } from '../services/registry.ts';
 import type { Reports } from '../services/reports.ts';
 import type { Caller } from '../sessions/access.ts';
@@ -24,6 +25,7 @@ export interface EndpointsParts {
   sessions: Sessions;
   store: SessionStore;
   dispatcher: Dispatcher;
+  registrations: Registrations;
   reports: Reports;
   outbound: Outbound;
   paths: EndpointPaths;
@@ -72,7 +74,7 @@ const ending = (session: Session) => ({
 
 /** What REST answers, endpoint by endpoint. */
 export function endpoints(parts: EndpointsParts): Endpoints {
-  const { openings, operations, sessions, store, dispatcher, reports, clock } = parts;
+  const { openings, operations, sessions, store, dispatcher, registrations, reports, clock } = parts;
 
   /**
    * Waits until a session that is asked for is `far` enough, at most as long as a call may wait: the session it opened then ends.
@@ -140,9 +142,8 @@ export function endpoints(parts: EndpointsParts): Endpoints {
         throw new GatewayError('VALIDATION_FAILED', `body: endpoint: ${refusal}`, {
           details: { issues: [{ path: 'endpoint', message: refusal }] },
         });
-      const { instance } = await dispatcher.register(body, httpLink(body.endpoint, parts.paths, parts.outbound));
-      void dispatcher.offerWaiting(instance);
-      return { success: true, service_id: instance.service_id, message: 'Microservice registered successfully' };
+      await registrations.register(body, httpLink(body.endpoint, parts.paths, parts.outbound));
+      return { success: true, service_id: body.service_id, message: 'Microservice registered successfully' };
     },
 
     listServices: ({ query }) => ({
@@ -154,13 +155,13 @@ export function endpoints(parts: EndpointsParts): Endpoints {
     deregisterService({ params }) {
       const instance = dispatcher.get(params.id);
       const serving = instance.slots.size;
-      dispatcher.deregister(instance, false);
+      registrations.deregister(instance, false);
       return { success: true, service_id: params.id, message: 'Microservice deregistered', sessions: serving };
     },
 
     drainService({ params }) {
       const instance = dispatcher.get(params.id);
-      dispatcher.deregister(instance, true);
+      registrations.deregister(instance, true);
       return { success: true, service_id: params.id, message: 'Microservice is draining', sessions: instance.slots.size };
     },
 

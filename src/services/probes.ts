@@ -1,7 +1,7 @@
 import type { Clock } from '../clock.ts';
-import type { Dispatcher } from './dispatcher.ts';
 import type { Endpoint } from './links.ts';
-import type { Instance } from './registry.ts';
+import type { Registrations } from './registration.ts';
+import type { Instance, Registry } from './registry.ts';
 
 const everyMs = 10_000;
 const maxFailures = 3;
@@ -12,12 +12,14 @@ const maxCalls = 20;
  * `close` stops it.
  */
 export class Probes {
-  readonly #dispatcher: Dispatcher;
+  readonly #registry: Registry;
+  readonly #registrations: Registrations;
   readonly #stop: () => void;
   #running = false;
 
-  constructor({ dispatcher, clock }: { dispatcher: Dispatcher; clock: Clock }) {
-    this.#dispatcher = dispatcher;
+  constructor({ registry, registrations, clock }: { registry: Registry; registrations: Registrations; clock: Clock }) {
+    this.#registry = registry;
+    this.#registrations = registrations;
     this.#stop = clock.every(everyMs, () => void this.#round());
   }
 
@@ -29,7 +31,7 @@ export class Probes {
   async #round(): Promise<void> {
     if (this.#running) return;
     this.#running = true;
-    const queue = [...this.#dispatcher.registry.all()];
+    const queue = [...this.#registry.all()];
     const worker = async () => {
       for (let instance = queue.pop(); instance; instance = queue.pop())
         if (instance.endpoint) await this.#probe(instance, instance.endpoint);
@@ -41,10 +43,10 @@ export class Probes {
   async #probe(instance: Instance, endpoint: Endpoint): Promise<void> {
     const answers = await endpoint.answers();
     // it was replaced or removed meanwhile
-    if (!this.#dispatcher.isCurrent(instance)) return;
+    if (!this.#registry.isCurrent(instance)) return;
     if (answers) {
       instance.failedProbes = 0;
-      if (!instance.link) this.#dispatcher.reconnected(instance, endpoint.link());
-    } else if (++instance.failedProbes >= maxFailures && instance.link) this.#dispatcher.disconnected(instance);
+      if (!instance.link) this.#registrations.reconnected(instance, endpoint.link());
+    } else if (++instance.failedProbes >= maxFailures && instance.link) this.#registrations.disconnected(instance);
   }
 }

@@ -1,3 +1,4 @@
+import type { Logger } from 'pino';
 import type { Wanted } from '../../protocol/fields.ts';
 import type { Availability } from '../../protocol/states.ts';
 import { GatewayError } from '../errors.ts';
@@ -49,10 +50,12 @@ export const matches = (instance: Instance, want: Wanted) =>
 /** The services this node knows, by id: one registration each. */
 export class Registry {
   readonly #byId = new Map<string, Instance>();
+  readonly #log: Logger;
   #incarnations: number;
 
   /** `firstIncarnation`: larger than any an earlier run of the gateway gave. */
-  constructor(firstIncarnation: number) {
+  constructor(firstIncarnation: number, log: Logger) {
+    this.#log = log;
     this.#incarnations = firstIncarnation;
   }
 
@@ -104,13 +107,30 @@ export class Registry {
     instance.forgetAt = now + forgetMs;
   }
 
-  remove(instance: Instance): void {
-    if (this.#byId.get(instance.service_id) === instance) this.#byId.delete(instance.service_id);
+  /** Whether no newer registration has taken its place. */
+  isCurrent(instance: Instance): boolean {
+    return this.#byId.get(instance.service_id) === instance;
+  }
+
+  deregister(instance: Instance): void {
+    this.#remove(instance);
+    this.#log.info({ service_id: instance.service_id }, 'service deregistered');
+  }
+
+  /** Deregisters a service that takes nothing new and serves nothing. @returns whether it is one */
+  removeDrained(instance: Instance): boolean {
+    const isDrained = instance.availability === 'draining' && instance.slots.size === 0;
+    if (isDrained) this.deregister(instance);
+    return isDrained;
+  }
+
+  #remove(instance: Instance): void {
+    if (this.isCurrent(instance)) this.#byId.delete(instance.service_id);
   }
 
   /** Drops registrations whose time is over. */
   sweep(now: number): void {
-    for (const instance of this.#byId.values()) if (now >= instance.forgetAt) this.remove(instance);
+    for (const instance of this.#byId.values()) if (now >= instance.forgetAt) this.#remove(instance);
   }
 
   /** Whether a service that can be reached is what is wanted, busy or not. */

@@ -6,6 +6,7 @@ import type { Clock } from '../clock.ts';
 import { GatewayError, StorageError } from '../errors.ts';
 import type { Dispatcher } from '../services/dispatcher.ts';
 import { type Link, socketLink } from '../services/links.ts';
+import type { Registrations } from '../services/registration.ts';
 import type { Instance } from '../services/registry.ts';
 import type { Reports } from '../services/reports.ts';
 import type { Caller } from '../sessions/access.ts';
@@ -39,6 +40,7 @@ export interface HandlerParts {
   operations: Operations;
   sessions: Sessions;
   dispatcher: Dispatcher;
+  registrations: Registrations;
   reports: Reports;
   store: SessionStore;
   feeds: Feeds;
@@ -50,7 +52,7 @@ export interface HandlerParts {
 }
 
 export function handlers(parts: HandlerParts): Handlers {
-  const { openings, operations, sessions, dispatcher, reports, live, clock } = parts;
+  const { openings, operations, sessions, dispatcher, registrations, reports, live, clock } = parts;
 
   /** A socket that holds a session speaks for its user, a service for itself; any other for whoever is at it. */
   const callerAt = ({ principal, sessionId, owner, service }: Connection): Caller =>
@@ -69,7 +71,7 @@ export function handlers(parts: HandlerParts): Handlers {
 
   const registered = (peer: Connection): Instance => {
     if (!peer.service) throw new GatewayError('FORBIDDEN', 'no service is registered on this socket');
-    if (!dispatcher.isCurrent(peer.service))
+    if (!dispatcher.registry.isCurrent(peer.service))
       throw new GatewayError('FORBIDDEN', 'a newer registration has taken its place, or it was taken back');
     return peer.service;
   };
@@ -265,31 +267,28 @@ export function handlers(parts: HandlerParts): Handlers {
       const link = socketLink(peer);
       // it is registered at once, and what it held is settled after: meanwhile its older sockets are to be known as such
       sockets.set(link, peer);
-      const { instance, keep, release, kept } = await dispatcher.register(wish, link, held, peer.service);
-      peer.service = instance;
-      if (peer.closed) {
-        dispatcher.disconnected(instance);
-        return later;
-      }
-      const { service_id } = instance;
-      peer.sendAnswer(
-        answer('RegisterServiceResponse', { success: true, service_id, message: 'Microservice registered successfully', keep, release }),
-        id,
-      );
-      // whether their clients are there may have changed while the service was away
-      dispatcher.resendPresence(instance, kept);
-      // after the answer, so that no offer comes before it
-      void dispatcher.offerWaiting(instance);
+      const { service_id } = wish;
+      await registrations.register(wish, link, {
+        held,
+        own: peer.service,
+        answer({ instance, keep, release }) {
+          peer.service = instance;
+          if (peer.closed) return false;
+          const message = 'Microservice registered successfully';
+          peer.sendAnswer(answer('RegisterServiceResponse', { success: true, service_id, message, keep, release }), id);
+          return true;
+        },
+      });
       return later;
     },
 
     ServiceStatus({ status }, peer) {
-      dispatcher.setAvailability(registered(peer), status);
+      registrations.setAvailability(registered(peer), status);
     },
 
     DeregisterServiceRequest({ drain }, peer) {
       const instance = registered(peer);
-      dispatcher.deregister(instance, drain);
+      registrations.deregister(instance, drain);
       const { service_id, slots } = instance;
       return answer('DeregisterServiceResponse', {
         success: true,

@@ -13,7 +13,7 @@ import type { Clock } from '../clock.ts';
 import { refuseUpgrade } from '../edge/raw.ts';
 import { hasBody } from '../edge/target.ts';
 import { drained } from '../level.ts';
-import type { Dispatcher } from '../services/dispatcher.ts';
+import type { Registrations } from '../services/registration.ts';
 import type { Sessions } from '../sessions/commits.ts';
 import { afterRunning, inTurns, spreadMs } from '../time.ts';
 import type { Turn } from '../turn.ts';
@@ -37,7 +37,7 @@ const maxTurnedAway = 256;
 
 export interface SocketServerParts {
   sessions: Sessions;
-  dispatcher: Dispatcher;
+  registrations: Registrations;
   live: LiveSessions;
   handlers: Handlers;
   admit: Admission;
@@ -255,7 +255,7 @@ export class SocketServer {
 
   /** Whatever ended the socket: its live entry goes now, its session and its service's sessions are told. */
   #ended(connection: Connection): void {
-    const { live, sessions, dispatcher, log } = this.#parts;
+    const { live, sessions, registrations, log } = this.#parts;
     this.#connections.delete(connection);
     const sessionId = live.release(connection);
     const how = connection.ended ?? 'broken';
@@ -265,7 +265,7 @@ export class SocketServer {
       this.#telling.add(detached);
       void detached.then(() => this.#telling.delete(detached));
     }
-    if (connection.service) dispatcher.disconnected(connection.service, this.#draining);
+    if (connection.service) registrations.disconnected(connection.service, this.#draining);
     this.#onGone.get(connection)?.();
     this.#onGone.delete(connection);
   }

@@ -5,6 +5,8 @@ import { StorageError } from '../../src/errors.ts';
 import { makeLog } from '../../src/log/log.ts';
 import { Dispatcher } from '../../src/services/dispatcher.ts';
 import type { Link } from '../../src/services/links.ts';
+import { Registrations } from '../../src/services/registration.ts';
+import type { Instance } from '../../src/services/registry.ts';
 import { Sessions } from '../../src/sessions/commits.ts';
 import type { Input } from '../../src/sessions/inputs.ts';
 import type { Commit, StoreProvider } from '../../src/sessions/ports.ts';
@@ -42,6 +44,7 @@ function node() {
   const log = makeLog('silent');
   const sessions = new Sessions({ store, rooms, offers: () => dispatcher, clock, log, timeouts: { registrationMs: 30_000 } });
   const dispatcher: Dispatcher = new Dispatcher({ sessions, rooms, clock, log, nodeId: 'node-1' });
+  const registrations = new Registrations({ dispatcher, sessions, clock, log, nodeId: 'node-1' });
   const told: unknown[] = [];
   const link: Link = {
     offerMs: 10_000,
@@ -56,13 +59,13 @@ function node() {
     saysLeft: true,
   };
   const register = (service_id: string, max_sessions?: number, held?: { session_id: string; assignment_id: string }[], metadata = {}) =>
-    dispatcher.register({ service_id, metadata, max_sessions }, link, held);
+    registrations.register({ service_id, metadata, max_sessions }, link, { held });
   const make = (session_id = 's1', required: Wanted[] = services) =>
     sessions.create(spec({ session_id, required, made_on_join: { registrationMs: 30_000 } }));
   const assignmentOf = async (service_id: string, id = 's1') =>
     (await sessions.get(id)).requirements.find(({ assignment }) => assignment?.service_id === service_id)?.assignment?.assignment_id ?? '';
   const ready = (service_id: string, assignment_id: string): Input => ({ type: 'ServiceReady', service_id, assignment_id });
-  return { clock, memory, sessions, dispatcher, commits, reads, spoil, told, link, register, make, assignmentOf, ready };
+  return { clock, memory, sessions, dispatcher, registrations, commits, reads, spoil, told, link, register, make, assignmentOf, ready };
 }
 
 /** A session that has asked its three services. */
@@ -227,7 +230,7 @@ test('news that the storage could not take with the rest is said again when it a
 });
 
 test('a service that comes back with all it holds, and one that many wait for, need a few turns and not one for each session', async () => {
-  const { sessions, dispatcher, register, make } = node();
+  const { sessions, dispatcher, registrations, register, make } = node();
   const names = Array.from({ length: 300 }, (_, i) => `s${i}`);
   for (const name of names) await make(name, ['asr']);
   const turnsOf = async (what: () => Promise<unknown>) => {
@@ -242,12 +245,17 @@ test('a service that comes back with all it holds, and one that many wait for, n
     isOver = true;
     return turns;
   };
-  const { instance } = await register('asr');
-  expect(await turnsOf(() => dispatcher.offerWaiting(instance))).toBeLessThan(30);
+  let instance: Instance | undefined;
+  const servesAll = async () => {
+    ({ instance } = await register('asr'));
+    while (dispatcher.waiting > 0) await settled(1);
+  };
+  expect(await turnsOf(servesAll)).toBeLessThan(30);
+  if (!instance) throw new Error('not registered');
   expect(instance.slots.size).toBe(300);
   for (const name of names) await sessions.apply(name, { type: 'ServiceReady', service_id: 'asr' });
   const held = [...instance.slots].map(([assignment_id, session_id]) => ({ assignment_id, session_id }));
-  dispatcher.disconnected(instance);
+  registrations.disconnected(instance);
   await settled();
   let keep: string[] = [];
   expect(await turnsOf(async () => ({ keep } = await register('asr', undefined, held)))).toBeLessThan(30);
@@ -262,7 +270,7 @@ describe('those that wait for a service', () => {
     const { sessions, dispatcher, reads, register, make } = node();
     for (const name of names) await make(name, ['asr']);
     const { instance } = await register('asr');
-    await dispatcher.offerWaiting(instance);
+    await settled();
     const offers = [...instance.slots];
     expect(offers).toHaveLength(100);
     reads.length = 0;
@@ -273,7 +281,7 @@ describe('those that wait for a service', () => {
   });
 
   test('are looked through once more, however often that is asked for meanwhile', async () => {
-    const { dispatcher, reads, spoil, register, make } = node();
+    const { registrations, reads, spoil, register, make } = node();
     for (const name of names.slice(0, 10)) await make(name, ['asr']);
     const { instance } = await register('asr');
     reads.length = 0;
@@ -282,7 +290,7 @@ describe('those that wait for a service', () => {
       open = done;
     });
     spoil.read = () => opened;
-    for (let i = 0; i < 20; i++) dispatcher.setAvailability(instance, 'available');
+    for (let i = 0; i < 20; i++) registrations.setAvailability(instance, 'available');
     await settled();
     expect(reads).toEqual(names.slice(0, 10));
     open();
@@ -302,13 +310,13 @@ describe('those that wait for a service', () => {
   });
 
   test('are looked for again after a storage that did not answer', async () => {
-    const { sessions, dispatcher, spoil, register, make, assignmentOf } = node();
+    const { sessions, registrations, spoil, register, make, assignmentOf } = node();
     const { instance } = await register('asr');
     await make('s0', ['asr']);
-    dispatcher.setAvailability(instance, 'full');
+    registrations.setAvailability(instance, 'full');
     await make('s1', ['asr']);
     spoil.read = () => Promise.reject(new StorageError('away'));
-    dispatcher.setAvailability(instance, 'available');
+    registrations.setAvailability(instance, 'available');
     await settled();
     spoil.read = undefined;
     expect(await assignmentOf('asr', 's1')).toBe('');
@@ -330,9 +338,9 @@ describe('services that are there', () => {
   });
 
   test('have as long to answer an offer as their link gives them', async () => {
-    const { clock, sessions, dispatcher, link, make } = node();
-    await dispatcher.register({ service_id: 'asr', metadata: {} }, { ...link, offerMs: 2_000 });
-    await dispatcher.register({ service_id: 'llm', metadata: {} }, { ...link, offerMs: 30_000 });
+    const { clock, sessions, registrations, link, make } = node();
+    await registrations.register({ service_id: 'asr', metadata: {} }, { ...link, offerMs: 2_000 });
+    await registrations.register({ service_id: 'llm', metadata: {} }, { ...link, offerMs: 30_000 });
     await make('s1', ['asr', 'llm']);
     const { requirements } = await sessions.get('s1');
     expect(requirements.map(({ assignment }) => (assignment?.offer_by ?? 0) - clock.now())).toEqual([2_000, 30_000]);
