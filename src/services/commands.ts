@@ -31,13 +31,13 @@ export class Commands {
   }
 
   async offer(session: Session, assignment: Assignment): Promise<void> {
-    const { rooms, clock, sessions, log } = this.#parts;
+    const { registry, rooms, clock, sessions, log } = this.#parts;
     if (!session.room) return;
     const { assignment_id, service_id } = assignment;
     const access_token = await rooms.serviceToken(session, service_id);
     const requirement = session.requirements.find((r) => r.assignment?.assignment_id === assignment_id);
     const mustBeReadyBy = requirement?.replace_by ?? session.deadlines.join ?? clock.now() + session.join_timeout_ms;
-    const link = this.#linkOf(assignment);
+    const link = registry.boundTo(assignment)?.link;
     const call = link && !link.saysLeft ? new AbortController() : undefined;
     if (call) this.#calls.set(assignment_id, call);
     const command: Command<'JoinRoomRequest'> = {
@@ -84,20 +84,21 @@ export class Commands {
   }
 
   leave(sessionId: string, assignment: Leaving, reason: string): void {
+    const { registry, sessions } = this.#parts;
     // the node that reaches the service sees the same record and asks it
     if (!this.#isHere(assignment)) return;
     const { assignment_id } = assignment;
     this.abort(assignment_id);
-    const link = this.#linkOf(assignment);
+    const link = registry.boundTo(assignment)?.link;
     link?.send({ type: 'LeaveRoomRequest', assignment_id, reason, deadline_ms: leaveMs });
     // nobody will say ServiceLeft
-    if (!link?.saysLeft) void this.#parts.sessions.report(sessionId, { type: 'ServiceLeft', assignment_id, clean: true });
+    if (!link?.saysLeft) void sessions.report(sessionId, { type: 'ServiceLeft', assignment_id, clean: true });
   }
 
   presence(session: Session): void {
     for (const assignment of assignments(session)) {
       // the node that reaches the service sees the same record and sends it; who has not been offered it yet is told then
-      if (this.#isHere(assignment)) this.#linkOf(assignment)?.send(presenceOf(session));
+      if (this.#isHere(assignment)) this.#parts.registry.boundTo(assignment)?.link?.send(presenceOf(session));
     }
   }
 
@@ -108,11 +109,6 @@ export class Commands {
 
   #isHere({ node_id }: Pick<Leaving, 'node_id'>): boolean {
     return node_id === undefined || node_id === this.#parts.nodeId;
-  }
-
-  #linkOf({ service_id, incarnation }: Pick<Leaving, 'service_id' | 'incarnation'>): Link | undefined {
-    const instance = this.#parts.registry.get(service_id);
-    return instance?.incarnation === incarnation ? instance.link : undefined;
   }
 }
 

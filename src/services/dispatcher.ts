@@ -132,9 +132,10 @@ export class Dispatcher implements Offers {
 
   release(sessionId: string, assignment: Leaving, isLapsed = false): void {
     this.commands.abort(assignment.assignment_id);
-    const instance = this.registry.get(assignment.service_id);
-    const wasFull = instance !== undefined && instance.slots.size >= instance.maxSessions;
-    if (!instance?.slots.delete(assignment.assignment_id)) return;
+    const instance = this.registry.holding(assignment);
+    if (!instance) return;
+    const wasFull = instance.slots.size >= instance.maxSessions;
+    instance.slots.delete(assignment.assignment_id);
     if (isLapsed) remember(instance.lapsed, assignment.assignment_id, sessionId);
     if (this.registry.removeDrained(instance)) return;
     if (wasFull || this.#missed.delete(instance)) void this.offerWaiting(instance);

@@ -8,7 +8,7 @@ import type { Session } from '../sessions/record.ts';
 import { askToLeave } from './commands.ts';
 import type { Dispatcher } from './dispatcher.ts';
 import { isSameEndpoint, type Link } from './links.ts';
-import type { Instance, Wish } from './registry.ts';
+import type { Instance, RegistrationRequest } from './registry.ts';
 
 interface RegistrationsParts {
   dispatcher: Dispatcher;
@@ -47,9 +47,9 @@ export class Registrations {
    * kept stand, and offers: what comes before, it could not expect.
    * @throws GatewayError SERVICE_ID_EXISTS
    */
-  async register(wish: Wish, link: Link, { held = [], own, answer }: RegisterOptions = {}): Promise<Registered> {
+  async register(request: RegistrationRequest, link: Link, { held = [], own, answer }: RegisterOptions = {}): Promise<Registered> {
     const { dispatcher, log } = this.#parts;
-    const { instance, old } = this.#put(wish, link, own);
+    const { instance, old } = this.#put(request, link, own);
     const before = [...(old?.slots ?? [])];
     // what the old registration held is decided here: its socket speaks for nothing any more
     old?.slots.clear();
@@ -59,7 +59,7 @@ export class Registrations {
       'service registered',
     );
     // where it is called nothing broke: an instance that says again where it is goes on
-    const again = isSameEndpoint(instance.endpoint, old?.endpoint) && wish.instance_id === old?.instance_id;
+    const again = isSameEndpoint(instance.endpoint, old?.endpoint) && request.instance_id === old?.instance_id;
     if (again && old) instance.lapsed = old.lapsed;
     const holds = again ? before.map(([assignment_id, session_id]) => ({ session_id, assignment_id })) : held;
     const { keep, release, kept } = await this.#settle(instance, holds, again);
@@ -74,13 +74,13 @@ export class Registrations {
     return registered;
   }
 
-  #put(wish: Wish, link: Link, own: Instance | undefined): { instance: Instance; old: Instance | undefined } {
+  #put(request: RegistrationRequest, link: Link, own: Instance | undefined): { instance: Instance; old: Instance | undefined } {
     const { dispatcher, clock, log } = this.#parts;
     try {
-      return dispatcher.registry.register(wish, link, (old) => old === own, clock.now());
+      return dispatcher.registry.register(request, link, (old) => old === own, clock.now());
     } catch (error) {
       log.warn(
-        { service_id: wish.service_id },
+        { service_id: request.service_id },
         'service id is held by another process: give each its own id and ask for services by metadata, or keep one instance_id over restarts',
       );
       throw error;

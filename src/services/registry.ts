@@ -1,4 +1,5 @@
 import type { Logger } from 'pino';
+import { v7 as uuid } from 'uuid';
 import type { Wanted } from '../../protocol/fields.ts';
 import type { Availability } from '../../protocol/states.ts';
 import { GatewayError } from '../errors.ts';
@@ -6,7 +7,9 @@ import { type Endpoint, isSameEndpoint, type Link } from './links.ts';
 
 /** One registration of a service. */
 export interface Instance {
-  service_id: string;
+  /** Larger than those of all registrations before it. */
+  readonly id: string;
+  readonly service_id: string;
   instance_id: string | undefined;
   /** Grows with each registration, over all services. */
   incarnation: number;
@@ -31,7 +34,7 @@ export interface Instance {
 }
 
 /** What a service says of itself when it registers. */
-export interface Wish {
+export interface RegistrationRequest {
   service_id: string;
   instance_id?: string | undefined;
   metadata: Record<string, string>;
@@ -47,9 +50,11 @@ export const hasFreeSlot = (instance: Instance) =>
 export const matches = (instance: Instance, want: Wanted) =>
   typeof want === 'string' ? instance.service_id === want : Object.entries(want).every(([key, value]) => instance.metadata[key] === value);
 
-/** The services this node knows, by id: one registration each. */
+/** The registrations this node knows, each by its own id. A service id has one at a time. */
 export class Registry {
+  /** In the order of registration. */
   readonly #byId = new Map<string, Instance>();
+  readonly #byServiceId = new Map<string, Instance>();
   readonly #log: Logger;
   #incarnations: number;
 
@@ -60,7 +65,19 @@ export class Registry {
   }
 
   get(service_id: string): Instance | undefined {
-    return this.#byId.get(service_id);
+    return this.#byServiceId.get(service_id);
+  }
+
+  /** The registration that a record binds an assignment to, while it is there. */
+  boundTo({ service_id, incarnation }: Pick<Instance, 'service_id' | 'incarnation'>): Instance | undefined {
+    const instance = this.get(service_id);
+    return instance?.incarnation === incarnation ? instance : undefined;
+  }
+
+  /** The registration of a service in which it holds an assignment. A record may not know yet that this is a new one. */
+  holding({ service_id, assignment_id }: { service_id: string; assignment_id: string }): Instance | undefined {
+    const instance = this.get(service_id);
+    return instance?.slots.has(assignment_id) ? instance : undefined;
   }
 
   all(): Iterable<Instance> {
@@ -73,21 +90,27 @@ export class Registry {
    * @returns the registration, and the one it replaced
    * @throws GatewayError SERVICE_ID_EXISTS
    */
-  register(wish: Wish, link: Link, mayReplace: (old: Instance) => boolean, now: number): { instance: Instance; old: Instance | undefined } {
-    const old = this.#byId.get(wish.service_id);
-    const sameInstance = wish.instance_id !== undefined && wish.instance_id === old?.instance_id;
+  register(
+    request: RegistrationRequest,
+    link: Link,
+    mayReplace: (old: Instance) => boolean,
+    now: number,
+  ): { instance: Instance; old: Instance | undefined } {
+    const old = this.get(request.service_id);
+    const sameInstance = request.instance_id !== undefined && request.instance_id === old?.instance_id;
     if (old?.link && !sameInstance && !isSameEndpoint(link.endpoint, old.endpoint) && !mayReplace(old))
       throw new GatewayError(
         'SERVICE_ID_EXISTS',
         'Service ID already exists: another process holds this service_id; give each process its own id and ask for services by metadata, or send its instance_id if it is the same service',
       );
     const instance: Instance = {
-      service_id: wish.service_id,
-      instance_id: wish.instance_id,
+      id: uuid(),
+      service_id: request.service_id,
+      instance_id: request.instance_id,
       incarnation: ++this.#incarnations,
       endpoint: link.endpoint,
-      metadata: wish.metadata,
-      maxSessions: wish.max_sessions ?? Number.POSITIVE_INFINITY,
+      metadata: request.metadata,
+      maxSessions: request.max_sessions ?? Number.POSITIVE_INFINITY,
       registeredAt: now,
       availability: 'available',
       link,
@@ -97,7 +120,9 @@ export class Registry {
       failedProbes: 0,
       forgetAt: Number.POSITIVE_INFINITY,
     };
-    this.#byId.set(wish.service_id, instance);
+    if (old) this.#remove(old);
+    this.#byId.set(instance.id, instance);
+    this.#byServiceId.set(instance.service_id, instance);
     return { instance, old };
   }
 
@@ -109,7 +134,7 @@ export class Registry {
 
   /** Whether no newer registration has taken its place. */
   isCurrent(instance: Instance): boolean {
-    return this.#byId.get(instance.service_id) === instance;
+    return this.#byId.has(instance.id);
   }
 
   deregister(instance: Instance): void {
@@ -125,7 +150,7 @@ export class Registry {
   }
 
   #remove(instance: Instance): void {
-    if (this.isCurrent(instance)) this.#byId.delete(instance.service_id);
+    if (this.#byId.delete(instance.id)) this.#byServiceId.delete(instance.service_id);
   }
 
   /** Drops registrations whose time is over. */
@@ -141,7 +166,7 @@ export class Registry {
 
   #candidates(want: Wanted): Iterable<Instance> {
     if (typeof want !== 'string') return this.#byId.values();
-    const known = this.#byId.get(want);
+    const known = this.get(want);
     return known ? [known] : [];
   }
 
