@@ -4,6 +4,7 @@ import type { Wanted } from '../../protocol/fields.ts';
 import type { Availability } from '../../protocol/states.ts';
 import { GatewayError } from '../errors.ts';
 import { type Endpoint, isSameEndpoint, type Link } from './links.ts';
+import { MetadataIndex } from './metadata-index.ts';
 
 /** One registration of a service. */
 export interface Instance {
@@ -15,7 +16,7 @@ export interface Instance {
   incarnation: number;
   /** Where it is called; absent: it has connected. */
   endpoint: Endpoint | undefined;
-  metadata: Record<string, string>;
+  readonly metadata: Readonly<Record<string, string>>;
   maxSessions: number;
   registeredAt: number;
   availability: Availability;
@@ -43,18 +44,26 @@ export interface RegistrationRequest {
 
 const forgetMs = 300_000;
 
+const isLighter = (one: Instance, other: Instance) =>
+  one.slots.size < other.slots.size || (one.slots.size === other.slots.size && one.offeredAt < other.offeredAt);
+
 /** Whether it would take one more session. */
 export const hasFreeSlot = (instance: Instance) =>
   instance.link !== undefined && instance.availability === 'available' && instance.slots.size < instance.maxSessions;
 
-export const matches = (instance: Instance, want: Wanted) =>
-  typeof want === 'string' ? instance.service_id === want : Object.entries(want).every(([key, value]) => instance.metadata[key] === value);
+export function matches(instance: Pick<Instance, 'service_id' | 'metadata'>, want: Wanted): boolean {
+  if (typeof want === 'string') return instance.service_id === want;
+  // a list of entries would cost more than the look at them
+  for (const key in want) if (instance.metadata[key] !== want[key]) return false;
+  return true;
+}
 
 /** The registrations this node knows, each by its own id. A service id has one at a time. */
 export class Registry {
   /** In the order of registration. */
   readonly #byId = new Map<string, Instance>();
   readonly #byServiceId = new Map<string, Instance>();
+  readonly #byMetadata = new MetadataIndex<Instance>();
   readonly #log: Logger;
   #incarnations: number;
 
@@ -123,6 +132,7 @@ export class Registry {
     if (old) this.#remove(old);
     this.#byId.set(instance.id, instance);
     this.#byServiceId.set(instance.service_id, instance);
+    this.#byMetadata.add(instance);
     return { instance, old };
   }
 
@@ -150,7 +160,9 @@ export class Registry {
   }
 
   #remove(instance: Instance): void {
-    if (this.#byId.delete(instance.id)) this.#byServiceId.delete(instance.service_id);
+    if (!this.#byId.delete(instance.id)) return;
+    this.#byServiceId.delete(instance.service_id);
+    this.#byMetadata.remove(instance);
   }
 
   /** Drops registrations whose time is over. */
@@ -165,7 +177,7 @@ export class Registry {
   }
 
   #candidates(want: Wanted): Iterable<Instance> {
-    if (typeof want !== 'string') return this.#byId.values();
+    if (typeof want !== 'string') return this.#byMetadata.candidates(want);
     const known = this.get(want);
     return known ? [known] : [];
   }
@@ -174,12 +186,9 @@ export class Registry {
   find(want: Wanted, fits: (instance: Instance) => boolean): Instance | undefined {
     let best: Instance | undefined;
     for (const instance of this.#candidates(want)) {
-      if (!matches(instance, want) || !hasFreeSlot(instance) || !fits(instance)) continue;
-      const lighter =
-        best === undefined ||
-        instance.slots.size < best.slots.size ||
-        (instance.slots.size === best.slots.size && instance.offeredAt < best.offeredAt);
-      if (lighter) best = instance;
+      // what costs least first: most of many candidates are no lighter than the best so far
+      if (best && !isLighter(instance, best)) continue;
+      if (hasFreeSlot(instance) && matches(instance, want) && fits(instance)) best = instance;
     }
     return best;
   }
