@@ -1,4 +1,4 @@
-import { maxTimerMs } from './deadline.ts';
+import { afterReading } from './deadline.ts';
 
 export interface Wait<A> {
   /** The request's own mark, which comes back in its answer. */
@@ -19,7 +19,7 @@ interface Waiting<A> extends Wait<A> {
   sent: boolean;
   resolve(answer: A): void;
   reject(error: Error): void;
-  timer: ReturnType<typeof setTimeout>;
+  cancel(): void;
 }
 
 /** Requests that have no answer yet. Each one settles exactly once: answer, refusal, timeout, or `failAll`. */
@@ -29,8 +29,8 @@ export class Pending<A> {
   /** Keeps a request until it settles. It counts as not sent. */
   wait(wait: Wait<A>): Promise<A> {
     return new Promise((resolve, reject) => {
-      const timer = setTimeout(() => this.fail(wait.id, wait.onTimeout()), Math.min(wait.timeoutMs, maxTimerMs));
-      this.#waiting.set(wait.id, { ...wait, sent: false, resolve, reject, timer });
+      const cancel = afterReading(wait.timeoutMs, () => this.fail(wait.id, wait.onTimeout()));
+      this.#waiting.set(wait.id, { ...wait, sent: false, resolve, reject, cancel });
     });
   }
 
@@ -72,7 +72,7 @@ export class Pending<A> {
 
   #take(id: string): Waiting<A> | undefined {
     const waiting = this.#waiting.get(id);
-    clearTimeout(waiting?.timer);
+    waiting?.cancel();
     this.#waiting.delete(id);
     return waiting;
   }

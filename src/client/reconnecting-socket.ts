@@ -1,5 +1,6 @@
 import { verdict } from '../../protocol/close.ts';
 import type { Backoff } from './backoff.ts';
+import { afterReading } from './deadline.ts';
 import { onRefusal, type Refusal } from './refusal.ts';
 import { RetrySchedule } from './retry-schedule.ts';
 import { findSocketClass, type Socket, type SocketClass } from './socket.ts';
@@ -74,7 +75,7 @@ export class ReconnectingSocket {
   readonly #retries: RetrySchedule;
   #socket: Socket | undefined;
   /** There is one at a time: the upgrade, silence, a heartbeat's answer, the next attempt, or the close. */
-  #timer: ReturnType<typeof setTimeout> | undefined;
+  #cancelTimer = () => {};
   #heartbeatMs: number;
   #receivedAt = 0;
   /** Something was received since the last heartbeat was sent. */
@@ -143,7 +144,7 @@ export class ReconnectingSocket {
     if (!socket) return;
     await new Promise<void>((ended) => {
       this.#ended = ended;
-      this.#arm(closeMs, () => this.#drop());
+      this.#limit(closeMs, () => this.#drop());
       socket.onopen = socket.onmessage = null;
       socket.close(1000);
     });
@@ -180,7 +181,7 @@ export class ReconnectingSocket {
     socket.onclose = ({ code, reason }: { code: number; reason: string }) => this.#closed(code, reason);
     onRefusal(socket, (refusal) => socket === this.#socket && this.#refused(refusal));
     const { attemptMs } = this;
-    this.#arm(attemptMs, () => this.reconnect('back off', `the connection was not opened within ${attemptMs} ms`));
+    this.#limit(attemptMs, () => this.reconnect('back off', `the connection was not opened within ${attemptMs} ms`));
   }
 
   /** The socket was never open. */
@@ -220,13 +221,13 @@ export class ReconnectingSocket {
     this.#isAlive = false;
     this.send('{"type":"Ping"}');
     const why = `a heartbeat had no answer within ${this.answerMs} ms`;
-    this.#arm(this.answerMs, () => (this.#isAlive ? this.#awaitSilence() : this.reconnect('reconnect', why)));
+    this.#limit(this.answerMs, () => (this.#isAlive ? this.#awaitSilence() : this.reconnect('reconnect', why)));
   }
 
   #closed(code: number, reason: string): void {
     const socket = this.#socket;
     this.#socket = undefined;
-    clearTimeout(this.#timer);
+    this.#cancelTimer();
     if (socket) socket.onclose = null;
     if (this.#ended) return this.#ended();
     // a socket that was never open was refused or not reached; its close code does not say which
@@ -247,7 +248,7 @@ export class ReconnectingSocket {
   #drop(): void {
     const socket = this.#socket;
     this.#socket = undefined;
-    clearTimeout(this.#timer);
+    this.#cancelTimer();
     if (socket) {
       socket.onopen = socket.onmessage = socket.onclose = null;
       socket.onerror = () => {};
@@ -259,7 +260,7 @@ export class ReconnectingSocket {
 
   #finish(code: number, reason: string): void {
     if (this.state === 'closed') return;
-    clearTimeout(this.#timer);
+    this.#cancelTimer();
     this.#stopWatchingPage();
     this.state = 'closed';
     this.reason = reason || `closed with ${code}`;
@@ -273,8 +274,15 @@ export class ReconnectingSocket {
   }
 
   #arm(ms: number, run: () => void): void {
-    clearTimeout(this.#timer);
-    this.#timer = setTimeout(run, Math.max(0, ms));
+    this.#cancelTimer();
+    const timer = setTimeout(run, Math.max(0, ms));
+    this.#cancelTimer = () => clearTimeout(timer);
+  }
+
+  /** As `#arm`, of a wait for the other side. */
+  #limit(ms: number, run: () => void): void {
+    this.#cancelTimer();
+    this.#cancelTimer = afterReading(ms, run);
   }
 }
 

@@ -1,3 +1,4 @@
+import { afterReading } from './deadline.ts';
 import { ConnectionClosed, QueueFull, RequestFailed, RequestTimeout } from './errors.ts';
 import { newId } from './id.ts';
 import { Pending } from './pending.ts';
@@ -48,7 +49,7 @@ export class RequestChannel {
   readonly #listener: ChannelListener;
   readonly #options: ChannelOptions;
   readonly #pending = new Pending<object>();
-  #greeting: { id: string; timer: ReturnType<typeof setTimeout> } | undefined;
+  #greeting: { id: string; cancel(): void } | undefined;
   #end: { code: number; reason: string } | undefined;
 
   constructor(url: string, listener: ChannelListener, options: ChannelOptions = {}) {
@@ -111,14 +112,15 @@ export class RequestChannel {
   }
 
   #changed(state: ConnectionState): void {
-    clearTimeout(this.#greeting?.timer);
+    this.#greeting?.cancel();
     this.#greeting = undefined;
     if (state !== 'open') return this.#become(state);
     const greeting = this.#listener.greeting();
     if (!greeting) return this.#ready();
     const id = newId();
     const ms = this.socket.attemptMs;
-    this.#greeting = { id, timer: setTimeout(() => this.socket.reconnect('back off', `${greeting.type}: no answer within ${ms} ms`), ms) };
+    const cancel = afterReading(ms, () => this.socket.reconnect('back off', `${greeting.type}: no answer within ${ms} ms`));
+    this.#greeting = { id, cancel };
     this.socket.send(JSON.stringify({ ...greeting, id }));
   }
 
@@ -135,7 +137,7 @@ export class RequestChannel {
   #greeted(frame: Frame): void {
     const error = frame.type === 'Error' ? new RequestFailed(frame) : undefined;
     if (error?.retryable) return this.socket.reconnect('back off', error.message, error.retryAfterMs);
-    clearTimeout(this.#greeting?.timer);
+    this.#greeting?.cancel();
     this.#greeting = undefined;
     this.socket.markEstablished();
     this.#listener.greeted(frame);
@@ -149,7 +151,7 @@ export class RequestChannel {
   }
 
   #closed(code: number, reason: string): void {
-    clearTimeout(this.#greeting?.timer);
+    this.#greeting?.cancel();
     this.state = 'closed';
     this.#end = { code, reason };
     this.#listener.closed(code, reason);
