@@ -4,7 +4,7 @@ import type { Logger } from 'pino';
 import { v7 as uuid } from 'uuid';
 import { type RawData, WebSocket } from 'ws';
 import { Close, type CloseReason, isPeersFault } from '../../protocol/close.ts';
-import { type Parsed, parse } from '../../protocol/parse.ts';
+import type { Parsed } from '../../protocol/parse.ts';
 import { type Answer, type Request, type RequestRow, requests } from '../../protocol/requests.ts';
 import type { Role } from '../../protocol/roles.ts';
 import type { Principal } from '../auth/principal.ts';
@@ -17,13 +17,8 @@ import type { Cursor } from './cursor.ts';
 import { textFrame } from './frames.ts';
 import { dispatch, type Handlers, later } from './handlers.ts';
 import { IgnoredFields } from './ignored.ts';
-import { Metered, type MeterLimits } from './metered.ts';
-
-/** Frames that wait behind the one in work; a hand types fewer, and a burst of this size is worked off within milliseconds. */
-const pauseAt = 32;
-
-/** Requests of one socket that are worked on together: after a restart a service speaks of all its sessions at once. */
-const maxTogether = 256;
+import { Inbox } from './inbox.ts';
+import type { MeterLimits } from './metered.ts';
 
 const maxWatches = 32;
 
@@ -37,6 +32,9 @@ export interface SocketLimits extends MeterLimits {
 
 /** Refused frames that count towards `maxRefusedInARow`: what cannot go better the next time. */
 const strikes = new Set<string>(['VALIDATION_FAILED', 'FORBIDDEN', 'SERVICE_ID_EXISTS']);
+
+/** What a handler gives for a request; void: there is nothing to answer. */
+type Outcome = Answer | typeof later | void;
 
 /** What all connections of a node share. */
 export interface ConnectionParts {
@@ -71,7 +69,7 @@ const random = randomBytes(16);
 let opened = 0;
 
 /** One socket: takes frames in order, answers each once, and ends with a code that says why. */
-export class Connection extends Metered implements ServicePeer {
+export class Connection extends Inbox implements ServicePeer {
   #id: string | undefined;
   /** Who is at it. */
   readonly principal: Principal;
@@ -91,14 +89,6 @@ export class Connection extends Metered implements ServicePeer {
   service: Instance | undefined;
 
   declare protected readonly parts: ConnectionParts;
-  /** Frames behind the one in work. */
-  #waiting: string[] | undefined;
-  #busy = false;
-  /** Requests that hold up none of their kind, in work. */
-  #together = 0;
-  /** Goes on with the one that waits until none of them is left. */
-  #whenAlone: (() => void) | undefined;
-  #pausedReading = false;
   #brokeProtocol = false;
   #ignored: IgnoredFields | undefined;
   #stalled = false;
@@ -125,7 +115,7 @@ export class Connection extends Metered implements ServicePeer {
 
   static readonly #on = {
     message(this: WebSocket, data: RawData, isBinary: boolean) {
-      of(this).#receive(data, isBinary);
+      of(this).receive(data, isBinary);
     },
     ping(this: WebSocket, payload: Buffer) {
       of(this).pong(payload);
@@ -154,9 +144,6 @@ export class Connection extends Metered implements ServicePeer {
       this.#brokeProtocol = true;
       this.parts.log.info({ connection_id: this.id, session_id: this.sessionId, code, reason }, 'socket closed for what it sent');
     }
-    this.#waiting = undefined;
-    // or its answer to our close would not be read
-    if (this.#pausedReading) this.#pauseReading(false);
     super.close(given);
   }
 
@@ -219,7 +206,7 @@ export class Connection extends Metered implements ServicePeer {
     if (!this.#accepted && watchedMs - this.#openedAt >= limits.firstFrameMs) return this.close(Close.HandshakeTimeout);
     this.checkOutbox(watchedMs);
     // pausing stops pongs as well: paused time does not count
-    if (this.#pausedReading) return;
+    if (this.isReadingPaused) return;
     if (this.#pingedAt !== undefined) {
       if (watchedMs - this.#pingedAt >= limits.pongTimeoutMs) this.terminate();
       return;
@@ -234,75 +221,12 @@ export class Connection extends Metered implements ServicePeer {
     this.#pingedAt = undefined;
   }
 
-  #receive(data: RawData, isBinary: boolean): void {
-    if (this.closing) return;
-    if (isBinary) return this.close({ code: 1003, reason: 'text frames only' });
-    if (!this.countMessage()) return;
-    // ws hands text over as one Buffer
-    const frame = (data as Buffer).toString();
-    if (this.#busy) {
-      this.#waiting ??= [];
-      if (this.#waiting.push(frame) === pauseAt) this.#pauseReading(true);
-      return;
-    }
-    const wait = this.gate(frame.length);
-    if (wait) {
-      this.#waiting = [frame];
-      return void this.#drain(undefined, wait);
-    }
-    // most frames are done with at once, and need no loop
-    const done = this.#handle(frame);
-    if (done) void this.#drain(done, undefined);
-  }
-
-  #pauseReading(paused: boolean): void {
-    this.#pausedReading = paused;
-    if (paused) this.ws.pause();
-    else {
-      this.ws.resume();
-      this.sawSign();
-    }
-  }
-
-  /**
-   * One loop a socket, not one promise chain a frame: waits for the frame in work, then takes what came meanwhile. Cannot reject.
-   * @param gate what the first that waits has to wait for
-   */
-  async #drain(inWork: Promise<void> | undefined, gate: Promise<void> | undefined): Promise<void> {
-    this.#busy = true;
-    for (let done = inWork, wait = gate; ; wait = undefined) {
-      if (done) await done;
-      if (!this.#waiting?.length) break;
-      for (wait ??= this.#gateOfNext(); wait; wait = this.#gateOfNext()) await wait;
-      const frame = this.#waiting?.shift();
-      if (frame === undefined) break;
-      if (this.#pausedReading && (this.#waiting?.length ?? 0) < pauseAt) this.#pauseReading(false);
-      done = this.#handle(frame);
-    }
-    this.#busy = false;
-  }
-
-  #gateOfNext(): Promise<void> | undefined {
-    return this.gate(this.#waiting?.[0]?.length ?? 0);
-  }
-
   protected override onWritable(): void {
     this.cursor?.wake();
     for (const watch of this.#watches?.values() ?? []) watch.wake();
   }
 
-  /** @returns what those behind it wait for; undefined: they need not */
-  #handle(frame: string): Promise<void> | undefined {
-    const parsed = parse(frame);
-    const isOneMore = parsed.ok && (requests[parsed.request.type] as RequestRow).together && this.#together < maxTogether;
-    if (this.#together === 0 || isOneMore) return this.#take(parsed);
-    const alone = new Promise<void>((done) => {
-      this.#whenAlone = done;
-    });
-    return alone.then(() => (this.closing || this.closed ? undefined : this.#take(parsed)));
-  }
-
-  #take(parsed: Parsed): Promise<void> | undefined {
+  protected override handle(parsed: Parsed): Promise<void> | undefined {
     if (parsed.ok) {
       if (parsed.ignored) this.#ignore(parsed.request, parsed.ignored);
       return this.#carryOut(requests[parsed.request.type], parsed.request);
@@ -330,16 +254,8 @@ export class Connection extends Metered implements ServicePeer {
           this.role === undefined ? `this peer may not send ${request.type}` : `a ${this.role} socket may not send ${request.type}`,
         );
       const outcome = dispatch(this.parts.handlers, request, this);
-      if (!(outcome instanceof Promise)) {
-        this.#answered(row, outcome, request.id);
-        return undefined;
-      }
-      if (row.together) this.#together += 1;
-      const settled = outcome.then(
-        (answer) => this.#settled(row, () => this.#answered(row, answer, request.id), request.id),
-        (error) => this.#settled(row, () => this.#refuse(error, request.id), request.id),
-      );
-      return row.together ? undefined : settled;
+      if (outcome instanceof Promise) return this.#finish(row, outcome, request.id);
+      this.#answered(row, outcome, request.id);
     } catch (error) {
       this.#refuse(error, request.id);
     }
@@ -350,21 +266,16 @@ export class Connection extends Metered implements ServicePeer {
     return this.role === undefined ? this.principal.rights.includes(role) : this.role === role;
   }
 
-  /** A request that took a while has been carried out. Cannot throw. */
-  #settled(row: RequestRow, tell: () => void, id: string | undefined): void {
+  /** Cannot reject. */
+  async #finish(row: RequestRow, outcome: Promise<Outcome>, id: string | undefined): Promise<void> {
     try {
-      tell();
+      this.#answered(row, await outcome, id);
     } catch (error) {
       this.#refuse(error, id);
     }
-    if (!row.together) return;
-    this.#together -= 1;
-    if (this.#together > 0) return;
-    this.#whenAlone?.();
-    this.#whenAlone = undefined;
   }
 
-  #answered(row: RequestRow, outcome: Answer | typeof later | void, id: string | undefined): void {
+  #answered(row: RequestRow, outcome: Outcome, id: string | undefined): void {
     this.#accepted = true;
     this.#refused = 0;
     if (this.role === undefined && row.givesRole !== false) this.role = row.from.find((role) => this.#mayBe(role));
@@ -402,7 +313,7 @@ export class Connection extends Metered implements ServicePeer {
     // what a peer answers to our close says nothing of what it wants
     const onPurpose = !this.closing && (code === 1_000 || code === 1_005);
     this.ended = this.#brokeProtocol ? 'refused' : onPurpose ? 'closed' : 'broken';
-    this.#waiting = undefined;
+    this.dropWaiting();
     for (const watch of this.#watches?.values() ?? []) watch.stop();
     this.#watches = undefined;
     this.onFlushed();
