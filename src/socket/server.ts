@@ -22,7 +22,7 @@ import { textFrame } from './frames.ts';
 import type { Handlers } from './handlers.ts';
 import type { LiveSessions } from './live.ts';
 import { frameRate } from './metered.ts';
-import { endOnce, listenToFrames } from './ws-internals.ts';
+import { endOnlyOnce, listenToFrames } from './ws-internals.ts';
 
 const checkMs = 1_000;
 /** A peer that does not answer our close frame is cut after this. */
@@ -220,8 +220,8 @@ export class SocketServer {
       ws.close(Close.Overloaded.code, Close.Overloaded.reason);
       return undefined;
     }
-    socket.end = endOnce;
     const connection = new Connection(ws, socket, this.#shared, principal);
+    endOnlyOnce(ws, socket);
     listenToFrames(ws, connection);
     this.#connections.add(connection);
     return connection;

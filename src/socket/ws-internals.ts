@@ -1,4 +1,4 @@
-import type { Writable } from 'node:stream';
+import type { Duplex, Writable } from 'node:stream';
 import * as ws from 'ws';
 import type { CloseReason } from '../../protocol/close.ts';
 
@@ -29,10 +29,11 @@ interface Receiver extends Writable {
 // not in @types/ws
 const { haveLength: goOn } = (ws as unknown as { Receiver: { prototype: Receiver } }).Receiver.prototype;
 
+const receiverOf = (socket: ws.WebSocket) => (socket as unknown as { _receiver: Receiver })._receiver;
+
 /** Lets `frames` hear of every frame of a socket. The functions are the same for all sockets: each holds only its listener. */
 export function listenToFrames(socket: ws.WebSocket, frames: FrameListener): void {
-  const { _receiver: receiver } = socket as unknown as { _receiver: Receiver };
-  receiver.end = endOnce;
+  const receiver = receiverOf(socket);
   receiver.frames = frames;
   receiver.haveLength = haveLength;
 }
@@ -49,7 +50,15 @@ function haveLength(this: Receiver, cb: (error: Error) => void): void {
   setImmediate(() => this.frames?.stopReading());
 }
 
-/** ws ends what has ended already once or twice, and each time Node makes an error, with its stack, that nobody sees: a tenth of what a short socket costs. */
-export function endOnce<T extends Writable>(this: T, ...given: []): T {
+/**
+ * Lets ws end a socket and its receiver once each. It ends what has ended already once or twice, and each time Node makes an error, with its
+ * stack, that nobody sees: a tenth of what a short socket costs.
+ */
+export function endOnlyOnce(socket: ws.WebSocket, connection: Duplex): void {
+  receiverOf(socket).end = endOnce;
+  connection.end = endOnce;
+}
+
+function endOnce<T extends Writable>(this: T, ...given: []): T {
   return this.writableEnded ? this : Object.getPrototypeOf(this).end.apply(this, given);
 }

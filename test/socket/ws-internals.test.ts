@@ -1,9 +1,12 @@
 import { once } from 'node:events';
-import type { AddressInfo } from 'node:net';
-import { expect, onTestFinished, test } from 'vitest';
+import type { IncomingMessage } from 'node:http';
+import { type AddressInfo, Socket } from 'node:net';
+import { Writable } from 'node:stream';
+import { expect, onTestFinished, test, vi } from 'vitest';
 import { WebSocket, WebSocketServer } from 'ws';
 import { Close, type CloseReason } from '../../protocol/close.ts';
-import { listenToFrames } from '../../src/socket/ws-internals.ts';
+import { textFrame } from '../../src/socket/frames.ts';
+import { endOnlyOnce, listenToFrames } from '../../src/socket/ws-internals.ts';
 
 /** A server of ws alone whose sockets are listened to as the gateway does. */
 async function listened(breachAt = Number.POSITIVE_INFINITY) {
@@ -26,8 +29,11 @@ async function listened(breachAt = Number.POSITIVE_INFINITY) {
   await once(server, 'listening');
   const client = new WebSocket(`ws://127.0.0.1:${(server.address() as AddressInfo).port}`);
   onTestFinished(() => client.terminate());
-  const [socket] = await Promise.all([once(server, 'connection').then(([socket]) => socket as WebSocket), once(client, 'open')]);
-  return { client, socket, frames, stopped: () => stopped };
+  const [[socket, { socket: raw }]] = await Promise.all([
+    once(server, 'connection') as Promise<[WebSocket, IncomingMessage]>,
+    once(client, 'open'),
+  ]);
+  return { client, socket, raw, frames, stopped: () => stopped };
 }
 
 test('every frame is heard of once, with its length and which fragment of its message it is', async () => {
@@ -70,4 +76,36 @@ test('after a breach the peer gets code and reason, and nothing more is parsed',
   expect([code, String(reason)]).toEqual([4529, 'rate limited']);
   expect(frames).toHaveLength(3);
   expect(stopped()).toBe(1);
+});
+
+test('ws ends a socket and its receiver several times, and each of them ends once', async () => {
+  const { client, socket, raw } = await listened();
+  const { _receiver: receiver } = socket as unknown as { _receiver: Writable };
+  const ended = vi.spyOn(Socket.prototype, 'end');
+  const receiverEnded = vi.spyOn(Writable.prototype, 'end');
+  onTestFinished(() => void vi.restoreAllMocks());
+  endOnlyOnce(socket, raw);
+  const asked = [vi.spyOn(raw, 'end'), vi.spyOn(receiver, 'end')];
+  const closed = [once(socket, 'close'), once(raw, 'close')];
+  client.close(1000);
+  await Promise.all(closed);
+  for (const { mock } of asked) expect(mock.calls.length).toBeGreaterThan(1);
+  expect(ended.mock.contexts.filter((one) => one === raw)).toHaveLength(1);
+  expect(receiverEnded.mock.contexts.filter((one) => one === receiver)).toHaveLength(1);
+});
+
+test('frames that are written past the sender of ws keep their place among those it writes', async () => {
+  const { client, socket, raw } = await listened();
+  const heard: string[] = [];
+  client.on('message', (data) => heard.push(String(data)));
+  client.on('ping', (data) => heard.push(`ping ${data}`));
+  client.on('close', (code) => heard.push(`close ${code}`));
+  for (const i of [1, 2, 3]) {
+    raw.write(textFrame(`text ${i}`), 'latin1');
+    socket.ping(String(i));
+  }
+  raw.write(textFrame('last'), 'latin1');
+  socket.close(1000);
+  await once(client, 'close');
+  expect(heard).toEqual(['text 1', 'ping 1', 'text 2', 'ping 2', 'text 3', 'ping 3', 'last', 'close 1000']);
 });
