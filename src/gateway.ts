@@ -131,7 +131,7 @@ export async function startGateway({ config, livekit, log: full, clock = systemC
   });
 
   const turn = new Turn();
-  const feeds = new Feeds(store, turn);
+  const feeds = new Feeds(store, turn, sessions);
   const live = new LiveSessions();
   const domain = { openings, operations, sessions, store, dispatcher, registrations, reports, clock };
   const sockets = new SocketServer({

@@ -14,6 +14,7 @@ import type { Opened, Openings } from '../sessions/open.ts';
 import { type Operations, roomIsThere, whyNotCreated } from '../sessions/operations.ts';
 import type { SessionStore, Statistics } from '../sessions/ports.ts';
 import { allServe, isEnded, missing, type Session } from '../sessions/record.ts';
+import { Waits } from '../sessions/waits.ts';
 import { iso } from '../time.ts';
 import type { Call, Endpoints } from './app.ts';
 import type { Readiness } from './readiness.ts';
@@ -75,6 +76,7 @@ const ending = (session: Session) => ({
 /** What REST answers, endpoint by endpoint. */
 export function endpoints(parts: EndpointsParts): Endpoints {
   const { openings, operations, sessions, store, dispatcher, registrations, reports, clock } = parts;
+  const waits = new Waits(sessions, store);
 
   /**
    * Waits until a session that is asked for is `far` enough, at most as long as a call may wait: the session it opened then ends.
@@ -94,7 +96,7 @@ export function endpoints(parts: EndpointsParts): Endpoints {
       opened = await opening;
       const { replayed } = opened;
       const { session_id } = opened.session;
-      const session = await sessions.until(session_id, far, AbortSignal.any([gone, timeIsOver.signal])).catch(async (error) => {
+      const session = await waits.until(session_id, far, AbortSignal.any([gone, timeIsOver.signal])).catch(async (error) => {
         if (gone.aborted || !timeIsOver.signal.aborted) throw error;
         // one that was there before belongs to another call
         return replayed ? sessions.get(session_id) : sessions.apply(session_id, { type: 'JoinTimeout' });

@@ -67,8 +67,9 @@ export class Sessions {
   readonly #effects: Effects;
   readonly #deadlines: Deadlines;
   /** The prefix of this process's commit ids. Short, so that an id is one string and not a pair that is joined when it is read. */
-  readonly #ownCommits = randomBytes(5).toString('base64url');
+  #ownCommits = commitPrefix();
   #commits = 0;
+  readonly #unsureWatchers: ((id: string) => void)[] = [];
   /** Ids of the commits that this node is writing now. */
   readonly #writing = new Set<string>();
   #lastSeen: (id: string) => Session | undefined = () => undefined;
@@ -109,8 +110,24 @@ export class Sessions {
     this.#watchers.push(watcher);
   }
 
+  /** `watcher` gets the id of each session to which this node wrote a commit without learning what became of it: it may be there, or come yet. */
+  onUnsure(watcher: (id: string) => void): void {
+    this.#unsureWatchers.push(watcher);
+  }
+
+  /** Whether the watchers of this node get the commit, or got it: nobody here has to read what it wrote. */
+  isOwn(commit_id: string): boolean {
+    return commit_id.startsWith(this.#ownCommits);
+  }
+
   #notify(commit: Commit): void {
     for (const watch of this.#watchers) watch(commit);
+  }
+
+  #unsure(id: string): void {
+    // from here on a signal of that commit counts as one of another node
+    this.#ownCommits = commitPrefix();
+    for (const watch of this.#unsureWatchers) watch(id);
   }
 
   /**
@@ -262,32 +279,6 @@ export class Sessions {
     return true;
   }
 
-  /**
-   * Waits until a session is as wanted.
-   * @throws GatewayError SESSION_NOT_FOUND
-   * @throws what `signal` was aborted with
-   */
-  async until(id: string, wanted: (session: Session) => boolean, signal: AbortSignal): Promise<Session> {
-    for (;;) {
-      let wake = () => {};
-      const woken = new Promise<void>((done) => {
-        wake = done;
-      });
-      // subscribed before the look: a commit in between wakes
-      this.#parts.store.subscribe(id, wake);
-      signal.addEventListener('abort', wake);
-      try {
-        const session = await this.get(id);
-        if (wanted(session)) return session;
-        signal.throwIfAborted();
-        await woken;
-      } finally {
-        this.#parts.store.unsubscribe(id, wake);
-        signal.removeEventListener('abort', wake);
-      }
-    }
-  }
-
   /** As `apply`, for reports that nobody waits for: a refusal is a line in the log. Cannot reject. */
   async report(id: string, input: Input): Promise<void> {
     const { log } = this.#parts;
@@ -316,6 +307,7 @@ export class Sessions {
         this.#notify({ before, session, events, effects, conflicts, ms: performance.now() - startedAt, remote: false });
       } catch (error) {
         for (const offer of reserved) this.#parts.offers().release(session.session_id, offer);
+        if (error instanceof StorageError && !error.refused) this.#unsure(session.session_id);
         throw error;
       } finally {
         this.#writing.delete(session.commit_id);
@@ -342,6 +334,8 @@ export class Sessions {
     }
   }
 }
+
+const commitPrefix = () => randomBytes(5).toString('base64url');
 
 /** What an outdated record refuses or has already, the present one may not. */
 const isAllNew = ({ results }: Changes) => results.every((result) => result.ok && result.changed);

@@ -43,8 +43,11 @@ export interface Statistics {
 
 export type Message = LogEvent<'MessageAdded'>;
 
-/** Told which session may have news: one function can serve all of them. */
-export type Wake = (id: string) => void;
+/**
+ * Called with the session that may have news, so that one function can serve all of them, and with the `commit_id` of what was written where
+ * that is known: whoever wrote it has no need to read it.
+ */
+export type Wake = (id: string, commit_id?: string) => void;
 
 /**
  * Where sessions and their logs live: what a provider implements. Every provider passes test/store/contract.ts.

@@ -25,11 +25,15 @@ export class RemoteCommits {
   /** Could not be read when they changed. */
   #missed = new Set<string>();
   #closed = false;
-  readonly #wake = (id: string) => void this.#look(id);
+  readonly #wake = (id: string, commit_id?: string) => {
+    // of this node's own commits #keep gets the record
+    if (commit_id === undefined || !this.#parts.sessions.isOwn(commit_id)) void this.#look(id);
+  };
 
   constructor(parts: RemoteParts) {
     this.#parts = parts;
     parts.sessions.onCommit(({ session }) => this.#keep(session));
+    parts.sessions.onUnsure((id) => void this.#look(id));
   }
 
   close(): void {

@@ -150,14 +150,21 @@ export function handlers(parts: HandlerParts): Handlers {
       if (peer.sessionId !== undefined && !(await parts.store.loadSession(peer.sessionId))) live.release(peer);
       if (peer.sessionId !== undefined) throw new GatewayError('SESSION_ALREADY_EXISTS', 'Session already exists on this socket');
       const caller = callerOf(peer.principal, { user: user_identity });
-      // the live entry before the record: whatever happens in between, the socket's end finds it
-      const bind = (sessionId: string, version = 0) => live.bind(sessionId, peer, caller.user, version);
       const resumeToken = resume_window_s === 0 ? undefined : newResumeToken();
+      const follow = (sessionId: string, replayed: boolean) => {
+        peer.cursor = new OpenedSession(peer, sessionId, cursors, { id, replayed, resumeToken });
+        return peer.cursor;
+      };
+      // the live entry and what follows the session before the record: the socket's end finds it, and no commit is missed
+      const expect = (sessionId: string) => {
+        live.bind(sessionId, peer, caller.user);
+        follow(sessionId, false).expect();
+      };
       const token_hash = resumeToken === undefined ? '' : hashOfToken(resumeToken);
       let opened: Awaited<ReturnType<Openings['open']>>;
       let attached: Session | undefined;
       try {
-        opened = await openings.open(request, { caller, holder: { connection_id: peer.id, token_hash }, token_policy: 'on_ready' }, bind);
+        opened = await openings.open(request, { caller, holder: { connection_id: peer.id, token_hash }, token_policy: 'on_ready' }, expect);
         if (opened.replayed) attached = await attach(opened.session.session_id, peer, token_hash);
         if (isLate(attached, peer)) return later;
       } catch (error) {
@@ -166,12 +173,10 @@ export function handlers(parts: HandlerParts): Handlers {
       }
       const sessionId = opened.session.session_id;
       if (endedMeanwhile(sessionId, peer)) return later;
-      if (opened.replayed) {
-        if (!bind(sessionId, attached?.version)) return later;
-        peer.unwatch(sessionId);
-      }
       parts.log.debug({ session_id: sessionId, connection_id: peer.id, replayed: opened.replayed }, 'session opened on socket');
-      peer.cursor = new OpenedSession(peer, sessionId, cursors, { id, replayed: opened.replayed, resumeToken }).start();
+      if (!opened.replayed || !live.bind(sessionId, peer, caller.user, attached?.version)) return later;
+      peer.unwatch(sessionId);
+      follow(sessionId, true).start();
       return later;
     },
 

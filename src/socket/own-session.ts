@@ -6,16 +6,17 @@ import { resumeInvalid } from '../sessions/resume.ts';
 import { snapshot } from '../sessions/snapshot.ts';
 import type { Connection } from './connection.ts';
 import { Cursor, type CursorParts } from './cursor.ts';
+import type { Entry } from './feed.ts';
 
 /** Follows the session that the socket holds. */
 abstract class OwnSession extends Cursor {
-  protected isDressed({ type }: LogEvent): boolean {
+  protected needsPersonalizing({ type }: LogEvent): boolean {
     return type === 'SessionReady';
   }
 
   /** The log holds no token: it is signed when it is delivered. */
-  protected async dress(event: LogEvent): Promise<LogEvent> {
-    const session = await this.parts.store.loadSession(this.sessionId);
+  protected async personalize(event: LogEvent, known: Session | undefined): Promise<LogEvent> {
+    const session = known ?? (await this.parts.store.loadSession(this.sessionId));
     if (!session?.room || isEnded(session)) return event;
     return { ...event, access_token: await this.parts.rooms.clientToken(session) } as LogEvent;
   }
@@ -50,10 +51,10 @@ export class OpenedSession extends OwnSession {
     this.#request = request;
   }
 
-  protected async begin(): Promise<number | undefined> {
+  protected async begin(known: Session | undefined, news: readonly Entry[]): Promise<number | undefined> {
     const { store, operations } = this.parts;
-    const session = await store.loadSession(this.sessionId);
-    if (!session || !this.#request || session.status === 'Creating' || this.givesWay(session)) return undefined;
+    const session = known ?? (await store.loadSession(this.sessionId));
+    if (this.isStopped || !session || !this.#request || session.status === 'Creating' || this.givesWay(session)) return undefined;
     const { id, replayed, resumeToken } = this.#request;
     // it never got as far as waiting for anything
     const refusal = session.timings.room_ms === undefined && session.room ? whyNotCreated(session) : undefined;
@@ -63,7 +64,7 @@ export class OpenedSession extends OwnSession {
       return undefined;
     }
     // of a session that is over by now SessionEnded, its last event, is still to be told
-    const seq = session.status === 'Terminated' ? session.seq - 1 : await this.#beforeUnasked(session);
+    const seq = session.status === 'Terminated' ? session.seq - 1 : await this.#beforeUnasked(session, news);
     const body = await operations.created(session, { replayed, seq, resume_token: resumeToken });
     this.connection.sendAnswer(answer('NewSessionResponse', body), id);
     this.#request = undefined;
@@ -71,10 +72,12 @@ export class OpenedSession extends OwnSession {
   }
 
   /** What a session waits for in vain is sent as an event, also where it is as old as the answer. @returns the last event before that */
-  async #beforeUnasked({ seq, status, requirements }: Session): Promise<number> {
+  async #beforeUnasked({ seq, status, requirements }: Session, news: readonly Entry[]): Promise<number> {
     if (status !== 'WaitingForServices' || !requirements.some(({ attempt, error }) => attempt === 0 && error !== undefined)) return seq;
-    const events = (await this.parts.store.eventsAfter(this.sessionId, 0, maxFirst)) ?? [];
-    const first = events.find((event) => event.type === 'ServiceStatusChanged' && event.attempt === 0);
+    const isUnasked = (event: LogEvent) => event.type === 'ServiceStatusChanged' && event.attempt === 0;
+    const isNew = news.some(({ event }) => isUnasked(event));
+    const events = isNew ? news.map(({ event }) => event) : ((await this.parts.store.eventsAfter(this.sessionId, 0, maxFirst)) ?? []);
+    const first = events.find(isUnasked);
     return first ? first.seq - 1 : seq;
   }
 }
@@ -93,9 +96,9 @@ export class ResumedSession extends OwnSession {
     this.#lastSeq = lastSeq;
   }
 
-  protected async begin(): Promise<number | undefined> {
+  protected async begin(known: Session | undefined): Promise<number | undefined> {
     const { store, operations } = this.parts;
-    const session = await store.loadSession(this.sessionId);
+    const session = known ?? (await store.loadSession(this.sessionId));
     if (session && this.givesWay(session)) return undefined;
     const kept = session && this.#lastSeq <= session.seq && (await store.eventsAfter(this.sessionId, this.#lastSeq, 1)) !== undefined;
     if (!session) {

@@ -1,6 +1,8 @@
 import type { LogEvent } from '../../protocol/events.ts';
 import { answer } from '../../protocol/requests.ts';
 import { GatewayError, StorageError, storageFailed } from '../errors.ts';
+import { authorize } from '../sessions/access.ts';
+import type { Session } from '../sessions/record.ts';
 import type { Connection } from './connection.ts';
 import { Cursor, type CursorParts } from './cursor.ts';
 
@@ -29,13 +31,15 @@ export class WatchedSession extends Cursor {
   }
 
   /** Who may read it may have changed. */
-  protected isDressed({ type }: LogEvent): boolean {
+  protected needsPersonalizing({ type }: LogEvent): boolean {
     return type === 'SessionUpdated';
   }
 
-  protected async dress(event: LogEvent): Promise<LogEvent | undefined> {
+  protected async personalize(event: LogEvent, known: Session | undefined): Promise<LogEvent | undefined> {
+    const caller = this.parts.callerAt(this.connection);
     try {
-      await this.parts.operations.find(this.sessionId, this.parts.callerAt(this.connection));
+      if (known) authorize(known, caller, 'read');
+      else await this.parts.operations.find(this.sessionId, caller);
       return event;
     } catch (error) {
       if (error instanceof GatewayError) return undefined;

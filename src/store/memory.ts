@@ -77,9 +77,9 @@ export function memoryStore(): StoreProvider {
         const [oldest] = tombstones;
         if (tombstones.size > maxTombstones && oldest !== undefined) drop(oldest);
       }
-      if (typeof entry.wakes === 'function') entry.wakes(id);
+      if (typeof entry.wakes === 'function') entry.wakes(id, session.commit_id);
       // a copy: one that is woken may subscribe again
-      else if (entry.wakes) for (const wake of [...entry.wakes]) wake(id);
+      else if (entry.wakes) for (const wake of [...entry.wakes]) wake(id, session.commit_id);
     },
 
     loadSession: async (id) => entries.get(id)?.session,

@@ -13,54 +13,9 @@ const migrationMs = 60_000;
 /** SQLSTATE: there is no such table. */
 const undefinedTable = '42P01';
 
-/** In order; an entry is never changed once it is released, for there are databases it was applied to. `p` is in front of every name. */
-const migrations: readonly ((p: string) => string)[] = [
-  (p) => `
--- json, not jsonb: what users keep comes back with its keys in the order they gave
-CREATE TABLE ${p}sessions (
-  session_id text COLLATE "C" PRIMARY KEY,
-  version bigint NOT NULL,
-  commit_id text NOT NULL,
-  record json NOT NULL,
-  owner_id text COLLATE "C",
-  status text COLLATE "C" NOT NULL,
-  created_at bigint NOT NULL,
-  due_at bigint,
-  tags text[] NOT NULL
-);
-CREATE INDEX ${p}sessions_newest ON ${p}sessions (created_at, session_id);
-CREATE INDEX ${p}sessions_owner ON ${p}sessions (owner_id, created_at, session_id);
-CREATE INDEX ${p}sessions_status ON ${p}sessions (status, created_at, session_id);
-CREATE INDEX ${p}sessions_due ON ${p}sessions (due_at) WHERE due_at IS NOT NULL;
-CREATE INDEX ${p}sessions_tags ON ${p}sessions USING gin (tags);
-
-CREATE TABLE ${p}events (
-  session_id text COLLATE "C" NOT NULL,
-  seq bigint NOT NULL,
-  body json NOT NULL,
-  PRIMARY KEY (session_id, seq)
-);
-CREATE TABLE ${p}messages (
-  session_id text COLLATE "C" NOT NULL,
-  seq bigint NOT NULL,
-  message_id text COLLATE "C" NOT NULL,
-  body json NOT NULL,
-  PRIMARY KEY (session_id, seq),
-  UNIQUE (session_id, message_id)
-);
-CREATE TABLE ${p}nodes (
-  node_id text COLLATE "C" PRIMARY KEY,
-  until bigint NOT NULL
-);
-
-CREATE TABLE ${p}claims (
-  claim text COLLATE "C" PRIMARY KEY,
-  session_id text COLLATE "C" NOT NULL
-);
-CREATE INDEX ${p}claims_session ON ${p}claims (session_id);
-
+const saveFunction = (p: string, signal: string) => `
 -- The commit. True: it is stored, now or before. False: the stored version is another. Every write to a session locks its row first.
-CREATE FUNCTION ${p}save(p_record json, p_expected bigint, p_due bigint, p_events json) RETURNS boolean LANGUAGE plpgsql AS $$
+CREATE OR REPLACE FUNCTION ${p}save(p_record json, p_expected bigint, p_due bigint, p_events json) RETURNS boolean LANGUAGE plpgsql AS $$
 DECLARE
   -- refuses NUL and halves of surrogate pairs, which json takes and nobody could read
   v_record jsonb := p_record;
@@ -112,9 +67,57 @@ BEGIN
     WHERE e.body->>'type' = 'MessageAdded'
     ON CONFLICT (session_id, message_id) DO UPDATE SET seq = excluded.seq, body = excluded.body;
   END IF;
-  PERFORM pg_notify('${p}commits', v_id);
+  PERFORM pg_notify('${p}commits', ${signal});
   RETURN true;
-END $$;
+END $$;`;
+
+/** In order; an entry is never changed once it is released, for there are databases it was applied to. `p` is in front of every name. */
+const migrations: readonly ((p: string) => string)[] = [
+  (p) => `
+-- json, not jsonb: what users keep comes back with its keys in the order they gave
+CREATE TABLE ${p}sessions (
+  session_id text COLLATE "C" PRIMARY KEY,
+  version bigint NOT NULL,
+  commit_id text NOT NULL,
+  record json NOT NULL,
+  owner_id text COLLATE "C",
+  status text COLLATE "C" NOT NULL,
+  created_at bigint NOT NULL,
+  due_at bigint,
+  tags text[] NOT NULL
+);
+CREATE INDEX ${p}sessions_newest ON ${p}sessions (created_at, session_id);
+CREATE INDEX ${p}sessions_owner ON ${p}sessions (owner_id, created_at, session_id);
+CREATE INDEX ${p}sessions_status ON ${p}sessions (status, created_at, session_id);
+CREATE INDEX ${p}sessions_due ON ${p}sessions (due_at) WHERE due_at IS NOT NULL;
+CREATE INDEX ${p}sessions_tags ON ${p}sessions USING gin (tags);
+
+CREATE TABLE ${p}events (
+  session_id text COLLATE "C" NOT NULL,
+  seq bigint NOT NULL,
+  body json NOT NULL,
+  PRIMARY KEY (session_id, seq)
+);
+CREATE TABLE ${p}messages (
+  session_id text COLLATE "C" NOT NULL,
+  seq bigint NOT NULL,
+  message_id text COLLATE "C" NOT NULL,
+  body json NOT NULL,
+  PRIMARY KEY (session_id, seq),
+  UNIQUE (session_id, message_id)
+);
+CREATE TABLE ${p}nodes (
+  node_id text COLLATE "C" PRIMARY KEY,
+  until bigint NOT NULL
+);
+
+CREATE TABLE ${p}claims (
+  claim text COLLATE "C" PRIMARY KEY,
+  session_id text COLLATE "C" NOT NULL
+);
+CREATE INDEX ${p}claims_session ON ${p}claims (session_id);
+
+${saveFunction(p, 'v_id')}
 
 CREATE FUNCTION ${p}delete(p_id text) RETURNS void LANGUAGE plpgsql AS $$
 BEGIN
@@ -131,6 +134,8 @@ BEGIN
   UPDATE ${p}events SET body = jsonb_set(body::jsonb, '{content}', '""')::json WHERE session_id = p_id AND body->>'type' = 'MessageAdded';
 END $$;
 `,
+  // a signal names the commit, as `signalOf` writes it; a notification has room for 8,000 bytes
+  (p) => saveFunction(p, "v_id || ' ' || left(v_commit, 64)"),
 ];
 
 /**

@@ -17,7 +17,7 @@ import { dueAt, type Session } from '../sessions/record.ts';
 import { RedisClaims } from './redis-claims.ts';
 import { RedisLink } from './redis-link.ts';
 import * as scripts from './redis-scripts.ts';
-import { Signals } from './signals.ts';
+import { Signals, signalOf } from './signals.ts';
 
 const maxEvents = 512;
 /** How often the server is asked what it does when its memory is full. */
@@ -168,7 +168,7 @@ export const redisStore: StoreFactory = async ({ url, keyPrefix, timeoutMs, cloc
     await indexed(redis, 'before', id, [version, ...fields(session)]);
     const [outcome, state, messages, denied] = (await redis.run(scripts.commit, keysOf(id), [
       ...[expected, version, commit_id, JSON.stringify(session), JSON.stringify(session.claims), ...fields(session)],
-      ...[channel, id, maxEvents],
+      ...[channel, signalOf(id, commit_id), maxEvents],
       ...events.flatMap((event) => [event.seq, JSON.stringify(event), event.type === 'MessageAdded' ? event.message_id : '']),
     ])) as ['done' | 'repeated' | 'conflict' | 'denied', State, number, string];
     const isCommitted = outcome === 'done' || outcome === 'repeated';

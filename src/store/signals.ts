@@ -24,6 +24,9 @@ export interface SignalsParts {
   hint: string;
 }
 
+/** What is sent with each commit. */
+export const signalOf = (session_id: string, commit_id: string) => `${session_id} ${commit_id}`;
+
 /** Those who wait for commits to one session. */
 class Waiting extends Set<Wake> {
   /** As it was compared last. */
@@ -64,12 +67,16 @@ export class Signals {
     if (waiting?.delete(wake) && waiting.size === 0) this.#waiting.delete(id);
   }
 
-  /** A signal has come: the id of a session, or this node's own echo. */
+  /** A signal has come: of a commit, as `signalOf` writes it, or this node's own echo. */
   heard(payload: string): void {
     if (payload.startsWith(this.#name)) return this.#proved(payload);
-    const waiting = this.#waiting.get(payload);
+    const end = payload.lastIndexOf(' ');
+    // an older node sends the id alone
+    const id = end < 0 ? payload : payload.slice(0, end);
+    const commit_id = end < 0 ? undefined : payload.slice(end + 1);
+    const waiting = this.#waiting.get(id);
     if (waiting) waiting.signalled = true;
-    this.#wake(payload);
+    this.#wake(id, commit_id);
   }
 
   /** The listening connection is there, for the first time or again: what was signalled meanwhile is not known. */
@@ -161,8 +168,8 @@ export class Signals {
     for (const id of [...this.#waiting.keys()]) this.#wake(id);
   }
 
-  #wake(id: string): void {
+  #wake(id: string, commit_id?: string): void {
     // a copy: one that is woken may subscribe again
-    for (const wake of [...(this.#waiting.get(id) ?? [])]) wake(id);
+    for (const wake of [...(this.#waiting.get(id) ?? [])]) wake(id, commit_id);
   }
 }

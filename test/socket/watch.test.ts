@@ -272,10 +272,11 @@ test('a session that is closed to its watcher while the watch begins is refused,
 test('a watcher whose right cannot be looked up for a while is told when it can', async () => {
   let failing = false;
   let failed = 0;
+  const memory = memoryStore();
   registerStoreProvider('failing', async () => {
-    const memory = memoryStore();
     return {
       ...memory,
+      shared: true,
       eventsAfter: async (...asked) => {
         const events = await memory.eventsAfter(...asked);
         failing = failed < 2 && (events?.some(({ type }) => type === 'SessionUpdated') ?? false);
@@ -289,10 +290,11 @@ test('a watcher whose right cannot be looked up for a while is told when it can'
       },
     };
   });
-  const { url, api, id, clock } = await stage({}, { storage: { url: 'failing:' } });
+  const { url, id, clock } = await stage({}, { storage: { url: 'failing:' } });
+  const other = await startGateway({ storage: { url: 'failing:' } });
   const operator = await TestClient.connect(url);
   await watch(operator, id);
-  await rest(`${api}/${id}`, 'PATCH', { context_updates: { turn: 1 } });
+  await rest(`${other.url}/api/v1/sessions/${id}`, 'PATCH', { context_updates: { turn: 1 } });
   await operator.caughtUp();
   expect({ failed, events: eventsOf(operator, id) }).toEqual({ failed: 1, events: [] });
   await clock.advance(3_000);

@@ -26,7 +26,7 @@ test('a commit whose signal was lost right after somebody subscribed is noticed 
   // what was read at version 1 waits for this one
   stored.set('a', 2);
   await clock.advance(5_000);
-  expect(wake.mock.calls).toEqual([['a']]);
+  expect(wake.mock.calls).toEqual([['a', undefined]]);
   // nothing more has changed
   await clock.advance(60_000);
   expect(wake).toHaveBeenCalledTimes(1);
@@ -42,5 +42,5 @@ test('a commit whose signal was lost after one that came is noticed as well', as
   stored.set('a', 3);
   wake.mockClear();
   await clock.advance(10_000);
-  expect(wake.mock.calls).toEqual([['a']]);
+  expect(wake.mock.calls).toEqual([['a', undefined]]);
 });
