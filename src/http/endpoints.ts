@@ -213,7 +213,7 @@ export function endpoints(parts: EndpointsParts): Endpoints {
     }),
 
     async serviceReady({ params, body: { service_id } }) {
-      const session = await reports.ready({ session_id: params.id, service_id });
+      const { session } = await reports.ready({ session_id: params.id, service_id });
       return { success: true, session_id: params.id, service_id, all_ready: allServe(session) };
     },
 

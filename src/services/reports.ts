@@ -11,6 +11,12 @@ interface ReportsParts {
   nodeId: string;
 }
 
+interface ReadyReport {
+  session_id?: string | undefined;
+  service_id?: string | undefined;
+  assignment_id?: string | undefined;
+}
+
 const notHeld = () => new GatewayError('ASSIGNMENT_NOT_FOUND', 'this service has no such assignment');
 
 /** In the service's own words, where it said any. */
@@ -61,12 +67,19 @@ export class Reports {
   /**
    * A service can serve a session.
    * @param speaker the service on whose socket it is said; absent: somebody says it in its name
-   * @throws GatewayError SESSION_NOT_FOUND, ASSIGNMENT_NOT_FOUND, ILLEGAL_STATE
+   * @throws GatewayError SESSION_NOT_FOUND, ASSIGNMENT_NOT_FOUND, ILLEGAL_STATE; FORBIDDEN the speaker names another service
    */
-  async ready(
-    { session_id, service_id, assignment_id }: { session_id?: string | undefined; service_id: string; assignment_id?: string | undefined },
-    speaker?: Instance,
-  ): Promise<Session> {
+  async ready(said: ReadyReport, speaker?: Instance): Promise<{ service_id: string; session: Session }> {
+    const { session_id, assignment_id } = said;
+    // a peer that is no service and names none speaks for nobody
+    const { service_id = speaker?.service_id ?? '' } = said;
+    if (speaker && speaker.service_id !== service_id) {
+      throw new GatewayError('FORBIDDEN', `this socket is registered as ${speaker.service_id} and speaks for no other service`);
+    }
+    return { service_id, session: await this.#ready({ session_id, service_id, assignment_id }, speaker) };
+  }
+
+  async #ready({ session_id, service_id, assignment_id }: ReadyReport & { service_id: string }, speaker?: Instance): Promise<Session> {
     const { sessions, dispatcher, nodeId } = this.#parts;
     const said = {
       type: 'ServiceReady',

@@ -14,8 +14,8 @@ import type { ServicePeer } from '../services/links.ts';
 import type { Instance } from '../services/registry.ts';
 import type { Turn } from '../turn.ts';
 import type { Cursor } from './cursor.ts';
+import { dispatch, type Handlers, later, type Outcome } from './dispatch.ts';
 import { textFrame } from './frames.ts';
-import { dispatch, type Handlers, later } from './handlers.ts';
 import { IgnoredFields } from './ignored.ts';
 import { Inbox } from './inbox.ts';
 import type { MeterLimits } from './metered.ts';
@@ -33,12 +33,9 @@ export interface SocketLimits extends MeterLimits {
 /** Refused frames that count towards `maxRefusedInARow`: what cannot go better the next time. */
 const strikes = new Set<string>(['VALIDATION_FAILED', 'FORBIDDEN', 'SERVICE_ID_EXISTS']);
 
-/** What a handler gives for a request; void: there is nothing to answer. */
-type Outcome = Answer | typeof later | void;
-
 /** What all connections of a node share. */
 export interface ConnectionParts {
-  handlers: Handlers;
+  handlers: Handlers<Connection>;
   turn: Turn;
   limits: SocketLimits;
   clock: Clock;

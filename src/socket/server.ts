@@ -18,8 +18,8 @@ import type { Sessions } from '../sessions/commits.ts';
 import { afterRunning, inTurns, spreadMs } from '../time.ts';
 import type { Turn } from '../turn.ts';
 import { ConnectedSocket, Connection, type ConnectionParts, type SocketLimits } from './connection.ts';
+import type { Handlers } from './dispatch.ts';
 import { textFrame } from './frames.ts';
-import type { Handlers } from './handlers.ts';
 import type { LiveSessions } from './live.ts';
 import { frameRate } from './metered.ts';
 import { endOnlyOnce, listenToFrames } from './ws-internals.ts';
@@ -39,7 +39,7 @@ export interface SocketServerParts {
   sessions: Sessions;
   registrations: Registrations;
   live: LiveSessions;
-  handlers: Handlers;
+  handlers: Handlers<Connection>;
   admit: Admission;
   /** Whether peers must say who they are. */
   authRequired: boolean;
