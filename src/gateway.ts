@@ -8,6 +8,7 @@ import { type Clock, systemClock } from './clock.ts';
 import { type Config, gatewayName } from './config.ts';
 import { settingName } from './config-load.ts';
 import { runtimeConfig } from './config-runtime.ts';
+import { watchDescriptors } from './descriptors.ts';
 import { requestListener, restApp } from './http/app.ts';
 import { Budget } from './http/budget.ts';
 import { documents } from './http/documents.ts';
@@ -71,6 +72,7 @@ export interface Gateway {
 export async function startGateway({ config, livekit, log: full, clock = systemClock, ...given }: GatewayParts): Promise<Gateway> {
   const limitedLog = new LimitedLog(full, clock);
   const { log } = limitedLog;
+  const stopWatchingDescriptors = watchDescriptors(clock, log);
   const settings = runtimeConfig(config);
   const nodeId = uuid();
   let isDraining = false;
@@ -198,6 +200,7 @@ export async function startGateway({ config, livekit, log: full, clock = systemC
       // this node deregisters through the storage: it is the last to use it
       await nodes?.close();
       await store.close();
+      stopWatchingDescriptors();
       // the counts of the lines that the stop itself caused are written as well
       limitedLog.close();
     },

@@ -29,6 +29,7 @@ const mayImport: Record<string, readonly string[]> = {
 
   'src/addresses.ts': [],
   'src/clock.ts': [],
+  'src/descriptors.ts': ['src/clock.ts'],
   'src/errors.ts': ['protocol', 'src/time.ts'],
   'src/secrets.ts': [],
   'src/time.ts': [],
