@@ -13,7 +13,6 @@ import { GatewayError, StorageError, storageFailed } from '../errors.ts';
 import type { ServicePeer } from '../services/links.ts';
 import type { Instance } from '../services/registry.ts';
 import type { Turn } from '../turn.ts';
-import type { Cursor } from './cursor.ts';
 import { dispatch, type Handlers, later, type Outcome } from './dispatch.ts';
 import { textFrame } from './frames.ts';
 import { IgnoredFields } from './ignored.ts';
@@ -32,6 +31,15 @@ export interface SocketLimits extends MeterLimits {
 
 /** Refused frames that count towards `maxRefusedInARow`: what cannot go better the next time. */
 const strikes = new Set<string>(['VALIDATION_FAILED', 'FORBIDDEN', 'SERVICE_ID_EXISTS']);
+
+/** What sends a socket the events of one session. */
+export interface LogCursor {
+  /** Called once. */
+  start(): unknown;
+  /** There may be something to send, or room for it. */
+  wake(): void;
+  stop(): void;
+}
 
 /** What all connections of a node share. */
 export interface ConnectionParts {
@@ -79,9 +87,9 @@ export class Connection extends Inbox implements ServicePeer {
   /** Whose session that is. */
   owner: string | undefined;
   /** Follows the log of the held session. */
-  cursor: Cursor | undefined;
+  cursor: LogCursor | undefined;
   /** Follow other sessions' logs, by session. */
-  #watches: Map<string, Cursor> | undefined;
+  #watches: Map<string, LogCursor> | undefined;
   /** The service registered here. */
   service: Instance | undefined;
 
@@ -145,7 +153,7 @@ export class Connection extends Inbox implements ServicePeer {
   }
 
   /** Follows another session too; one it follows already is begun anew. @throws GatewayError ILLEGAL_STATE too many at once */
-  watch(sessionId: string, make: () => Cursor): void {
+  watch(sessionId: string, make: () => LogCursor): void {
     this.unwatch(sessionId);
     this.#watches ??= new Map();
     if (this.#watches.size >= maxWatches) throw new GatewayError('ILLEGAL_STATE', `a socket follows at most ${maxWatches} sessions`);

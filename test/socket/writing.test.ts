@@ -4,7 +4,6 @@ import { EventEmitter } from 'node:stream';
 import { expect, test } from 'vitest';
 import { everybody } from '../../src/auth/none.ts';
 import { type ConnectedSocket, Connection, type ConnectionParts, type SocketLimits } from '../../src/socket/connection.ts';
-import type { Cursor } from '../../src/socket/cursor.ts';
 import { textFrame } from '../../src/socket/frames.ts';
 import { startGateway } from '../support/gateway.ts';
 
@@ -68,7 +67,7 @@ function stuckConnection() {
   };
   const connection = new Connection(ws as unknown as ConnectedSocket, socket as never, parts as unknown as ConnectionParts, everybody);
   let woken = 0;
-  connection.cursor = { wake: () => (woken += 1), stop() {} } as unknown as Cursor;
+  connection.cursor = { start() {}, wake: () => (woken += 1), stop() {} };
   const endTurn = () => {
     for (const one of waiting.splice(0)) one.flush();
   };

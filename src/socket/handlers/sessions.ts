@@ -90,8 +90,9 @@ export function sessionHandlers(parts: SessionHandlerParts) {
       const caller = callerOf(peer.principal, { user: user_identity });
       const resumeToken = resume_window_s === 0 ? undefined : newResumeToken();
       const follow = (sessionId: string, replayed: boolean) => {
-        peer.cursor = new OpenedSession(peer, sessionId, cursors, { id, replayed, resumeToken });
-        return peer.cursor;
+        const cursor = new OpenedSession(peer, sessionId, cursors, { id, replayed, resumeToken });
+        peer.cursor = cursor;
+        return cursor;
       };
       // the live entry and what follows the session before the record: the socket's end finds it, and no commit is missed
       const expect = (sessionId: string) => {
