@@ -127,8 +127,8 @@ export class LiveKitRooms implements Rooms {
     return joinToken(this.#sign, session, bearer, this.#clock.now(), lifeMs);
   }
 
-  async serviceToken(session: Session, serviceId: string): Promise<string> {
-    return joinToken(this.#sign, session, { identity: serviceId, kind: 'agent' }, this.#clock.now());
+  async serviceToken(session: Session, identity: string): Promise<string> {
+    return joinToken(this.#sign, session, { identity, kind: 'agent' }, this.#clock.now());
   }
 
   async managerToken(session: Session): Promise<string> {

@@ -4,7 +4,7 @@ import type { Clock } from '../clock.ts';
 import type { Sessions } from '../sessions/commits.ts';
 import type { Rooms } from '../sessions/ports.ts';
 import { faults } from '../sessions/readiness.ts';
-import { type Assignment, assignments, isEnded, type Leaving, labelOf, type Session } from '../sessions/record.ts';
+import { type Assignment, assignments, identityOf, isEnded, type Leaving, labelOf, type Session } from '../sessions/record.ts';
 import { iso } from '../time.ts';
 import type { Link } from './links.ts';
 import type { Instance, Registry } from './registry.ts';
@@ -34,7 +34,7 @@ export class Commands {
     const { registry, rooms, clock, sessions, log } = this.#parts;
     if (!session.room) return;
     const { assignment_id, service_id } = assignment;
-    const access_token = await rooms.serviceToken(session, service_id);
+    const access_token = await rooms.serviceToken(session, identityOf(assignment));
     const requirement = session.requirements.find((r) => r.assignment?.assignment_id === assignment_id);
     const mustBeReadyBy = requirement?.replace_by ?? session.deadlines.join ?? clock.now() + session.join_timeout_ms;
     const link = registry.boundTo(assignment)?.link;
@@ -47,7 +47,7 @@ export class Commands {
       session_id: session.session_id,
       room_name: labelOf(session.room),
       livekit_room: session.room.name,
-      service_identity: service_id,
+      service_identity: identityOf(assignment),
       user_identity: session.user_identity,
       user_name: session.user_name,
       livekit_url: session.room.livekit_url,

@@ -7,7 +7,7 @@ import type { Sessions } from '../sessions/commits.ts';
 import type { Offer } from '../sessions/inputs.ts';
 import type { Found, Offers, Rooms } from '../sessions/ports.ts';
 import { isUnreported } from '../sessions/readiness.ts';
-import { type Assignment, assignments, isEnded, isPending, type Leaving, type Session } from '../sessions/record.ts';
+import { type Assignment, assignments, identityOf, isEnded, isPending, type Leaving, type Session } from '../sessions/record.ts';
 import { inOneTurn } from '../time.ts';
 import { Commands } from './commands.ts';
 import { hasFreeSlot, type Instance, Registry } from './registry.ts';
@@ -29,6 +29,9 @@ interface DispatcherParts {
   /** How long other nodes have to offer a service before it is reported that none fits; absent or undefined: there are none. */
   lookMs?: (() => number | undefined) | undefined;
 }
+
+/** Who a registered service will be in a room: it has one part in each session. */
+const identityFor = ({ service_id }: Instance) => service_id;
 
 const specificity = (want: Wanted) => (typeof want === 'string' ? Number.MAX_SAFE_INTEGER : Object.keys(want).length);
 
@@ -81,14 +84,15 @@ export class Dispatcher implements Offers {
     const busy: number[] = [];
     const unfit: number[] = [];
     // LiveKit throws out the first holder of an identity: neither the user's nor one already there
-    const taken = new Set([session.user_identity, ...[...assignments(session), ...session.leaving].map((a) => a.service_id)]);
+    const taken = new Set([session.user_identity, ...[...assignments(session), ...session.leaving].map(identityOf)]);
     // the most specific first, so that nobody takes the one service another can have
     const pending = [...session.requirements.entries()].filter(([, requirement]) => isPending(requirement));
     for (const [place, requirement] of pending.sort(([, a], [, b]) => specificity(b.want) - specificity(a.want))) {
-      const fits = ({ service_id }: Instance) => !taken.has(service_id) && requirement.rests[service_id]?.until === undefined;
+      const isFree = (instance: Instance) => !taken.has(identityFor(instance));
+      const fits = (instance: Instance) => isFree(instance) && requirement.rests[instance.service_id]?.until === undefined;
       const instance = this.registry.find(requirement.want, fits);
       if (!instance?.link) {
-        if (this.registry.has(requirement.want, ({ service_id }) => !taken.has(service_id))) {
+        if (this.registry.has(requirement.want, isFree)) {
           if (!requirement.known || isUnreported(requirement, 'not_ready')) busy.push(place);
         } else if (isUnreported(requirement, 'never_registered')) unfit.push(place);
         continue;
@@ -96,9 +100,10 @@ export class Dispatcher implements Offers {
       const assignment_id = uuid();
       instance.slots.set(assignment_id, session.session_id);
       instance.offeredAt = this.#parts.clock.now();
-      taken.add(instance.service_id);
+      const identity = identityFor(instance);
+      taken.add(identity);
       const { service_id, incarnation, link } = instance;
-      offers.push({ requirement: place, assignment_id, service_id, incarnation, offerMs: link.offerMs });
+      offers.push({ requirement: place, assignment_id, service_id, identity, incarnation, offerMs: link.offerMs });
     }
     const { nodeId: node_id } = this.#parts;
     const lookMs = this.#parts.lookMs?.();

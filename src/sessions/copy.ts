@@ -81,6 +81,7 @@ export const copyRequirement = (r: Requirement): Requirement => ({
 const copyAssignment = (a: Assignment): Assignment => ({
   assignment_id: a.assignment_id,
   service_id: a.service_id,
+  identity: a.identity,
   incarnation: a.incarnation,
   node_id: a.node_id,
   attempt: a.attempt,

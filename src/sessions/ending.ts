@@ -31,8 +31,8 @@ export function terminate(
   // its messages go with it
   if (reason === 'owner_deleted') s.messages = 0;
   s.deadlines = deadlines({ leave: now + leaveMs, end: now + endMs });
-  for (const { assignment_id, service_id, incarnation, node_id, suspect } of assignments(s)) {
-    const assignment = { assignment_id, service_id, incarnation, node_id };
+  for (const { assignment_id, service_id, identity, incarnation, node_id, suspect } of assignments(s)) {
+    const assignment = { assignment_id, service_id, identity, incarnation, node_id };
     // without its socket it can neither be asked nor answer
     if (suspect?.cause === 'socket') d.effects.push({ do: 'release', assignment });
     else s.leaving = [...s.leaving, assignment];

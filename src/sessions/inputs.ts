@@ -7,7 +7,7 @@ import type { Fault } from './readiness.ts';
 import type { Assignment, Participant, RoomFailure, Session } from './record.ts';
 
 /** A service that would take the requirement at this place; its slot is taken. */
-export interface Offer extends Pick<Assignment, 'assignment_id' | 'service_id' | 'incarnation'> {
+export interface Offer extends Pick<Assignment, 'assignment_id' | 'service_id' | 'identity' | 'incarnation'> {
   requirement: number;
   /** How long its service may take to answer. */
   offerMs: number;

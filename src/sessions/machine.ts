@@ -7,8 +7,18 @@ import { Draft, type Effect } from './draft.ts';
 import { advance, deleteRoom, releaseName, roomDeleted, stopWaiting, terminate } from './ending.ts';
 import type { Changes, Decision, Input, Result, Timeouts } from './inputs.ts';
 import * as readiness from './readiness.ts';
-import { type Assignment, assignments, isEnded, isPending, type Requirement, rejoinMs, type Session, userIsIn } from './record.ts';
-import { roomSeen } from './room-view.ts';
+import {
+  type Assignment,
+  assignments,
+  identityOf,
+  isEnded,
+  isPending,
+  type Requirement,
+  rejoinMs,
+  type Session,
+  userIsIn,
+} from './record.ts';
+import { isAsSeen, roomSeen } from './room-view.ts';
 import { tick } from './tick.ts';
 import { awaitUser } from './user-presence.ts';
 
@@ -131,7 +141,7 @@ const rules: { [T in Input['type']]: Rule<T> } = {
     const open = d.s.status === 'WaitingForServices' || d.s.status === 'Ready' || d.s.status === 'Active';
     for (const offer of offers) {
       const requirement = d.s.requirements[offer.requirement];
-      const twin = assignments(d.s).some((a) => a.service_id === offer.service_id);
+      const twin = assignments(d.s).some((a) => identityOf(a) === identityOf(offer));
       if (open && requirement && isPending(requirement) && !twin) readiness.offered(d, requirement, offer, node_id);
       else {
         d.effects.push({ do: 'release', assignment: offer });
@@ -203,18 +213,8 @@ const rules: { [T in Input['type']]: Rule<T> } = {
   RoomSeen(d, { participants }) {
     const { s } = d;
     if (s.room?.state !== 'open' || isEnded(s)) return nothing;
-    const known = new Map(s.participants.map((p) => [p.sid, p]));
-    const same = participants.length === known.size && participants.every((p) => known.has(p.sid));
-    // a service may have gone while somebody else said where it was, or a successor of its name be there already
-    const moved = s.requirements.some(
-      ({ assignment: a }) =>
-        a && a.status !== 'Offered' && !a.suspect && a.joined !== participants.some((p) => p.identity === a.service_id),
-    );
-    if (same && s.room.seen && !moved) return nothing;
-    roomSeen(
-      d,
-      participants.map((p) => known.get(p.sid) ?? p),
-    );
+    if (isAsSeen(s, participants)) return nothing;
+    roomSeen(d, participants);
   },
 
   RoomGone(d) {

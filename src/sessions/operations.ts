@@ -13,7 +13,7 @@ import { unserved } from './ending.ts';
 import { namedLikeService } from './errors.ts';
 import { maxPageBytes, readPage, sizeOf, sizeOfMessage, sizeOfSession } from './pages.ts';
 import { type Guest, type Message, type Rooms, type SessionStore, tokenLifeMs } from './ports.ts';
-import { isEnded, labelOf, nameOf, type Session } from './record.ts';
+import { identityOf, isEnded, labelOf, nameOf, type Requirement, type Session } from './record.ts';
 import { pendingServices, readyServices, snapshot } from './snapshot.ts';
 
 /** Bytes of an empty context: nothing is left out with it. */
@@ -207,7 +207,7 @@ export class Operations {
     const { rooms } = this.#parts;
     const standsAs = standing(session, caller);
     if (standsAs === 'owner') return rooms.clientToken(session, { lifeMs });
-    if (session.requirements.some((requirement) => nameOf(requirement) === guest.identity)) throw namedLikeService();
+    if (session.requirements.some((requirement) => isNamed(requirement, guest.identity))) throw namedLikeService();
     return rooms.clientToken(session, { lifeMs, guest: { ...guest, speaks: standsAs === 'participant' } });
   }
 
@@ -314,3 +314,7 @@ export function whyNotCreated(session: Session): GatewayError | undefined {
   }
   return new GatewayError('ILLEGAL_STATE', 'the session was ended while it was created', { details });
 }
+
+/** Whether a service of the session has this identity in the room, or would have. */
+const isNamed = (requirement: Requirement, identity: string) =>
+  identity === (requirement.assignment ? identityOf(requirement.assignment) : nameOf(requirement));

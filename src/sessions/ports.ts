@@ -190,8 +190,8 @@ export interface Rooms {
   ping(): Promise<boolean>;
   /** A token that lets the user in, or a guest, until the session expires; 6 h at most. */
   clientToken(session: Session, wish?: { lifeMs?: number; guest?: Guest | undefined }): Promise<string>;
-  /** A token that lets a service in under its service id, as an agent. */
-  serviceToken(session: Session, serviceId: string): Promise<string>;
+  /** A token that lets a service in under its identity in the room, as an agent. */
+  serviceToken(session: Session, identity: string): Promise<string>;
   /** A token that administers the room unseen, for 10 min. */
   managerToken(session: Session): Promise<string>;
 }

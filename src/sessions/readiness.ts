@@ -112,9 +112,10 @@ export function offered(
   {
     assignment_id,
     service_id,
+    identity,
     incarnation,
     offerMs,
-  }: Pick<Assignment, 'assignment_id' | 'service_id' | 'incarnation'> & { offerMs: number },
+  }: Pick<Assignment, 'assignment_id' | 'service_id' | 'identity' | 'incarnation'> & { offerMs: number },
   node_id: string | undefined,
 ): void {
   requirement.attempt += 1;
@@ -128,6 +129,7 @@ export function offered(
   requirement.assignment = {
     assignment_id,
     service_id,
+    identity,
     incarnation,
     node_id,
     attempt: requirement.attempt,

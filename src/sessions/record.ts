@@ -10,6 +10,8 @@ import type { EndReason, ShareRole, Status, Visibility } from '../../protocol/st
 export interface Assignment {
   assignment_id: string;
   service_id: string;
+  /** Who the service is in the room; absent in records of older code: it has the service id there, see `identityOf`. */
+  identity: string | undefined;
   /** Which registration of the service this is; a later one of the same id has a larger number. */
   incarnation: number;
   /** The node that reaches the service. */
@@ -65,6 +67,8 @@ export interface Requirement {
 export interface Leaving {
   assignment_id: string;
   service_id: string;
+  /** As in Assignment. */
+  identity?: string | undefined;
   incarnation: number;
   /** The node that reaches the service. */
   node_id?: string | undefined;
@@ -245,6 +249,9 @@ export const isPending = ({ assignment, given_up }: Requirement) => assignment =
 
 /** No service is there that could be asked. */
 export const isGone = (failure: Requirement['failure']) => failure?.reason === 'lost' || failure?.reason === 'never_registered';
+
+/** Who the service of an assignment is in the room. */
+export const identityOf = ({ identity, service_id }: Pick<Leaving, 'identity' | 'service_id'>) => identity ?? service_id;
 
 /** How a requirement is listed: by the service that holds it, else by what was asked for. */
 export const nameOf = ({ assignment, key }: Requirement) => assignment?.service_id ?? key;

@@ -108,7 +108,7 @@ const places = ['asr', 'llm'];
 /** An offer to a service, whose assignment is named after it: `asr-1`. */
 export const offer = (service_id: string, n = 1, incarnation = 1, requirement = places.indexOf(service_id)): Input => ({
   type: 'Dispatched',
-  offers: [{ requirement, assignment_id: `${service_id}-${n}`, service_id, incarnation, offerMs: 10_000 }],
+  offers: [{ requirement, assignment_id: `${service_id}-${n}`, service_id, identity: service_id, incarnation, offerMs: 10_000 }],
   busy: [],
 });
 /** A service that is registered and has no free slot. */

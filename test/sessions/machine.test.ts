@@ -657,3 +657,14 @@ test.each([
 ] as const)('without a window a session whose socket is %s ends as %s', (how, reason, by) => {
   expect(active().happens({ ...socketBreaks, how } as Input).session.ended).toMatchObject({ reason, by });
 });
+
+test('who a service is in the room is its identity there, and its id where an older record has none', () => {
+  const [first] = (offer('asr') as Extract<Input, { type: 'Dispatched' }>).offers;
+  if (!first) throw new Error('no offer');
+  const story = waiting().happens({ type: 'Dispatched', offers: [{ ...first, identity: 'agent-AJ_1' }], busy: [] });
+  story.happens({ type: 'Accepted', assignment_id: 'asr-1' }, readySaid('asr'), seen('asr'));
+  expect(story.session.requirements[0]?.assignment).toMatchObject({ service_id: 'asr', identity: 'agent-AJ_1', joined: false });
+  story.happens(seen('agent-AJ_1'));
+  expect(story.session.requirements[0]?.assignment).toMatchObject({ joined: true, suspect: undefined });
+  expect(story.happens(clientEnds).session.leaving).toMatchObject([{ service_id: 'asr', identity: 'agent-AJ_1' }]);
+});

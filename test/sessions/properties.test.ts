@@ -44,6 +44,7 @@ const offers: fc.Arbitrary<Happening['input']> = fc.record({ ids: fc.subarray(se
       offers: ids.map((service_id) => ({
         requirement: requirements.findIndex(({ key }) => key === service_id),
         service_id,
+        identity: service_id,
         assignment_id: `${service_id}-${n}`,
         incarnation: n,
         offerMs: 10_000,
@@ -131,6 +132,7 @@ const toReady: Happening[] = [
       offers: requirements.map(({ key }, requirement) => ({
         requirement,
         service_id: key,
+        identity: key,
         assignment_id: `${key}-first`,
         incarnation: 1,
         offerMs: 10_000,
