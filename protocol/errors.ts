@@ -75,6 +75,8 @@ export const errors = {
   STORAGE_ERROR: { status: 503, error: 'StorageError', retryable: true },
   /** The gateway is starting (HTTP only). */
   UNAVAILABLE: { status: 503, error: 'Unavailable', retryable: true },
+  /** As many services are registered as the gateway takes. Who is registered may always register again. */
+  TOO_MANY_SERVICES: { status: 503, error: 'Unavailable', retryable: true },
   /** The gateway is shutting down. */
   DRAINING: { status: 503, error: 'Unavailable', retryable: true },
   /** A fault of the gateway; `details.error_id` names its line in the log. */

@@ -86,7 +86,10 @@ export const examples: { [T in Operation]: Example<T> } = {
   },
   registerService: { body: registration, reply: { success: true, service_id: 'asr-1', message: 'Microservice registered successfully' } },
   listServices: {
-    reply: { items: [{ ...registration, status: 'Registered', availability: 'available', sessions: 1, registered_at: now }] },
+    reply: {
+      items: [{ ...registration, status: 'Registered', availability: 'available', sessions: 1, registered_at: now }],
+      next_cursor: 'MDE5YjhmM2EtMWMyZC03ZTRmLThhNmItOWMwZDFlMmYzYTRi',
+    },
   },
   deregisterService: { reply: { success: true, service_id: 'asr-1', message: 'Microservice deregistered', sessions: 1 } },
   drainService: { reply: { success: true, service_id: 'asr-1', message: 'Microservice is draining', sessions: 1 } },

@@ -89,11 +89,13 @@ export const labels = z
 
 /** What the metadata may weigh as JSON: it is sent to each service, and a peer takes frames of 256 KiB. */
 export const maxMetadataBytes = 65_536;
-const isLight = (map: object) => {
+/** The same of a service: lists hold it. */
+export const maxServiceMetadataBytes = 16_384;
+export const isLight = (map: object, maxBytes: number) => {
   let characters = 0;
   for (const [key, value] of Object.entries(map)) characters += key.length + (typeof value === 'string' ? value.length : 32);
   // each is six bytes at most
-  return characters * 6 <= maxMetadataBytes || new TextEncoder().encode(JSON.stringify(map)).length <= maxMetadataBytes;
+  return characters * 6 <= maxBytes || new TextEncoder().encode(JSON.stringify(map)).length <= maxBytes;
 };
 
 export const metadata = z
@@ -114,7 +116,7 @@ export const metadata = z
   .catchall(scalar)
   .refine(goodKeys, keyRule)
   .refine((map) => Object.keys(map).length <= maxKeys, `must have at most ${maxKeys} keys`)
-  .refine(isLight, `must have at most ${maxMetadataBytes} bytes as JSON`)
+  .refine((map) => isLight(map, maxMetadataBytes), `must have at most ${maxMetadataBytes} bytes as JSON`)
   .describe('What the session is about; values are kept as strings')
   .meta({ title: 'SessionMetadata' });
 export type Metadata = z.output<typeof metadata>;

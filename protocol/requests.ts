@@ -5,9 +5,11 @@ import {
   goodKeys,
   httpUrl,
   identity,
+  isLight,
   json,
   keyRule,
   labels,
+  maxServiceMetadataBytes,
   metadata,
   roomName,
   serviceId,
@@ -118,7 +120,10 @@ export const registerServiceFields = z.object({
   service_id: serviceId,
   instance_id: identity.optional().describe('The same value after a reconnect takes the old registration over'),
   endpoint: httpUrl.optional().describe('Where it is reached over HTTP; not needed on a socket'),
-  metadata: labels.default({}).describe('type, version, capabilities, language, ...'),
+  metadata: labels
+    .refine((map) => isLight(map, maxServiceMetadataBytes), `must have at most ${maxServiceMetadataBytes} bytes as JSON`)
+    .default({})
+    .describe('type, version, capabilities, language, ...; at most 16 KiB as JSON'),
   max_sessions: z.number().int().min(1).max(1_000_000).optional().describe('Sessions it serves at once; absent: no limit'),
 });
 

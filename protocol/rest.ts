@@ -172,16 +172,23 @@ export const routes = {
       service_id: serviceId,
       message: z.string().describe('The same in words'),
     }),
-    errors: ['SERVICE_ID_EXISTS', 'DRAINING'],
+    errors: ['SERVICE_ID_EXISTS', 'TOO_MANY_SERVICES', 'DRAINING'],
   },
   listServices: {
     method: 'get',
     path: '/api/v1/microservices',
     from: ['service', 'operator'],
     about: 'The registered services.',
-    query: z.object({ type: text(1_024).optional().describe('Only those whose metadata has this type') }),
+    query: z.object({
+      type: text(1_024).optional().describe('Only those whose metadata has this type'),
+      limit: decimal(count.min(1).max(1_024).default(1_024)).describe('Services on a page; it may end before, at 512 KiB'),
+      cursor: text(256, 1).optional().describe("A list's next_cursor: goes on where it ended"),
+    }),
     status: 200,
-    reply: z.object({ items: z.array(service).describe('One each, in the order of their first registration') }),
+    reply: z.object({
+      items: z.array(service).describe('One each, in the order of their first registration'),
+      next_cursor: z.string().optional().describe('Absent: this was the end'),
+    }),
     errors: [],
   },
   deregisterService: {

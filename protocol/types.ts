@@ -194,7 +194,7 @@ export type RegisterServiceRequest = {
   instance_id?: string | undefined;
   /** Where it is reached over HTTP; not needed on a socket */
   endpoint?: string | undefined;
-  /** type, version, capabilities, language, ... Default on the wire: {} */
+  /** type, version, capabilities, language, ...; at most 16 KiB as JSON. Default on the wire: {} */
   metadata?: Record<string, string | number | boolean> | undefined;
   /** Sessions it serves at once; absent: no limit */
   max_sessions?: number | undefined;

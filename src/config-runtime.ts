@@ -19,6 +19,7 @@ export function runtimeConfig({ server, livekit, microservices, session, limits,
       joinTimeoutMs: ms(microservices.join_timeout),
       ttlMs: ms(session.default_expiry ?? session.ttl_hours * 3_600),
     },
+    maxServices: limits.services,
     maxBodyBytes: limits.body_bytes,
     answerBytesPerSecond: limits.answer_bytes_per_second,
     sockets: {

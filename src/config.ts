@@ -138,6 +138,9 @@ export const configSchema = z.object({
         'Bytes of answers a socket, or a connection over HTTP, may ask for each second; further requests wait, or get 429 over REST',
       ),
     fragments: count(1).default(64).describe('Fragments a message may come in'),
+    services: count(1)
+      .default(1_024)
+      .describe('Services registered at once; one that is disconnected counts for the 5 min in which it may come back'),
     messages_per_session: count(1).default(10_000).describe('Messages a session may hold'),
     upgrades_per_second: count(1).default(2_000).describe('New sockets a second, and at once; others get HTTP 503 with Retry-After'),
     refused_in_a_row: count(1).default(20).describe('Refused frames in a row before the socket is closed'),

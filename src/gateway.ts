@@ -108,7 +108,7 @@ export async function startGateway({ config, livekit, log: full, clock = systemC
   const { timeouts } = settings;
   const sessions = new Sessions({ store, rooms, offers: () => dispatcher, clock, log, sessionLog: full, timeouts });
   const lookMs = () => (store.shared && !nodes?.isAlone ? noticedMs : undefined);
-  const dispatcher: Dispatcher = new Dispatcher({ sessions, rooms, clock, log, nodeId, lookMs });
+  const dispatcher: Dispatcher = new Dispatcher({ sessions, rooms, clock, log, nodeId, maxServices: settings.maxServices, lookMs });
   const registrations = new Registrations({ dispatcher, sessions, clock, log, nodeId });
   const reports = new Reports({ sessions, dispatcher, nodeId });
   const reconciler = new Reconciler({ sessions, rooms, clock, log, lostAfterMs: settings.lostAfterMs });

@@ -99,7 +99,7 @@ async function list(what: 'microservices' | 'sessions', columns: readonly string
     const page = await fetchPage(url, `${what}${cursor === undefined ? '' : `?cursor=${cursor}`}`);
     items.push(...page.items);
     cursor = page.next_cursor;
-    if (cursor === undefined || items.length >= listed) break;
+    if (cursor === undefined || (what === 'sessions' && items.length >= listed)) break;
   }
   const rows = [columns, ...items.map((item) => columns.map((column) => visible(String(item[column] ?? '-'))))];
   const widths = columns.map((_, i) => Math.max(...rows.map((row) => (row[i] ?? '').length)));

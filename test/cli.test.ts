@@ -192,4 +192,10 @@ test('services and sessions list what a running gateway has', async () => {
       body: JSON.stringify({ user_identity, room: false, metadata }),
     });
   for (const user of ['ada', 'bea', 'cid']) expect(await list('sessions')).toContain(user);
+  // of services all are listed, also where they are more than a page
+  const heavy = Object.fromEntries(Object.entries(metadata).slice(0, 15));
+  const ids = Array.from({ length: 45 }, (_, i) => `tts-${i}`);
+  for (const id of ids) await connectService(url, id, { metadata: heavy });
+  const lines = (await list('services')).trim().split('\n');
+  expect(lines.slice(1).map((line) => line.split(' ')[0])).toEqual(['asr', ...ids]);
 });

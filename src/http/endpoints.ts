@@ -4,9 +4,10 @@ import type { Clock } from '../clock.ts';
 import { GatewayError } from '../errors.ts';
 import type { Dispatcher } from '../services/dispatcher.ts';
 import { type EndpointPaths, httpLink } from '../services/links.ts';
+import { listServices } from '../services/list.ts';
 import type { Outbound } from '../services/outbound.ts';
 import type { Registrations } from '../services/registration.ts';
-import { type Instance, matches } from '../services/registry.ts';
+import type { Instance } from '../services/registry.ts';
 import type { Reports } from '../services/reports.ts';
 import type { Caller } from '../sessions/access.ts';
 import type { Sessions } from '../sessions/commits.ts';
@@ -148,11 +149,10 @@ export function endpoints(parts: EndpointsParts): Endpoints {
       return { success: true, service_id: body.service_id, message: 'Microservice registered successfully' };
     },
 
-    listServices: ({ query }) => ({
-      items: [...dispatcher.registry.all()]
-        .filter((instance) => query.type === undefined || matches(instance, { type: query.type }))
-        .map(shown),
-    }),
+    async listServices({ query }) {
+      const { items, ...page } = await listServices(dispatcher.registry, query);
+      return { items: items.map(shown), ...page };
+    },
 
     deregisterService({ params }) {
       const instance = dispatcher.get(params.id);

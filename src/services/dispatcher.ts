@@ -26,6 +26,8 @@ interface DispatcherParts {
   clock: Clock;
   log: Logger;
   nodeId: string;
+  /** Services that may be registered at once. */
+  maxServices: number;
   /** How long other nodes have to offer a service before it is reported that none fits; absent or undefined: there are none. */
   lookMs?: (() => number | undefined) | undefined;
 }
@@ -51,7 +53,7 @@ export class Dispatcher implements Offers {
 
   constructor(parts: DispatcherParts) {
     this.#parts = parts;
-    this.registry = new Registry(parts.clock.now(), parts.log);
+    this.registry = new Registry({ max: parts.maxServices, firstIncarnation: parts.clock.now(), log: parts.log });
     this.commands = new Commands({ ...parts, registry: this.registry });
     this.#stop = parts.clock.every(sweepMs, () => this.registry.sweep(parts.clock.now()));
     parts.sessions.onCommit((commit) => {

@@ -10,6 +10,9 @@ import type { Dispatcher } from './dispatcher.ts';
 import { isSameEndpoint, type Link } from './links.ts';
 import type { Instance, RegistrationRequest } from './registry.ts';
 
+const idIsHeld =
+  'service id is held by another process: give each its own id and ask for services by metadata, or keep one instance_id over restarts';
+
 interface RegistrationsParts {
   dispatcher: Dispatcher;
   sessions: Sessions;
@@ -45,7 +48,7 @@ export class Registrations {
   /**
    * Registers a service, settles what it held before its connection broke, and answers. After the answer it is sent how the clients of what it
    * kept stand, and offers: what comes before, it could not expect.
-   * @throws GatewayError SERVICE_ID_EXISTS
+   * @throws GatewayError SERVICE_ID_EXISTS, TOO_MANY_SERVICES
    */
   async register(request: RegistrationRequest, link: Link, { held = [], own, answer }: RegisterOptions = {}): Promise<Registered> {
     const { dispatcher, log } = this.#parts;
@@ -79,10 +82,8 @@ export class Registrations {
     try {
       return dispatcher.registry.register(request, link, (old) => old === own, clock.now());
     } catch (error) {
-      log.warn(
-        { service_id: request.service_id },
-        'service id is held by another process: give each its own id and ask for services by metadata, or keep one instance_id over restarts',
-      );
+      const isFull = error instanceof GatewayError && error.code === 'TOO_MANY_SERVICES';
+      log.warn({ service_id: request.service_id }, isFull ? 'service refused: limits.services are registered' : idIsHeld);
       throw error;
     }
   }

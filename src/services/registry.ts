@@ -11,6 +11,8 @@ export interface Instance {
   /** Larger than those of all registrations before it. */
   readonly id: string;
   readonly service_id: string;
+  /** Its place in a list: the id of the first registration that those of its service id have followed without a break. */
+  readonly place: string;
   instance_id: string | undefined;
   /** Grows with each registration, over all services. */
   incarnation: number;
@@ -58,19 +60,28 @@ export function matches(instance: Pick<Instance, 'service_id' | 'metadata'>, wan
   return true;
 }
 
+interface RegistryParts {
+  /** Service ids that are registered at once, those that cannot be reached included. */
+  max: number;
+  /** Larger than any that an earlier run of the gateway gave. */
+  firstIncarnation: number;
+  log: Logger;
+}
+
 /** The registrations this node knows, each by its own id. A service id has one at a time. */
 export class Registry {
-  /** In the order of registration. */
   readonly #byId = new Map<string, Instance>();
+  /** In the order of their places: one that takes another's place keeps it. */
   readonly #byServiceId = new Map<string, Instance>();
   readonly #byMetadata = new MetadataIndex<Instance>();
+  readonly #max: number;
   readonly #log: Logger;
   #incarnations: number;
 
-  /** `firstIncarnation`: larger than any an earlier run of the gateway gave. */
-  constructor(firstIncarnation: number, log: Logger) {
-    this.#log = log;
+  constructor({ max, firstIncarnation, log }: RegistryParts) {
+    this.#max = max;
     this.#incarnations = firstIncarnation;
+    this.#log = log;
   }
 
   get(service_id: string): Instance | undefined {
@@ -90,14 +101,24 @@ export class Registry {
   }
 
   all(): Iterable<Instance> {
-    return this.#byId.values();
+    return this.#byServiceId.values();
+  }
+
+  /** At most `limit` of those that fit and come after a place, in their order. */
+  after(place: string | undefined, limit: number, fits: (instance: Instance) => boolean): Instance[] {
+    const found: Instance[] = [];
+    for (const instance of this.#byServiceId.values()) {
+      if (found.length === limit) break;
+      if ((place === undefined || instance.place > place) && fits(instance)) found.push(instance);
+    }
+    return found;
   }
 
   /**
    * Puts a service on a link. The same instance, one at the same endpoint, or any after the old one was disconnected, takes the old
    * registration's place.
    * @returns the registration, and the one it replaced
-   * @throws GatewayError SERVICE_ID_EXISTS
+   * @throws GatewayError SERVICE_ID_EXISTS, TOO_MANY_SERVICES
    */
   register(
     request: RegistrationRequest,
@@ -112,8 +133,12 @@ export class Registry {
         'SERVICE_ID_EXISTS',
         'Service ID already exists: another process holds this service_id; give each process its own id and ask for services by metadata, or send its instance_id if it is the same service',
       );
+    if (!old && this.#byId.size >= this.#max)
+      throw new GatewayError('TOO_MANY_SERVICES', `This node has ${this.#max} services registered, and takes no more`);
+    const id = uuid();
     const instance: Instance = {
-      id: uuid(),
+      id,
+      place: old?.place ?? id,
       service_id: request.service_id,
       instance_id: request.instance_id,
       incarnation: ++this.#incarnations,
@@ -129,8 +154,8 @@ export class Registry {
       failedProbes: 0,
       forgetAt: Number.POSITIVE_INFINITY,
     };
-    if (old) this.#remove(old);
-    this.#byId.set(instance.id, instance);
+    if (old) this.#forget(old);
+    this.#byId.set(id, instance);
     this.#byServiceId.set(instance.service_id, instance);
     this.#byMetadata.add(instance);
     return { instance, old };
@@ -160,8 +185,13 @@ export class Registry {
   }
 
   #remove(instance: Instance): void {
-    if (!this.#byId.delete(instance.id)) return;
+    if (!this.isCurrent(instance)) return;
+    this.#forget(instance);
     this.#byServiceId.delete(instance.service_id);
+  }
+
+  #forget(instance: Instance): void {
+    this.#byId.delete(instance.id);
     this.#byMetadata.remove(instance);
   }
 

@@ -5,7 +5,7 @@ import type { Link } from '../../src/services/links.ts';
 import { hasFreeSlot, type Instance, Registry } from '../../src/services/registry.ts';
 
 const link: Link = { offerMs: 10_000, offer: async () => ({ outcome: 'sent' }), send: () => {}, replaced: () => {}, saysLeft: true };
-const newRegistry = () => new Registry(1, makeLog('silent'));
+const newRegistry = () => new Registry({ max: 1_024, firstIncarnation: 1, log: makeLog('silent') });
 const anyone = () => true;
 
 const labels = fc.dictionary(fc.constantFrom('type', 'language', 'constructor'), fc.constantFrom('a', 'b'), { maxKeys: 3 });

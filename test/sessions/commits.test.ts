@@ -43,7 +43,7 @@ function node() {
   const store = withVerbs(provider, clock);
   const log = makeLog('silent');
   const sessions = new Sessions({ store, rooms, offers: () => dispatcher, clock, log, timeouts: { registrationMs: 30_000 } });
-  const dispatcher: Dispatcher = new Dispatcher({ sessions, rooms, clock, log, nodeId: 'node-1' });
+  const dispatcher: Dispatcher = new Dispatcher({ sessions, rooms, clock, log, nodeId: 'node-1', maxServices: 1_024 });
   const registrations = new Registrations({ dispatcher, sessions, clock, log, nodeId: 'node-1' });
   const told: unknown[] = [];
   const link: Link = {

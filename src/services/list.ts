@@ -1,0 +1,41 @@
+import { GatewayError } from '../errors.ts';
+import { readPage, sizeOf } from '../sessions/pages.ts';
+import { type Instance, matches, type Registry } from './registry.ts';
+
+/** What a page holds at most, as JSON, beyond its first item: so that 1,024 services of ordinary size are one page, made within a few ms. */
+const maxPageBytes = 524_288;
+
+/** The names of the fields, the numbers and words around what is measured. */
+const around = 220;
+
+const bytesOf = (text: string | undefined) => (text === undefined ? 0 : Buffer.byteLength(text));
+
+const sizeOfService = ({ service_id, endpoint, metadata }: Instance) =>
+  around + bytesOf(service_id) + bytesOf(endpoint?.url) + sizeOf(metadata);
+
+interface ListWish {
+  /** Only those whose metadata has this type. */
+  type?: string | undefined;
+  limit: number;
+  cursor?: string | undefined;
+}
+
+/** The registered services, a page at a time. @throws GatewayError VALIDATION_FAILED */
+export async function listServices(registry: Registry, { type, limit, cursor }: ListWish) {
+  const start = cursor === undefined ? undefined : placeOf(cursor);
+  const fits = (instance: Instance) => type === undefined || matches(instance, { type });
+  const { items, more } = await readPage<Instance>({
+    limit,
+    maxBytes: maxPageBytes,
+    sizeOf: sizeOfService,
+    read: async (last, count) => registry.after(last?.place ?? start, count, fits),
+  });
+  const last = items.at(-1);
+  return { items, ...(more && last && { next_cursor: Buffer.from(last.place).toString('base64url') }) };
+}
+
+function placeOf(cursor: string): string {
+  const place = Buffer.from(cursor, 'base64url').toString();
+  if (!/^[0-9a-f-]{36}$/.test(place)) throw new GatewayError('VALIDATION_FAILED', 'cursor: invalid');
+  return place;
+}
