@@ -3,16 +3,25 @@ import { check } from '../protocol/check.ts';
 import { type ErrorCode, errors } from '../protocol/errors.ts';
 import { iso, spreadMs } from './time.ts';
 
+interface StorageFailure {
+  refused?: boolean;
+  slow?: boolean;
+  notAdmitted?: boolean;
+}
+
 /** The storage did not answer in time, is out of reach, or refused. */
 export class StorageError extends Error {
   /** It answered that it will not, so nothing took effect; else whether a write took effect is not known. */
   readonly refused: boolean;
   /** It answers, but not all of a read came in time: no sign of an outage. */
   readonly slow: boolean;
-  constructor(message: string, { refused = false, slow = false, ...options }: ErrorOptions & { refused?: boolean; slow?: boolean } = {}) {
+  /** There is no connection because the storage answered with a refusal: a user, a password or a name is wrong. */
+  readonly notAdmitted: boolean;
+  constructor(message: string, { refused = false, slow = false, notAdmitted = false, ...options }: ErrorOptions & StorageFailure = {}) {
     super(message, options);
     this.refused = refused;
     this.slow = slow;
+    this.notAdmitted = notAdmitted;
   }
 }
 

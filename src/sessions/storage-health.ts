@@ -29,12 +29,13 @@ export class StorageHealth {
   }
 
   /** A call of the storage failed. */
-  failed(call: string, { refused, slow, message: reason }: StorageError): void {
+  failed(call: string, { refused, slow, notAdmitted, message: reason }: StorageError): void {
     if (slow) return this.#tooSlow(call, reason);
     this.#failedCalls += 1;
     if (this.#since !== undefined) return;
     this.#since = this.#clock.now();
     if (refused) this.#log.error({ call, reason }, 'storage refused a request; until it works, requests get STORAGE_ERROR');
+    else if (notAdmitted) this.#log.error({ call, reason }, 'storage refuses the connection; until it works, requests get STORAGE_ERROR');
     else this.#log.error({ call, reason }, 'storage does not answer; until it does, requests get STORAGE_ERROR');
   }
 

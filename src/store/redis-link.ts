@@ -99,7 +99,13 @@ function makeClient(url: string, timeoutMs: number): Client {
     send: (_key, args) => sentinel.sendCommand(false, args),
     subscribe: (channel, heard) => sentinel.subscribe(channel, heard),
     destroy: () => sentinel.destroy(),
-    on: (event, run) => sentinel.on(event === 'ready' ? 'topology-change' : event, run),
+    // an answer that is passed on as it came is a Sentinel's; a server's comes within an error that names the server
+    on: (event, run) =>
+      event === 'error'
+        ? sentinel.on('error', (error) =>
+            run(error instanceof ErrorReply ? new Error(`Sentinel answered: ${error.message}`, { cause: error }) : error),
+          )
+        : sentinel.on(event === 'ready' ? 'topology-change' : event, run),
   };
 }
 
@@ -132,6 +138,11 @@ export class RedisLink {
 
   get isCluster(): boolean {
     return /^rediss?-cluster:/.test(this.#options.url);
+  }
+
+  /** There is no connection because a server, or a Sentinel, answered with an error. */
+  get isNotAdmitted(): boolean {
+    return this.failure instanceof ErrorReply || this.failure?.cause instanceof ErrorReply;
   }
 
   /** What a caller that got no answer shows to `renew`. */
@@ -193,7 +204,8 @@ export class RedisLink {
     client.on('error', (err) => {
       this.#onTried();
       if (client !== this.#client || this.#closed) return;
-      this.failure = err;
+      // Sentinel's driver reports some failures first as text
+      if (err instanceof Error) this.failure = err;
       log.debug({ err }, 'redis connection failed');
     });
     this.#watchGreeting(client);

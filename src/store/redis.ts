@@ -71,7 +71,7 @@ export const redisStore: StoreFactory = async ({ url, keyPrefix, timeoutMs, cloc
       if (!isAnswered) link.renew(client, 'no answer');
       const slow = name === 'listSessions' && isAnswered && !link.failure;
       const reason = slow ? `not done within ${timeoutMs} ms` : `no answer within ${timeoutMs} ms`;
-      return new StorageError(link.failure?.message ?? `${name}: ${reason}`, { slow });
+      return new StorageError(link.failure?.message ?? `${name}: ${reason}`, { slow, notAdmitted: link.isNotAdmitted });
     };
     try {
       return await inTime(timeoutMs, work({ run: sending(link.run.bind(link)), send: sending(link.send.bind(link)) }), late);
@@ -80,7 +80,7 @@ export const redisStore: StoreFactory = async ({ url, keyPrefix, timeoutMs, cloc
       const refused = error instanceof ErrorReply;
       // a client without a connection says only that it has none
       const { message } = refused ? error : (link.failure ?? (error as Error));
-      throw new StorageError(message, { cause: error, refused });
+      throw new StorageError(message, { cause: error, refused, notAdmitted: !refused && link.isNotAdmitted });
     } finally {
       isOver = true;
     }

@@ -6,7 +6,7 @@ import { ManualClock } from '../support/clock.ts';
 import { testConfig } from '../support/gateway.ts';
 import { rest } from '../support/http-service.ts';
 import { describeWith, parts } from '../support/parts.ts';
-import { startRedis } from '../support/redis.ts';
+import { launchSentinel, startRedis } from '../support/redis.ts';
 import { FakeRooms } from '../support/rooms.ts';
 
 /** Gateways on one Redis, their log lines kept. */
@@ -29,6 +29,7 @@ async function onRedis(args: readonly string[] = []) {
   };
   return { redis, node };
 }
+const refusesConnection = 'storage refuses the connection; until it works, requests get STORAGE_ERROR';
 const wish = { type: 'NewSessionRequest', user_identity: 'ada', required_services: [] };
 /** Lets time pass until it is so: what it waits for takes real time as well. */
 const inTime = (clock: ManualClock, look: () => unknown) =>
@@ -90,6 +91,29 @@ describeWith(parts.redis)('a gateway whose storage', () => {
       { level: 'error', reason: expect.any(String), msg: expect.stringMatching(/^storage does not answer/) },
       { level: 'info', msg: 'storage works again' },
     ]);
+  });
+
+  test('refuses the connection says so in its log, with what it said; its client is not shown that', async () => {
+    const { redis, node } = await onRedis();
+    await redis.command('ACL', 'SETUSER', 'default', 'resetpass', '>secret');
+    const { url, warned } = await node({ url: `redis://:wrong@127.0.0.1:${redis.port}`, timeout_s: 0.5 });
+    const failed = await (await TestClient.connect(url)).ask(wish);
+    expect(failed).toMatchObject({ code: 'STORAGE_ERROR', message: expect.not.stringMatching(/WRONGPASS/) });
+    expect(warned()).toMatchObject([{ level: 'error', reason: expect.stringMatching(/^WRONGPASS/), msg: refusesConnection }]);
+  });
+
+  test.each([
+    ['no password', '', /^Sentinel answered: NOAUTH/],
+    ['a wrong password', '?sentinel_password=wrong', /^Sentinel answered: WRONGPASS/],
+  ])('has Sentinels that are given %s names what they said in its log', async (_, query, reason) => {
+    const { node } = await onRedis();
+    const { sentinel, url: open, stop } = await launchSentinel();
+    onTestFinished(stop);
+    await sentinel.command('ACL', 'SETUSER', 'default', 'resetpass', '>secret');
+    const { url, warned } = await node({ url: `${open}${query}`, timeout_s: 0.5 });
+    const failed = await (await TestClient.connect(url)).ask(wish);
+    expect(failed).toMatchObject({ code: 'STORAGE_ERROR', message: expect.not.stringMatching(/NOAUTH|WRONGPASS/) });
+    expect(warned()).toMatchObject([{ level: 'error', reason: expect.stringMatching(reason), msg: refusesConnection }]);
   });
 
   test('was emptied ends its sessions as storage_lost: clients and watchers are told, the room is deleted, the socket is free', async () => {
