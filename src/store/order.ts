@@ -70,20 +70,30 @@ export class Order<T extends { session: Session }> {
     this.#gone.clear();
   }
 
-  list({ owner_id, status, tags, limit, offset, before }: SessionFilter): Session[] {
+  /**
+   * Looks at no more than `maxLooked` of them: where little fits, that is less than a page.
+   * @returns what was found, and how to go on; `rest` is absent where that is all
+   */
+  list(filter: SessionFilter, maxLooked: number): { found: Session[]; rest?: SessionFilter } {
+    const { owner_id, status, tags, limit, offset, before } = filter;
     const items = owner_id === undefined ? this.#all : this.#of(owner_id);
     const found: Session[] = [];
     // where everything fits, what is skipped need not be looked at
     let skipped = status !== undefined || tags?.length || this.#gone.size > 0 ? 0 : offset;
-    for (let i = (before ? rank(items, before) : items.length) - 1 - skipped; i >= 0 && found.length < limit; i--) {
+    const first = (before ? rank(items, before) : items.length) - 1 - skipped;
+    for (let i = first; i >= 0 && found.length < limit; i--) {
       const item = items[i];
+      const last = items[i + 1]?.session;
+      if (first - i === maxLooked && last) {
+        return { found, rest: { ...filter, limit: limit - found.length, offset: offset - skipped, before: last } };
+      }
       const session = item?.session;
       if (!session || this.#gone.has(item) || (status !== undefined && session.status !== status)) continue;
       if (tags?.every((tag) => session.metadata.tags?.includes(tag)) === false) continue;
       if (skipped < offset) skipped += 1;
       else found.push(session);
     }
-    return found;
+    return { found };
   }
 
   #of(owner: string): T[] {

@@ -13,6 +13,7 @@ import {
   VersionConflict,
 } from '../sessions/ports.ts';
 import { dueAt, type Session } from '../sessions/record.ts';
+import { Line } from './line.ts';
 import { canceledState, PostgresLink, storageError } from './postgres-link.ts';
 import { Listener } from './postgres-listener.ts';
 import { migrate } from './postgres-migrations.ts';
@@ -117,10 +118,12 @@ export const postgresStore: StoreFactory = async ({ url, keyPrefix, timeoutMs, c
     return inTime(timeoutMs, attempt(), () => new StorageError(`postgres did not answer within ${timeoutMs} ms`));
   };
 
+  /** However slow lists are, half of the connections are left for what sessions need. */
+  const looks = new Line(Math.max(1, Math.floor(max / 2)), timeoutMs);
   /** As `query`, of what looks at many rows: that it takes too long is no sign that the server is away. */
   const look = async <Row>(text: string, ...values: unknown[]): Promise<Row[]> => {
     try {
-      return await query<Row>(text, ...values);
+      return await looks.run(() => query<Row>(text, ...values));
     } catch (error) {
       const { cause } = error as StorageError;
       if ((cause as { code?: string } | undefined)?.code !== canceledState) throw error;

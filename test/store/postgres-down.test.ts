@@ -235,6 +235,27 @@ describeWith(parts.postgres)('postgres store', () => {
     await vi.waitFor(async () => expect(await impatient.listSessions({ limit: 1, offset: 0 })).toEqual([]));
   });
 
+  test('however many lists are slow, what sessions need goes on beside them, and each list ends in time', async () => {
+    const keyPrefix = freshPrefix();
+    const store = await open({ keyPrefix });
+    await store.saveSession(record('a'), 0, log('a', 1, 1));
+    const sql = await connect(server().url);
+    await sql.query(`BEGIN; LOCK TABLE ${tablePrefix(keyPrefix)}sessions`);
+    let ended = 0;
+    const lists = Array.from({ length: 40 }, () =>
+      store.listSessions({ limit: 1, offset: 0 }).then(
+        (items) => ({ items: items.length }),
+        (error: StorageError) => ({ slow: error.slow, ended: ++ended }),
+      ),
+    );
+    expect(seqs(await store.eventsAfter('a', 0, 10))).toEqual([1]);
+    expect(ended).toBe(0);
+    await sql.query('COMMIT');
+    const outcomes = await Promise.all(lists);
+    expect(outcomes.every((outcome) => 'items' in outcome || outcome.slow)).toBe(true);
+    expect(await store.listSessions({ limit: 1, offset: 0 })).toHaveLength(1);
+  });
+
   test('a commit that waits for another ends in time, and is not made later', async () => {
     const keyPrefix = freshPrefix();
     const store = await open({ keyPrefix });
