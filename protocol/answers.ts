@@ -23,6 +23,9 @@ export const unserved = {
   failures: z.array(failure).optional().describe('Why each of missing did not serve, in the same order'),
 };
 const expires = time.describe('When the session ends by itself, ISO-8601, UTC');
+export const livekitUrl = z.string().describe('Where the room is joined');
+/** As it is sent; what may be asked for is in fields.ts. */
+export const sentRoomName = z.string().describe('The room');
 export const livekitRoom = z
   .string()
   .describe('What LiveKit calls the room: room_name, or for a room_name that was asked for that and a suffix, as kitchen~k3v7q2xa');

@@ -47,13 +47,13 @@ export const wanted = z
   .meta({ title: 'WantedService' });
 export type Wanted = z.output<typeof wanted>;
 /** Any JSON whose texts every store can hold. Its depth is limited where it is parsed. */
-export const json = z.unknown().refine(holdsGoodText, 'must hold neither NUL nor half a surrogate pair');
-function holdsGoodText(value: unknown): boolean {
+export const json = z.unknown().refine(isStorable, 'must hold neither NUL nor half a surrogate pair');
+function isStorable(value: unknown): boolean {
   if (typeof value === 'string') return wellFormed(value);
   if (typeof value !== 'object' || value === null) return true;
-  if (Array.isArray(value)) return value.every(holdsGoodText);
+  if (Array.isArray(value)) return value.every(isStorable);
   // a list of entries would cost more than the look at them
-  for (const key in value) if (!wellFormed(key) || !holdsGoodText((value as Record<string, unknown>)[key])) return false;
+  for (const key in value) if (!wellFormed(key) || !isStorable((value as Record<string, unknown>)[key])) return false;
   return true;
 }
 
@@ -77,7 +77,7 @@ export const milliseconds = z.number().int().min(0);
 const scalar = z.union([text(1_024), z.number(), z.boolean()]).transform(String);
 const maxKeys = 64;
 /** Keys that every store can hold. */
-export const goodKeys = (map: object) => Object.keys(map).every((key) => key !== '' && !isLonger(key, 128) && wellFormed(key));
+export const storableKeys = (map: object) => Object.keys(map).every((key) => key !== '' && !isLonger(key, 128) && wellFormed(key));
 /** As zod's `max`: in code points. */
 const isLonger = (text: string, max: number) => text.length > max && [...text].length > max;
 export const keyRule = 'keys must have 1 to 128 characters, and neither NUL nor half a surrogate pair';
@@ -114,7 +114,7 @@ export const metadata = z
       .describe('Seconds the session may last, as a number or a string'),
   })
   .catchall(scalar)
-  .refine(goodKeys, keyRule)
+  .refine(storableKeys, keyRule)
   .refine((map) => Object.keys(map).length <= maxKeys, `must have at most ${maxKeys} keys`)
   .refine((map) => isLight(map, maxMetadataBytes), `must have at most ${maxMetadataBytes} bytes as JSON`)
   .describe('What the session is about; values are kept as strings')

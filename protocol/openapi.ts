@@ -1,10 +1,10 @@
 import { z } from 'zod';
 import { createDocument, type ZodOpenApiOperationObject, type ZodOpenApiPathsObject, type ZodOpenApiResponseObject } from 'zod-openapi';
+import { controls } from './controls.ts';
 import { type ErrorCode, errors } from './errors.ts';
-import { controls } from './events.ts';
 import { examples, refusal } from './examples.ts';
 import { titled, word } from './fields.ts';
-import { type JsonSchema, plainer } from './frames.ts';
+import { type JsonSchema, publicSchema } from './json-schema.ts';
 import { type Named, published } from './published.ts';
 import { commonErrors, type Operation, type RouteRow, routes } from './rest.ts';
 
@@ -136,7 +136,7 @@ export function openapi(version: string): object {
         },
       },
     },
-    { override: plainer },
+    { override: publicSchema },
   );
   return withNames(document);
 }

@@ -1,4 +1,4 @@
-import { allMessages, frameSchema, type JsonSchema } from './frames.ts';
+import { allMessages, frameSchema, type JsonSchema } from './json-schema.ts';
 import { availabilities, serviceStatuses, shareRoles, statuses, visibilities } from './states.ts';
 
 /** Where schemas of a document stand under their names, by the prefix of their references. */

@@ -2,7 +2,6 @@ import { z } from 'zod';
 import type { AnswerType, answers } from './answers.ts';
 import {
   assignmentId,
-  goodKeys,
   httpUrl,
   identity,
   isLight,
@@ -14,6 +13,7 @@ import {
   roomName,
   serviceId,
   sessionId,
+  storableKeys,
   text,
   titled,
   wanted,
@@ -26,8 +26,8 @@ export interface RequestRow {
   from: readonly Role[];
   /** False where sending it says nothing about who the peer is. */
   givesRole?: false;
-  /** What follows it and is marked so as well is not held up by it: together they are written in fewer commits. */
-  together?: true;
+  /** Consecutive requests that are marked so run concurrently, and so share commits. */
+  concurrent?: true;
   about: string;
   body: z.ZodObject;
   /** Its one answer; absent: none. */
@@ -145,7 +145,7 @@ export const updateFields = z.object({
   metadata_updates: z
     .object({ tags: z.array(text(64, 1)).max(32).nullable().optional().describe('The labels it has then; null: none') })
     .catchall(z.union([text(1_024), z.number().transform(String), z.boolean().transform(String), z.null()]))
-    .refine(goodKeys, keyRule)
+    .refine(storableKeys, keyRule)
     .refine((updates) => !Object.hasOwn(updates, 'duration_limit'), 'duration_limit: fixed with the session; extend it instead')
     .optional()
     .describe('Merged into the metadata; null removes a key'),
@@ -292,7 +292,7 @@ export const requests = {
   },
   JoinRoomResponse: {
     from: ['service'],
-    together: true,
+    concurrent: true,
     about: 'Accepts or declines a JoinRoomRequest.',
     body: z.object({
       assignment_id: assignmentId,
@@ -304,7 +304,7 @@ export const requests = {
   ServiceReady: {
     from: ['service', 'client'],
     givesRole: false,
-    together: true,
+    concurrent: true,
     about:
       'A service can serve the session now. Named by session_id and service_id, or by assignment_id. A socket that registered a service speaks for that one only.',
     body: z
@@ -350,13 +350,13 @@ export const requests = {
   },
   ServiceFailed: {
     from: ['service'],
-    together: true,
+    concurrent: true,
     about: 'The service cannot serve the session.',
     body: z.object({ assignment_id: assignmentId, error: text(512).optional().describe('Why; told to the client') }),
   },
   ServiceLeft: {
     from: ['service'],
-    together: true,
+    concurrent: true,
     about: "The service has left the session's room: the answer to LeaveRoomRequest, or news.",
     body: z.object({ assignment_id: assignmentId, clean: z.boolean().default(true).describe('false: it left in disorder') }),
   },

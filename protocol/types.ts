@@ -1,4 +1,4 @@
-// Made by `npm run docs` from the rows of requests.ts, answers.ts and events.ts. What zod infers from those has the same types, but not the
+// Made by `npm run docs` from the rows of requests, answers, events and commands. What zod infers from those has the same types, but not the
 // texts, which an editor is to show. They are no interfaces, as those cannot be given where any object of texts or JSON is taken.
 import type { FailureReason } from './failures.ts';
 import type { Availability, EndReason, ServiceStatus as ServiceState, Status as SessionStatus, ShareRole, Visibility } from './states.ts';

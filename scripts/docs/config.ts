@@ -1,6 +1,6 @@
 import { stringify } from 'smol-toml';
 import { z } from 'zod';
-import { type JsonSchema, plainer } from '../../protocol/frames.ts';
+import { type JsonSchema, publicSchema } from '../../protocol/json-schema.ts';
 import { configSchema, type Setting, settings } from '../../src/config.ts';
 import { line, words } from './fields.ts';
 
@@ -79,7 +79,7 @@ const defaultOf = ({ schema }: Setting): unknown => schema.safeParse(undefined).
 
 /** How a setting is written, in plain words and with its unit. */
 function type({ key, schema }: Setting): string {
-  const json = z.toJSONSchema(schema, { io: 'output', unrepresentable: 'any', override: plainer }) as JsonSchema & { format?: string };
+  const json = z.toJSONSchema(schema, { io: 'output', unrepresentable: 'any', override: publicSchema }) as JsonSchema & { format?: string };
   // as a list in a file, or as one text in which commas part its items
   if (json.type === 'array') return 'list, or text with commas';
   if (json.format === 'uri') return 'URL';

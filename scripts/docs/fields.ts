@@ -1,4 +1,4 @@
-import { allMessages, bodySchema, type JsonSchema, type Message } from '../../protocol/frames.ts';
+import { allMessages, bodySchema, type JsonSchema, type Message } from '../../protocol/json-schema.ts';
 import { endReasons, serviceStatuses, statuses } from '../../protocol/states.ts';
 
 /** Lists that stand in PROTOCOL.md once, by what a field that holds one of them is called. */

@@ -1,4 +1,4 @@
-import { allMessages, type Direction, directions, frameSchema, type JsonSchema } from '../../protocol/frames.ts';
+import { allMessages, type Direction, directions, frameSchema, type JsonSchema } from '../../protocol/json-schema.ts';
 import { frameSchemas } from '../../protocol/published.ts';
 import { PROTOCOL_VERSION, SUBPROTOCOL } from '../../protocol/version.ts';
 

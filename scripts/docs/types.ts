@@ -1,5 +1,5 @@
 import { failureReasons } from '../../protocol/failures.ts';
-import { allMessages, bodySchema, type Direction, type JsonSchema, type Message } from '../../protocol/frames.ts';
+import { allMessages, bodySchema, type Direction, type JsonSchema, type Message } from '../../protocol/json-schema.ts';
 import { pascal } from '../../protocol/published.ts';
 import { type RequestRow, requests } from '../../protocol/requests.ts';
 import { availabilities, endReasons, serviceStatuses, shareRoles, statuses, visibilities } from '../../protocol/states.ts';
@@ -16,7 +16,7 @@ const lists: [type: string, values: readonly string[]][] = [
   ['Visibility', visibilities],
 ];
 
-const head = `// Made by \`npm run docs\` from the rows of requests.ts, answers.ts and events.ts. What zod infers from those has the same types, but not the
+const head = `// Made by \`npm run docs\` from the rows of requests, answers, events and commands. What zod infers from those has the same types, but not the
 // texts, which an editor is to show. They are no interfaces, as those cannot be given where any object of texts or JSON is taken.
 import type { FailureReason } from './failures.ts';
 import type { Availability, EndReason, ServiceStatus as ServiceState, Status as SessionStatus, ShareRole, Visibility } from './states.ts';

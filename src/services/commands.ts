@@ -1,5 +1,5 @@
 import type { Logger } from 'pino';
-import type { Command } from '../../protocol/events.ts';
+import type { Command } from '../../protocol/commands.ts';
 import type { Clock } from '../clock.ts';
 import type { Sessions } from '../sessions/commits.ts';
 import type { Rooms } from '../sessions/ports.ts';

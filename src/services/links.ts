@@ -1,5 +1,5 @@
 import { Close, type CloseReason } from '../../protocol/close.ts';
-import type { Command, CommandType } from '../../protocol/events.ts';
+import type { Command, CommandType } from '../../protocol/commands.ts';
 import type { Fault } from '../sessions/readiness.ts';
 import type { Calls, Outbound, Reply } from './outbound.ts';
 

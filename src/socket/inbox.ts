@@ -104,7 +104,7 @@ export abstract class Inbox extends Metered {
   /** @returns what those behind it wait for; undefined: they need not */
   #start(frame: string): Promise<void> | undefined {
     const parsed = parse(frame);
-    const isConcurrent = parsed.ok && (requests[parsed.request.type] as RequestRow).together === true;
+    const isConcurrent = parsed.ok && (requests[parsed.request.type] as RequestRow).concurrent === true;
     const running = this.#running;
     if (!running?.size || (isConcurrent && running.size < maxConcurrent)) return this.#run(parsed, isConcurrent);
     return Promise.all(running).then(() => (this.closing || this.closed ? undefined : this.#run(parsed, isConcurrent)));

@@ -1,5 +1,5 @@
 import { Close } from '../../protocol/close.ts';
-import type { Notice } from '../../protocol/events.ts';
+import type { Notice } from '../../protocol/notices.ts';
 import type { Connection } from './connection.ts';
 
 /** The sessions that this node's client sockets hold now. An entry goes with its socket, or before, with its session. */

@@ -1,7 +1,7 @@
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterAll, expect, test } from 'vitest';
-import { commands } from '../../protocol/events.ts';
+import { commands } from '../../protocol/commands.ts';
 import * as library from '../../src/client/service.ts';
 import { TestClient } from '../support/client.ts';
 import { startGateway } from '../support/gateway.ts';

@@ -4,7 +4,7 @@ import type { AddressInfo } from 'node:net';
 import fc, { type Arbitrary } from 'fast-check';
 import { Agent, request } from 'undici';
 import { expect, onTestFinished, test } from 'vitest';
-import { controls } from '../../protocol/events.ts';
+import { controls } from '../../protocol/controls.ts';
 import { openapi } from '../../protocol/openapi.ts';
 import { type RouteRow, routes } from '../../protocol/rest.ts';
 import { startGateway } from '../support/gateway.ts';

@@ -2,7 +2,7 @@ import { readFileSync } from 'node:fs';
 import { Parser } from '@asyncapi/parser';
 import { describe, expect, test } from 'vitest';
 import { asyncapi } from '../../protocol/asyncapi.ts';
-import { allMessages, frameSchema } from '../../protocol/frames.ts';
+import { allMessages, frameSchema } from '../../protocol/json-schema.ts';
 import { type RequestRow, requests } from '../../protocol/requests.ts';
 import { version } from '../../src/version.ts';
 import { startGateway } from '../support/gateway.ts';

@@ -1,6 +1,6 @@
 import { describe, expect, test } from 'vitest';
+import { controls } from '../../protocol/controls.ts';
 import { type ErrorCode, type ErrorKind, errors } from '../../protocol/errors.ts';
-import { controls } from '../../protocol/events.ts';
 import { GatewayError } from '../../src/errors.ts';
 
 const all = Object.entries(errors) as [ErrorCode, ErrorKind][];

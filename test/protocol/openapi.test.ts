@@ -1,8 +1,8 @@
 import { readFileSync } from 'node:fs';
 import { Validator } from '@seriousme/openapi-schema-validator';
 import { describe, expect, test } from 'vitest';
+import { controls } from '../../protocol/controls.ts';
 import { type ErrorCode, errors } from '../../protocol/errors.ts';
-import { controls } from '../../protocol/events.ts';
 import { openapi } from '../../protocol/openapi.ts';
 import { commonErrors, type RouteRow, routes } from '../../protocol/rest.ts';
 import { version } from '../../src/version.ts';

@@ -1,7 +1,7 @@
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, expect, test } from 'vitest';
-import type { JsonSchema } from '../../protocol/frames.ts';
+import type { JsonSchema } from '../../protocol/json-schema.ts';
 import { type Named, published } from '../../protocol/published.ts';
 import { endReasons } from '../../protocol/states.ts';
 

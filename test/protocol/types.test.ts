@@ -1,7 +1,9 @@
 import { describe, expectTypeOf, test } from 'vitest';
 import type { z } from 'zod';
 import type { AnswerType, answers } from '../../protocol/answers.ts';
-import type { commands, events, notices } from '../../protocol/events.ts';
+import type { commands } from '../../protocol/commands.ts';
+import type { events } from '../../protocol/events.ts';
+import type { notices } from '../../protocol/notices.ts';
 import type { requests } from '../../protocol/requests.ts';
 import type { Answers, Commands, Events, Notices, Replies, Requests } from '../../protocol/types.ts';
 

@@ -1,7 +1,10 @@
 import { type ZodObject, z } from 'zod';
 import { answers } from './answers.ts';
-import { commands, controls, events, notices } from './events.ts';
+import { commands } from './commands.ts';
+import { controls } from './controls.ts';
+import { events } from './events.ts';
 import { requestId, sessionId } from './fields.ts';
+import { notices } from './notices.ts';
 import { requests } from './requests.ts';
 
 /** As much of a JSON Schema as the messages use. */
@@ -56,7 +59,7 @@ export const allMessages: readonly Message[] = directions.flatMap((direction) =>
 );
 
 /** What of a schema is told to the outside. Given to the makers of JSON Schema as their `override`. */
-export function plainer({ jsonSchema }: { jsonSchema: object }): void {
+export function publicSchema({ jsonSchema }: { jsonSchema: object }): void {
   const schema: JsonSchema = jsonSchema;
   // a later gateway may add fields, and peers must take them
   if (schema.additionalProperties === false) delete schema.additionalProperties;
@@ -69,7 +72,7 @@ export function plainer({ jsonSchema }: { jsonSchema: object }): void {
 
 /** The JSON Schema of a message's own fields: a request as it is sent, anything else as it is received. */
 export const bodySchema = ({ direction, body }: Message): JsonSchema =>
-  z.toJSONSchema(body, { io: direction === 'requests' ? 'input' : 'output', override: plainer }) as JsonSchema;
+  z.toJSONSchema(body, { io: direction === 'requests' ? 'input' : 'output', override: publicSchema }) as JsonSchema;
 
 const inEnvelope = (schema: z.ZodType): JsonSchema => {
   const { $schema: _, ...rest } = z.toJSONSchema(schema, { io: 'input' });
