@@ -14,7 +14,7 @@ import type { ServicePeer } from '../services/links.ts';
 import type { Instance } from '../services/registry.ts';
 import type { Turn } from '../turn.ts';
 import { dispatch, type Handlers, later, type Outcome } from './dispatch.ts';
-import { textFrame } from './frames.ts';
+import { answerText, textFrame } from './frames.ts';
 import { IgnoredFields } from './ignored.ts';
 import { Inbox } from './inbox.ts';
 import type { MeterLimits } from './metered.ts';
@@ -178,12 +178,8 @@ export class Connection extends Inbox implements ServicePeer {
     this.#answer(JSON.stringify(body));
   }
 
-  sendAnswer({ type, body }: Answer, id: string | undefined): void {
-    // in front of the body's text, which is never empty: quicker than one more object
-    const head = id === undefined ? `{"type":"${type}"` : `{"type":"${type}","id":${JSON.stringify(id)}`;
-    const ignored = this.#ignored?.take(type, id);
-    const unknown = ignored === undefined ? '' : `,"ignored":${JSON.stringify(ignored)}`;
-    this.#answer(`${head}${unknown},${JSON.stringify(body).slice(1)}`);
+  sendAnswer(answer: Answer, id: string | undefined): void {
+    this.#answer(answerText(answer, id, this.#ignored?.take(answer.type, id)));
   }
 
   #answer(text: string): void {
@@ -309,8 +305,9 @@ export class Connection extends Inbox implements ServicePeer {
       log.debug({ err: error, connection_id: this.id, session_id: this.sessionId }, 'storage failed');
       return this.sendError(storageFailed(error), id);
     }
-    log.error({ err: error, connection_id: this.id, session_id: this.sessionId, error_id: this.id }, 'frame failed');
-    this.sendError(new GatewayError('INTERNAL', 'Internal error', { details: { error_id: this.id } }), id);
+    const error_id = uuid();
+    log.error({ err: error, connection_id: this.id, session_id: this.sessionId, error_id }, 'request handler threw');
+    this.sendError(new GatewayError('INTERNAL', 'Internal error', { details: { error_id } }), id);
   }
 
   #ended(code: number): void {

@@ -12,5 +12,18 @@ export function textFrame(text: string): string {
   return `\x81\x7f\0\0\0\0${String.fromCharCode(a, b, c, d)}${bytes}`;
 }
 
+/** An answer's text. Its envelope is joined to the text of its body: quicker than one more object. `ignored`: the request's unknown fields. */
+export function answerText(
+  { type, body }: { type: string; body: object },
+  id: string | undefined,
+  ignored: readonly string[] | undefined,
+): string {
+  const head = id === undefined ? `{"type":"${type}"` : `{"type":"${type}","id":${JSON.stringify(id)}`;
+  const unknown = ignored === undefined ? '' : `,"ignored":${JSON.stringify(ignored)}`;
+  const fields = JSON.stringify(body);
+  // a body whose fields are all absent has no text to join
+  return fields === '{}' ? `${head}${unknown}}` : `${head}${unknown},${fields.slice(1)}`;
+}
+
 /** The answer to a ping, as `textFrame`: it holds what the ping held, given as a string of its bytes. */
 export const pongFrame = (payload: string): string => `\x8a${String.fromCharCode(payload.length)}${payload}`;

@@ -2,8 +2,11 @@ import { connect } from 'node:net';
 import { text } from 'node:stream/consumers';
 import { expect, test } from 'vitest';
 import WebSocket from 'ws';
+import { memoryStore } from '../../src/store/memory.ts';
+import { registerStoreProvider } from '../../src/store/open.ts';
 import { connectService, TestClient } from '../support/client.ts';
 import { startGateway } from '../support/gateway.ts';
+import { rest } from '../support/http-service.ts';
 import { keptLog } from '../support/log.ts';
 
 /** Asks for a socket and is refused. */
@@ -108,6 +111,29 @@ test('a held id that is registered again and again counts as refused, and the lo
   expect(await other.closed).toEqual({ code: 4413, reason: 'too many refused frames' });
   expect(other.all.filter(({ code }) => code === 'SERVICE_ID_EXISTS')).toHaveLength(20);
   expect(lines.filter(({ level, msg }) => level === 'warn' && msg.startsWith('service id is held'))).toHaveLength(10);
+});
+
+test('each fault of the gateway has an error_id of its own, which its line in the log names', async () => {
+  registerStoreProvider('faulty', async () => {
+    const listSessions = async () => {
+      throw new TypeError('a fault');
+    };
+    return { ...memoryStore(), listSessions };
+  });
+  const { log, lines } = keptLog();
+  const { url } = await startGateway({ storage: { url: 'faulty:' } }, log);
+  const client = await TestClient.connect(url);
+  const answers = [
+    await client.ask({ type: 'ListSessionsRequest' }),
+    await client.ask({ type: 'ListSessionsRequest' }),
+    (await rest(`${url}/api/v1/sessions`)).body,
+  ];
+  expect(answers).toMatchObject(Array(3).fill({ code: 'INTERNAL', message: 'Internal error', retryable: expect.any(Boolean) }));
+  const ids = answers.map(({ details }) => details.error_id);
+  expect(new Set(ids).size).toBe(3);
+  const named = lines.filter(({ error_id }) => error_id !== undefined);
+  expect(named.map(({ error_id }) => error_id)).toEqual(ids);
+  expect(named).toMatchObject(Array(3).fill({ level: 'error', err: { message: 'a fault' } }));
 });
 
 test('a registration is one line', async () => {
