@@ -111,7 +111,9 @@ export const configSchema = z.object({
       .describe(
         'Networks and host names where HTTP services may be, comma-separated; default: 127.0.0.0/8 and ::1 while the gateway is bound to loopback, else none. The connected address counts; a listed name may be anywhere',
       ),
-    max_calls: count(1).default(64).describe('Calls to HTTP services under way at once; further ones wait'),
+    max_calls: count(1)
+      .default(64)
+      .describe('Calls to HTTP services under way at once, beyond one for each endpoint; further ones wait, and endpoints take turns'),
     max_calls_per_service: count(1).default(8).describe('The same for one service'),
     ...commandPaths,
     health_path: path.default('/health').describe('Where it is asked whether it is there'),

@@ -92,7 +92,7 @@ export const isSameEndpoint = (one: Endpoint | undefined, other: Endpoint | unde
   one !== undefined && other !== undefined && at(one.url, '') === at(other.url, '');
 
 export function httpLink(endpoint: string, paths: EndpointPaths, outbound: Outbound): Link {
-  const calls: Calls = outbound.calls();
+  const calls: Calls = outbound.calls(endpoint);
   const urlOf = (type: CommandType) => at(endpoint, paths[httpCommands[type].setting]);
   return {
     endpoint: {

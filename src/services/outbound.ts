@@ -1,7 +1,6 @@
 import { isIP } from 'node:net';
 import {
   BrokenCircuitError,
-  type BulkheadPolicy,
   bulkhead,
   ConsecutiveBreaker,
   circuitBreaker,
@@ -13,6 +12,7 @@ import {
 import { Agent, buildConnector, request } from 'undici';
 import { withTimeLimit } from '../clock.ts';
 import type { Guard } from './guard.ts';
+import { Turns } from './turns.ts';
 
 const maxTries = 3;
 const maxResponseBytes = 65_536;
@@ -29,6 +29,7 @@ export type Reply =
 
 /** How many calls may be under way at once. */
 export interface CallLimits {
+  /** Beyond one for each origin that is called. */
   all: number;
   perService: number;
 }
@@ -46,7 +47,7 @@ export class Outbound {
   readonly #agent: Agent;
   readonly #allows: Guard;
   readonly #limits: CallLimits;
-  readonly #all: BulkheadPolicy;
+  readonly #turns: Turns;
   /** Repeats what failed on the way or inside the service, with jitter; `handleWhenResult` alone, for `#send` does not throw. */
   readonly #retries: IPolicy = retry(
     handleWhenResult((reply) => mayPass(reply as Reply)),
@@ -56,7 +57,7 @@ export class Outbound {
   constructor(allows: Guard, limits: CallLimits) {
     this.#allows = allows;
     this.#limits = limits;
-    this.#all = bulkhead(limits.all, Number.POSITIVE_INFINITY);
+    this.#turns = new Turns(limits.all);
     const connect = buildConnector({ timeout: 5_000 });
     this.#agent = new Agent({
       maxResponseSize: maxResponseBytes,
@@ -80,11 +81,12 @@ export class Outbound {
     return this.#allows(host, { remoteAddress: host, remotePort: Number(port || (protocol === 'https:' ? 443 : 80)) });
   }
 
-  /** The calls to one service, which wait for their turn. */
-  calls(): Calls {
+  /** The calls to one service, which wait for their turn. Services at the same origin share its turns. */
+  calls(endpoint: string): Calls {
+    const { origin } = new URL(endpoint);
     const own = bulkhead(this.#limits.perService, Number.POSITIVE_INFINITY);
     // it would not take the next out of its queue after one whose signal was aborted there: it is not given any
-    const inTurn = <T>(call: () => Promise<T>): Promise<T> => own.execute(() => this.#all.execute(call));
+    const inTurn = <T>(call: () => Promise<T>): Promise<T> => own.execute(() => this.#turns.take(origin, call));
     const breaker = circuitBreaker(
       handleWhenResult((reply) => 'error' in (reply as Reply) && reply !== gone && !(reply as { isUnsent?: true }).isUnsent),
       { breaker: new ConsecutiveBreaker(maxUnanswered), halfOpenAfter: restMs },

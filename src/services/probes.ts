@@ -5,43 +5,57 @@ import type { Instance, Registry } from './registry.ts';
 
 const everyMs = 10_000;
 const maxFailures = 3;
-const maxCalls = 20;
+/** What is asked at once; the next so many follow after a moment. */
+const atOnce = 20;
+const stepMs = 100;
+/** Of which a round has at most so many, where more than 20 are asked at once: all are asked within half the time of a round. */
+const maxSteps = everyMs / 2 / stepMs;
 
 /**
- * Asks each HTTP service every 10 s whether it is there: any status is a yes; after three times nobody it is disconnected, after the next yes it is back.
- * `close` stops it.
+ * Asks each HTTP service every 10 s whether it is there: any status is a yes; after three times nobody it is disconnected, after the next yes
+ * it is back. Nobody's turn depends on the answers of others. `close` stops it.
  */
 export class Probes {
+  readonly #clock: Clock;
   readonly #registry: Registry;
   readonly #registrations: Registrations;
+  readonly #asked = new Set<Instance>();
   readonly #stop: () => void;
-  #running = false;
+  #stopRound: (() => void) | undefined;
 
   constructor({ registry, registrations, clock }: { registry: Registry; registrations: Registrations; clock: Clock }) {
+    this.#clock = clock;
     this.#registry = registry;
     this.#registrations = registrations;
-    this.#stop = clock.every(everyMs, () => void this.#round());
+    this.#stop = clock.every(everyMs, () => this.#round());
   }
 
   close(): void {
     this.#stop();
+    this.#stopRound?.();
+  }
+
+  #round(): void {
+    // the clock ran ahead: the last one is not through
+    if (this.#stopRound) return;
+    const due = [...this.#registry.all()].flatMap((instance) => (instance.endpoint ? { instance, endpoint: instance.endpoint } : []));
+    const count = Math.max(atOnce, Math.ceil(due.length / maxSteps));
+    const step = () => {
+      for (const { instance, endpoint } of due.splice(0, count)) void this.#probe(instance, endpoint);
+      if (due.length > 0) return;
+      this.#stopRound?.();
+      this.#stopRound = undefined;
+    };
+    if (due.length > count) this.#stopRound = this.#clock.every(stepMs, step);
+    step();
   }
 
   /** Cannot reject: `answers` does not. */
-  async #round(): Promise<void> {
-    if (this.#running) return;
-    this.#running = true;
-    const queue = [...this.#registry.all()];
-    const worker = async () => {
-      for (let instance = queue.pop(); instance; instance = queue.pop())
-        if (instance.endpoint) await this.#probe(instance, instance.endpoint);
-    };
-    await Promise.all(Array.from({ length: Math.min(maxCalls, queue.length) }, worker));
-    this.#running = false;
-  }
-
   async #probe(instance: Instance, endpoint: Endpoint): Promise<void> {
+    if (this.#asked.has(instance)) return;
+    this.#asked.add(instance);
     const answers = await endpoint.answers();
+    this.#asked.delete(instance);
     // it was replaced or removed meanwhile
     if (!this.#registry.isCurrent(instance)) return;
     if (answers) {
