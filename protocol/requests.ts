@@ -20,6 +20,7 @@ import {
 } from './fields.ts';
 import type { Role } from './roles.ts';
 import { availabilities, shareRoles, statuses, visibilities } from './states.ts';
+import { defaultTtlHours } from './times.ts';
 
 export interface RequestRow {
   /** Who may send it; its sender takes the first of these roles where it has none yet. */
@@ -69,7 +70,7 @@ export const newSessionFields = z.object({
     .max(3_600)
     .optional()
     .describe("Seconds the user has to join after Ready; default: as long as the room's empty timeout allows"),
-  ttl_hours: z.number().min(0.001).max(720).optional().describe('Hours the session may last; default 24'),
+  ttl_hours: z.number().min(0.001).max(720).optional().describe(`Hours the session may last; default ${defaultTtlHours}`),
   token_policy: z
     .enum(['on_ready', 'immediate'])
     .optional()

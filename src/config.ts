@@ -1,5 +1,6 @@
 import { hostname } from 'node:os';
 import { z } from 'zod';
+import { defaultTtlHours } from '../protocol/times.ts';
 import { type AuthModeName, authModes } from './auth/modes.ts';
 import type { AuthMode } from './auth/principal.ts';
 import {
@@ -120,7 +121,7 @@ export const configSchema = z.object({
   }),
   session: z.object({
     default_expiry: number(1, 2_592_000).optional().describe('Session lifetime in seconds; overrides ttl_hours'),
-    ttl_hours: number(0.001, 720).default(24).describe('Hours a session lasts if its request does not say'),
+    ttl_hours: number(0.001, 720).default(defaultTtlHours).describe('Hours a session lasts if its request does not say'),
   }),
   limits: z.object({
     frame_bytes: count(256).default(65_536).describe('Largest frame a peer may send'),

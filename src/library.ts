@@ -3,6 +3,7 @@ import { z } from 'zod';
 import { identity, sessionId } from '../protocol/fields.ts';
 import { extendFields, listFields, messageFields, newSessionFields, shareFields, updateFields } from '../protocol/requests.ts';
 import type { Status, Visibility } from '../protocol/states.ts';
+import { defaultTtlHours } from '../protocol/times.ts';
 import type { Session } from '../protocol/types.ts';
 import { callerOf } from './auth/caller.ts';
 import { everybody } from './auth/none.ts';
@@ -135,7 +136,7 @@ export function createSessionManager(options: SessionManagerOptions = {}): Sessi
       checkWorkspace: async (folder) => folder,
       draining: () => false,
       nodeId: uuid(),
-      defaults: { registrationMs: 0, joinTimeoutMs: 0, ttlMs: 24 * 3_600_000 },
+      defaults: { registrationMs: 0, joinTimeoutMs: 0, ttlMs: defaultTtlHours * 3_600_000 },
     });
     return { store, sessions, openings, operations };
   };

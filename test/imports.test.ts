@@ -35,7 +35,7 @@ const mayImport: Record<string, readonly string[]> = {
   'src/time.ts': [],
   'src/version.ts': [],
 
-  'src/config.ts': ['src/auth', 'src/services', 'src/config-values.ts'],
+  'src/config.ts': ['protocol', 'src/auth', 'src/services', 'src/config-values.ts'],
   'src/config-runtime.ts': ['src/config.ts'],
   'src/config-load.ts': ['protocol', 'src/addresses.ts', 'src/config.ts', 'src/config-strays.ts', 'src/config-values.ts'],
   'src/config-strays.ts': ['protocol', 'src/config.ts'],
@@ -48,7 +48,7 @@ const mayImport: Record<string, readonly string[]> = {
 /** They put the parts together, and may import everything. */
 const composers = ['src/gateway.ts', 'src/serve.ts', 'src/main.ts'];
 /** A client uses these at run time, so they bring nothing along. */
-const standalone = ['protocol/errors.ts', 'protocol/close.ts', 'protocol/failures.ts'];
+const standalone = ['protocol/errors.ts', 'protocol/close.ts', 'protocol/failures.ts', 'protocol/times.ts'];
 
 const files = ['protocol', 'src'].flatMap((folder) =>
   readdirSync(join(root, folder), { recursive: true, encoding: 'utf8' })

@@ -1,3 +1,4 @@
+import { leaveMs } from '../../protocol/times.ts';
 import type { Assignment, Handler, Leave, Offer, Presence } from './assignment.ts';
 import { backoff } from './backoff.ts';
 import { within } from './deadline.ts';
@@ -17,9 +18,6 @@ export interface GatewayPort {
   /** It is over, and the gateway knows. */
   over(served: ServedSession): void;
 }
-
-/** The gateway waits this long for services when a session ends. */
-const leaveMs = 3_000;
 
 /** Text as the protocol accepts it: no NUL, well-formed, at most `max` characters. */
 export const clip = (text: string, max = 512) => text.replaceAll('\0', '').slice(0, max).toWellFormed();

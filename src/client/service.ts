@@ -1,3 +1,4 @@
+import { serviceGraceMs } from '../../protocol/times.ts';
 import type { Commands } from '../../protocol/types.ts';
 import type { Assignment, Handler, Offer } from './assignment.ts';
 import { maxTimerMs, within } from './deadline.ts';
@@ -17,8 +18,7 @@ export type { Socket, SocketClass } from './socket.ts';
 
 /** With `answerMs` less than the gateway's time-out for a service plus its grace period: a service is back before its sessions go on without it. */
 const heartbeatMs = 5_000;
-/** The gateway's grace period for a service that serves sessions; delays are capped meanwhile, so that several attempts fall into it. */
-const graceMs = 5_000;
+/** Delays are capped by this in the gateway's grace period for a service that serves sessions, so that several attempts fall into it. */
 const maxDelayMs = 1_000;
 /** So many fit into the frame that registers, beside the metadata. */
 const maxHeld = 400;
@@ -111,7 +111,7 @@ export class Service {
       greeting: () => this.#registration(),
       greeted: (frame) => this.#greeted(frame),
       frame: (frame) => this.#receive(frame),
-      maxDelayMs: (brokenMs) => (brokenMs < graceMs && this.sessions.length > 0 ? maxDelayMs : undefined),
+      maxDelayMs: (brokenMs) => (brokenMs < serviceGraceMs && this.sessions.length > 0 ? maxDelayMs : undefined),
       changed: (state) => this.#changed(state),
       closed: (code, reason) => this.#closed(code, reason),
     };

@@ -1,5 +1,6 @@
 import type { Logger } from 'pino';
 import type { Command } from '../../protocol/commands.ts';
+import { leaveMs } from '../../protocol/times.ts';
 import type { Clock } from '../clock.ts';
 import type { Sessions } from '../sessions/commits.ts';
 import type { Rooms } from '../sessions/ports.ts';
@@ -8,8 +9,6 @@ import { type Assignment, assignments, identityOf, isEnded, type Leaving, labelO
 import { iso } from '../time.ts';
 import type { Link } from './links.ts';
 import type { Instance, Registry } from './registry.ts';
-
-const leaveMs = 3_000;
 
 interface CommandsParts {
   registry: Registry;

@@ -1,5 +1,6 @@
 import { Close, type CloseReason } from '../../protocol/close.ts';
 import type { Command, CommandType } from '../../protocol/commands.ts';
+import { leaveMs } from '../../protocol/times.ts';
 import type { Fault } from '../sessions/readiness.ts';
 import type { Calls, Outbound, Reply } from './outbound.ts';
 
@@ -71,7 +72,7 @@ export const httpCommands = {
     about: 'Below its endpoint, where a service is asked to join',
     timeoutMs: offerMs,
   },
-  LeaveRoomRequest: { setting: 'leave_path', path: '/leave', about: 'Where it is asked to leave', timeoutMs: 3_000 },
+  LeaveRoomRequest: { setting: 'leave_path', path: '/leave', about: 'Where it is asked to leave', timeoutMs: leaveMs },
   ClientPresence: {
     setting: 'presence_path',
     path: '/presence',

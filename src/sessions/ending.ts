@@ -1,9 +1,9 @@
 import type { EndReason } from '../../protocol/states.ts';
+import { leaveMs } from '../../protocol/times.ts';
 import { deadlines } from './copy.ts';
 import type { Draft } from './draft.ts';
 import { assignments, empty, failures, isEnded, missing, type Session, withoutRoomClaim } from './record.ts';
 
-const leaveMs = 3_000;
 const endMs = 10_000;
 /** An effect that deletes a room and is never heard of again is repeated after this. */
 const deleteAnswerMs = 15_000;

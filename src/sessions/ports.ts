@@ -33,6 +33,12 @@ export interface SessionFilter {
 /** A provider that has it at hand need not make a promise of it. */
 type MaybePromise<T> = T | Promise<T>;
 
+/**
+ * How many of a session's newest events each provider keeps. A client or watcher that was away is sent them from where it left off, and one that
+ * missed more starts anew from a snapshot: enough for minutes of lively talk, and bounded for sessions that last for days.
+ */
+export const maxEvents = 512;
+
 /** What a storage holds. */
 export interface Statistics {
   sessions: number;
@@ -73,7 +79,7 @@ export interface StoreProvider {
   /** Sessions that fit, by created_at and then session_id, the largest first. */
   listSessions(filter: SessionFilter): Promise<readonly Session[]>;
   getStatistics(): Promise<Statistics>;
-  /** At most `limit` events after `seq`, in order and without a gap; undefined: some of them are no longer kept. The last 512 are kept. */
+  /** At most `limit` events after `seq`, in order and without a gap; undefined: some of them are no longer kept. The last `maxEvents` are kept. */
   eventsAfter(id: string, seq: number, limit: number): MaybePromise<readonly LogEvent[] | undefined>;
   /** At most `limit` messages after `seq`, in order. They are kept as long as the record. */
   messagesAfter(id: string, seq: number, limit: number): Promise<readonly Message[]>;

@@ -1,6 +1,7 @@
 import type { FailureReason } from '../../protocol/failures.ts';
 import { clip } from '../../protocol/fields.ts';
 import type { ServiceStatus } from '../../protocol/states.ts';
+import { serviceGraceMs } from '../../protocol/times.ts';
 import type { Draft } from './draft.ts';
 import { terminate } from './ending.ts';
 import {
@@ -25,8 +26,6 @@ import { awaitUser, userCame } from './user-presence.ts';
 //
 //   suspect: its socket or participant went without a word; Joining or Ready goes on if it is back in time, else it has failed
 
-/** A socket that broke is reconnected within 1 or 2 s by our own SDK, and LiveKit's resume takes as long: 5 s leaves room for one failed try. */
-const suspectMs = 5_000;
 /** A place whose fourth service is lost as well has another fault than its services: the session ends or goes on without it. */
 const maxReplacements = 3;
 /** 1, 2, 4, 8 and then 10 s: within the time to join (60 s) a service that restarts is still asked several times. */
@@ -180,7 +179,7 @@ export function ready(d: Draft, requirement: Requirement, assignment: Assignment
 /** Marks a service whose socket or participant went without a word; an offer nobody has accepted simply failed. */
 export function suspected(d: Draft, requirement: Requirement, assignment: Assignment, cause: 'socket' | 'room'): void {
   if (assignment.status === 'Offered') failed(d, requirement, faults.wentAway);
-  else if (!assignment.suspect || cause === 'socket') assignment.suspect = { cause, until: d.now + suspectMs };
+  else if (!assignment.suspect || cause === 'socket') assignment.suspect = { cause, until: d.now + serviceGraceMs };
 }
 
 /** The service is back, and holds what it held. */

@@ -3,6 +3,7 @@ import type { LogEvent } from '../../protocol/events.ts';
 import {
   ClaimTaken,
   type Message,
+  maxEvents,
   type SessionFilter,
   type Statistics,
   type StoreProvider,
@@ -13,7 +14,6 @@ import { dueAt, type Session } from '../sessions/record.ts';
 import { type Due, DueIndex } from './due.ts';
 import { Order } from './order.ts';
 
-const maxEvents = 512;
 /** Events that are copied at each commit, which costs as good as nothing. */
 const shortLog = 32;
 const maxTombstones = 10_000;

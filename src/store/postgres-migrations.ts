@@ -1,11 +1,9 @@
 import type { PoolClient } from 'pg';
 import { StorageError } from '../errors.ts';
+import { maxEvents } from '../sessions/ports.ts';
 
 /** SQLSTATE the commit raises, with the claim as its detail, when another session holds it. */
 export const claimTakenState = 'SG001';
-
-/** How many events of a session are kept. */
-const maxEvents = 512;
 
 /** How long a migration, or the wait for another node's, may take: it may have to build an index. */
 const migrationMs = 60_000;

@@ -7,6 +7,7 @@ import { StorageError } from '../errors.ts';
 import {
   ClaimTaken,
   type Message,
+  maxEvents,
   type SessionFilter,
   type Statistics,
   type StoreFactory,
@@ -19,7 +20,6 @@ import { RedisLink } from './redis-link.ts';
 import * as scripts from './redis-scripts.ts';
 import { Signals, signalOf } from './signals.ts';
 
-const maxEvents = 512;
 /** How often the server is asked what it does when its memory is full. */
 const policyMs = 60_000;
 const pageSize = 100;
