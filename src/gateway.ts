@@ -36,8 +36,7 @@ import { Shutdown } from './sessions/shutdown.ts';
 import { StorageHealth } from './sessions/storage-health.ts';
 import { Feeds } from './socket/feed.ts';
 import { handlers } from './socket/handlers.ts';
-import { LiveSessions } from './socket/live.ts';
-import { followOtherNodes } from './socket/other-nodes.ts';
+import { Holders } from './socket/holders.ts';
 import { SocketServer } from './socket/server.ts';
 import { Turn } from './turn.ts';
 import { version } from './version.ts';
@@ -60,7 +59,7 @@ export interface Gateway {
   url: string;
   /** What it holds now; all zero when nothing is left behind. */
   holds(): { sockets: number; live_sessions: number; watched_rooms: number; waiting: number };
-  live: LiveSessions;
+  holders: Holders;
   /** Refuses new work, ends every session, closes every socket with 4452, many not all at once, then stops listening. Ends in bounded time; call it once. */
   close(): Promise<void>;
 }
@@ -134,13 +133,12 @@ export async function startGateway({ config, livekit, log: full, clock = systemC
 
   const turn = new Turn();
   const feeds = new Feeds(store, turn, sessions);
-  const live = new LiveSessions();
+  const holders = new Holders({ sessions, log, nodeId });
   const domain = { openings, operations, sessions, store, dispatcher, registrations, reports, clock };
   const sockets = new SocketServer({
     turn,
-    sessions,
     registrations,
-    live,
+    holders,
     admit,
     authRequired: authMode.isRequired,
     clock,
@@ -148,17 +146,16 @@ export async function startGateway({ config, livekit, log: full, clock = systemC
     version,
     nodeId,
     limits: settings.sockets,
-    handlers: handlers({ ...domain, feeds, rooms, live, log, nodeId }),
+    handlers: handlers({ ...domain, feeds, rooms, holders, log, nodeId }),
   });
 
-  followOtherNodes({ sessions, live, nodeId, log });
   const remote = store.shared ? new RemoteCommits({ store, sessions, log }) : undefined;
   if (remote) sessions.startFrom((id) => remote.last(id));
   const nodes = isWatched ? new Nodes({ nodeId, store, sessions, remote, health: storageHealth, clock, log }) : undefined;
   // on shared storage there may be sessions already
   await nodes?.round();
 
-  const holds = () => ({ sockets: sockets.size, live_sessions: live.size });
+  const holds = () => ({ sockets: sockets.size, live_sessions: holders.size });
   const readiness = new Readiness({ rooms, store, storageHealth, storageType, clock, draining, holds });
   const { maxBodyBytes, maxWaitMs, answerBytesPerSecond } = settings;
   const budget = new Budget({ turn, clock, answerBytesPerSecond });
@@ -175,7 +172,7 @@ export async function startGateway({ config, livekit, log: full, clock = systemC
 
   return {
     url: localUrl(config.server.host, listener.port),
-    live,
+    holders,
     holds: () => ({ ...holds(), watched_rooms: reconciler.size, waiting: dispatcher.waiting }),
     async close() {
       isDraining = true;

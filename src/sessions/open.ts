@@ -11,7 +11,6 @@ import { keyOf, type Spec } from './create.ts';
 import { roomNameInUse } from './errors.ts';
 import { ClaimTaken, type Offers, type Rooms, type SessionStore } from './ports.ts';
 import { isEnded, roomClaim, type Session } from './record.ts';
-import { checkResume, resumeInvalid } from './resume.ts';
 
 const maxReplays = 5;
 
@@ -53,7 +52,7 @@ export interface OpeningsParts {
   defaults: { registrationMs: number; joinTimeoutMs: number; ttlMs: number };
 }
 
-/** How sessions begin, and how they come to a socket again. Input is checked. */
+/** How sessions begin. Input is checked. */
 export class Openings {
   readonly #parts: OpeningsParts;
 
@@ -138,47 +137,6 @@ export class Openings {
     const details = { issues: [{ path: 'required_services', message }] };
     throw new GatewayError('VALIDATION_FAILED', `required_services: ${message}`, { details });
   }
-
-  /**
-   * Gives a session to the socket of a client that has come back. One that has ended for another reason than its absence is
-   * shown all the same: the client learns why.
-   * @returns the session; it is another socket's where a newer one holds it
-   * @throws GatewayError DRAINING, RESUME_INVALID, RESUME_EXPIRED
-   */
-  async resume(id: string, resume_token: string, connection_id: string): Promise<Session> {
-    this.refuseWhileDraining();
-    try {
-      return await this.#parts.sessions.change(id, async (session) => {
-        checkResume(session, resume_token);
-        // one that is away can be had: its token is not used up by that
-        const isLate = session.link === 'attached' && this.#isLate(session, connection_id);
-        return isEnded(session) || isLate ? undefined : this.#attached(connection_id);
-      });
-    } catch (error) {
-      throw error instanceof GatewayError && error.code === 'SESSION_NOT_FOUND' ? resumeInvalid() : error;
-    }
-  }
-
-  /**
-   * Gives a session that was there before to a socket that asked for it again. `token_hash`: of the only resume token that counts from now on.
-   * @returns the session; it is another socket's where a newer one holds it, or held it last: that one has the token it comes back with
-   * @throws GatewayError SESSION_NOT_FOUND, ILLEGAL_STATE it has ended
-   */
-  attach(id: string, connection_id: string, token_hash: string): Promise<Session> {
-    return this.#parts.sessions.change(id, async (session) =>
-      this.#isLate(session, connection_id) ? undefined : { ...this.#attached(connection_id), token_hash },
-    );
-  }
-
-  /**
-   * Whether a socket that was opened after this one holds the session, or held it last: what comes here was given up by its client and stayed on its way.
-   * Ids of connections grow, but each node has its own.
-   */
-  #isLate({ node_id, connection_id: holder }: Session, connection_id: string): boolean {
-    return node_id === this.#parts.nodeId && holder !== undefined && holder > connection_id;
-  }
-
-  #attached = (connection_id: string) => ({ type: 'Attached', node_id: this.#parts.nodeId, connection_id }) as const;
 
   /** The live session with this key. @throws GatewayError IDEMPOTENCY_CONFLICT */
   async #replay({ claim, hash }: NonNullable<Session['idempotency']>): Promise<Session | undefined> {

@@ -80,14 +80,14 @@ export class Connection extends Inbox implements ServicePeer {
   readonly principal: Principal;
   /** Given by the first accepted request that has a role. */
   role: Role | undefined;
-  /** The session this socket holds, from Creating on. */
+  /** The session this socket holds, from before it is created on. `Holders` decides it, with the next two. */
   sessionId: string | undefined;
   /** The version of its record that gave it to this socket. */
   heldSince = 0;
   /** Whose session that is. */
   owner: string | undefined;
   /** Follows the log of the held session. */
-  cursor: LogCursor | undefined;
+  #cursor: LogCursor | undefined;
   /** Follow other sessions' logs, by session. */
   #watches: Map<string, LogCursor> | undefined;
   /** The service registered here. */
@@ -150,6 +150,18 @@ export class Connection extends Inbox implements ServicePeer {
       this.parts.log.info({ connection_id: this.id, session_id: this.sessionId, code, reason }, 'socket closed for what it sent');
     }
     super.close(given);
+  }
+
+  /** Follows the session that it holds, or is to be sent the end of. What did so before has ended. */
+  follow<T extends LogCursor>(cursor: T): T {
+    this.unfollow();
+    this.#cursor = cursor;
+    return cursor;
+  }
+
+  unfollow(): void {
+    this.#cursor?.stop();
+    this.#cursor = undefined;
   }
 
   /** Follows another session too; one it follows already is begun anew. @throws GatewayError ILLEGAL_STATE too many at once */
@@ -223,7 +235,7 @@ export class Connection extends Inbox implements ServicePeer {
   }
 
   protected override onWritable(): void {
-    this.cursor?.wake();
+    this.#cursor?.wake();
     for (const watch of this.#watches?.values() ?? []) watch.wake();
   }
 

@@ -1,12 +1,13 @@
+import type { Logger } from 'pino';
 import { Close } from '../../protocol/close.ts';
 import type { LogEvent } from '../../protocol/events.ts';
+import { StorageError } from '../errors.ts';
 import type { Caller } from '../sessions/access.ts';
 import type { Operations } from '../sessions/operations.ts';
 import type { Rooms, SessionStore } from '../sessions/ports.ts';
 import type { Session } from '../sessions/record.ts';
 import type { Connection } from './connection.ts';
 import { batch, Entry, type Feeds, type Reader } from './feed.ts';
-import type { LiveSessions } from './live.ts';
 
 /** What all cursors of a node share. */
 export interface CursorParts {
@@ -14,9 +15,8 @@ export interface CursorParts {
   feeds: Feeds;
   operations: Operations;
   rooms: Rooms;
-  live: LiveSessions;
   callerAt(connection: Connection): Caller;
-  onBug(error: unknown, connection: Connection): void;
+  log: Logger;
 }
 
 /**
@@ -142,10 +142,22 @@ export abstract class Cursor implements Reader {
         if (this.#seq !== undefined) await this.#deliver(news, session, isBehind);
       }
     } catch (error) {
-      this.parts.onBug(error, this.connection);
+      this.#failed(error);
     } finally {
       this.#pumping = false;
     }
+  }
+
+  #failed(err: unknown): void {
+    const { connection, sessionId, parts } = this;
+    const fields = { err, connection_id: connection.id, session_id: sessionId };
+    // a storage that is down for a while costs no session
+    if (err instanceof StorageError) {
+      parts.log.debug(fields, 'events could not be read; they are read later');
+      return connection.stall();
+    }
+    parts.log.error(fields, 'session could not be followed');
+    connection.close(Close.Internal);
   }
 
   /** @param isBehind there may be more than these news, in the log */

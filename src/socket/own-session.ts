@@ -7,9 +7,16 @@ import { snapshot } from '../sessions/snapshot.ts';
 import type { Connection } from './connection.ts';
 import { Cursor, type CursorParts } from './cursor.ts';
 import type { Entry } from './feed.ts';
+import type { Holders } from './holders.ts';
+
+export interface OwnParts extends CursorParts {
+  holders: Holders;
+}
 
 /** Follows the session that the socket holds. */
 abstract class OwnSession extends Cursor {
+  declare protected readonly parts: OwnParts;
+
   protected needsPersonalizing({ type }: LogEvent): boolean {
     return type === 'SessionReady';
   }
@@ -22,14 +29,7 @@ abstract class OwnSession extends Cursor {
   }
 
   protected onEnded(): void {
-    this.parts.live.release(this.connection);
-  }
-
-  /** Gives way to another socket, where one holds the session by now. Of one that has ended every socket that asked for it in time is told how. */
-  protected givesWay(session: Session): boolean {
-    if (isEnded(session) || session.connection_id === this.connection.id) return false;
-    if (this.connection.sessionId === this.sessionId) this.parts.live.takenOver(this.sessionId);
-    return true;
+    this.parts.holders.release(this.connection);
   }
 }
 
@@ -44,7 +44,7 @@ export class OpenedSession extends OwnSession {
   constructor(
     connection: Connection,
     sessionId: string,
-    parts: CursorParts,
+    parts: OwnParts,
     request: { id: string | undefined; replayed: boolean; resumeToken: string | undefined },
   ) {
     super(connection, sessionId, parts);
@@ -52,9 +52,10 @@ export class OpenedSession extends OwnSession {
   }
 
   protected async begin(known: Session | undefined, news: readonly Entry[]): Promise<number | undefined> {
-    const { store, operations } = this.parts;
+    const { store, operations, holders } = this.parts;
     const session = known ?? (await store.loadSession(this.sessionId));
-    if (this.isStopped || !session || !this.#request || session.status === 'Creating' || this.givesWay(session)) return undefined;
+    if (this.isStopped || !session || !this.#request || session.status === 'Creating') return undefined;
+    if (holders.givesWay(session, this.connection)) return undefined;
     const { id, replayed, resumeToken } = this.#request;
     // it never got as far as waiting for anything
     const refusal = session.timings.room_ms === undefined && session.room ? whyNotCreated(session) : undefined;
@@ -90,16 +91,16 @@ export class ResumedSession extends OwnSession {
   #replayUntil: number | undefined;
   #isOver = false;
 
-  constructor(connection: Connection, sessionId: string, parts: CursorParts, requestId: string | undefined, lastSeq: number) {
+  constructor(connection: Connection, sessionId: string, parts: OwnParts, requestId: string | undefined, lastSeq: number) {
     super(connection, sessionId, parts);
     this.#requestId = requestId;
     this.#lastSeq = lastSeq;
   }
 
   protected async begin(known: Session | undefined): Promise<number | undefined> {
-    const { store, operations } = this.parts;
+    const { store, operations, holders } = this.parts;
     const session = known ?? (await store.loadSession(this.sessionId));
-    if (session && this.givesWay(session)) return undefined;
+    if (session && holders.givesWay(session, this.connection)) return undefined;
     const kept = session && this.#lastSeq <= session.seq && (await store.eventsAfter(this.sessionId, this.#lastSeq, 1)) !== undefined;
     if (!session) {
       this.end();

@@ -14,13 +14,12 @@ import { refuseUpgrade } from '../edge/raw.ts';
 import { hasBody } from '../edge/target.ts';
 import { drained } from '../level.ts';
 import type { Registrations } from '../services/registration.ts';
-import type { Sessions } from '../sessions/commits.ts';
 import { afterRunning, inTurns, spreadMs } from '../time.ts';
 import type { Turn } from '../turn.ts';
 import { ConnectedSocket, Connection, type ConnectionParts, type SocketLimits } from './connection.ts';
 import type { Handlers } from './dispatch.ts';
 import { textFrame } from './frames.ts';
-import type { LiveSessions } from './live.ts';
+import type { Holders } from './holders.ts';
 import { frameRate } from './metered.ts';
 import { endOnlyOnce, listenToFrames } from './ws-internals.ts';
 
@@ -36,9 +35,8 @@ const maxInt = 0x7fffffff;
 const maxTurnedAway = 256;
 
 export interface SocketServerParts {
-  sessions: Sessions;
   registrations: Registrations;
-  live: LiveSessions;
+  holders: Holders;
   handlers: Handlers<Connection>;
   admit: Admission;
   /** Whether peers must say who they are. */
@@ -128,7 +126,7 @@ export class SocketServer {
     });
     await Promise.all(ended);
     cancel();
-    await Promise.all(this.#telling);
+    await Promise.all(this.#reporting);
   }
 
   async #closeInSteps(batches: Connection[][]): Promise<void> {
@@ -145,8 +143,8 @@ export class SocketServer {
     });
   }
 
-  /** Ends of sockets that their sessions are being told. */
-  readonly #telling = new Set<Promise<unknown>>();
+  /** Ends of sockets that are being reported to their sessions. */
+  readonly #reporting = new Set<Promise<unknown>>();
   readonly #onGone = new Map<Connection, () => void>();
 
   readonly #onEarlyError = (err: Error) => this.#parts.log.debug({ err }, 'socket failed before it was a websocket');
@@ -253,17 +251,16 @@ export class SocketServer {
     });
   }
 
-  /** Whatever ended the socket: its live entry goes now, its session and its service's sessions are told. */
+  /** Whatever ended the socket: it holds nothing now, which its session and its service's sessions hear. */
   #ended(connection: Connection): void {
-    const { live, sessions, registrations, log } = this.#parts;
+    const { holders, registrations, log } = this.#parts;
     this.#connections.delete(connection);
-    const sessionId = live.release(connection);
-    const how = connection.ended ?? 'broken';
-    if (log.isLevelEnabled('debug')) log.debug({ connection_id: connection.id, session_id: sessionId, how }, 'socket ended');
-    if (sessionId !== undefined) {
-      const detached = sessions.report(sessionId, { type: 'Detached', connection_id: connection.id, how });
-      this.#telling.add(detached);
-      void detached.then(() => this.#telling.delete(detached));
+    const held = holders.ended(connection);
+    if (log.isLevelEnabled('debug'))
+      log.debug({ connection_id: connection.id, session_id: held?.sessionId, how: connection.ended }, 'socket ended');
+    if (held) {
+      this.#reporting.add(held.reported);
+      void held.reported.then(() => this.#reporting.delete(held.reported));
     }
     if (connection.service) registrations.disconnected(connection.service, this.#draining);
     this.#onGone.get(connection)?.();

@@ -441,6 +441,19 @@ describe('a session whose client may come back', () => {
     expect([a.holds().live_sessions, b.holds().live_sessions]).toEqual([1, 0]);
   });
 
+  test('is resumed at another node by a socket that was opened before the one that holds it', async () => {
+    const { node } = deployment();
+    const [a, b] = [await node(), await node()];
+    const earlier = await TestClient.connect(b.url);
+    await earlier.caughtUp();
+    const old = await TestClient.connect(a.url);
+    const { session_id, resume_token, seq } = await old.ask(waits);
+    const answer = await earlier.ask({ type: 'ResumeRequest', session_id, resume_token, last_seq: seq });
+    expect(answer).toMatchObject({ type: 'ResumeResponse', recovered: true });
+    expect(await old.closed).toEqual({ code: 4409, reason: 'taken over' });
+    expect([a.holds().live_sessions, b.holds().live_sessions]).toEqual([0, 1]);
+  });
+
   test('that is resumed at two nodes at once is held by one of them', async () => {
     const { node } = deployment();
     const [a, b] = [await node(), await node()];

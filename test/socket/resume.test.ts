@@ -112,6 +112,20 @@ describe('after a break', () => {
     expect(await client.next('SessionEnded')).toMatchObject({ reason: 'client_ended' });
   });
 
+  test('a socket that watched the session gets each event once', async () => {
+    const { url, made, breaks, say } = await resumable({ visibility: 'public' });
+    await breaks();
+    const client = await TestClient.connect(url);
+    const { session_id, resume_token } = made;
+    const { seq } = await client.ask({ type: 'WatchRequest', session_id });
+    await client.ask({ type: 'ResumeRequest', session_id, resume_token, last_seq: seq });
+    await client.next('ResumeComplete');
+    await say('new');
+    await client.next((frame) => frame.content === 'new');
+    await client.caughtUp();
+    expect(seqsAt(client).filter((each) => each > seq)).toEqual([seq + 1]);
+  });
+
   test('what was watched is not, until it is asked for again', async () => {
     const { url, path, made, breaks, back, client } = await resumable();
     const { body } = await rest(`${url}/api/v1/sessions`, 'POST', { user_identity: 'ada', room: false });
@@ -764,6 +778,32 @@ describe('two sockets', () => {
     expect(await second.ask({ type: 'GetSessionRequest' })).toMatchObject({ link: 'attached' });
     expect(holds().live_sessions).toBe(1);
     await breaks(second);
+  });
+
+  test('that ask with one key at once: one session is created, and the later socket holds it and nothing else', async () => {
+    let held: (() => void)[] | undefined = [];
+    registerStoreProvider('hesitant', async (): Promise<StoreProvider> => {
+      const memory = memoryStore();
+      return {
+        ...memory,
+        async saveSession(...args) {
+          if (held) await new Promise<void>((go) => held?.push(go));
+          await memory.saveSession(...args);
+        },
+      };
+    });
+    const { url, holds } = await startGateway({ storage: { url: 'hesitant:' } });
+    const [first, second] = [await TestClient.connect(url), await TestClient.connect(url)];
+    const keyed = { type: 'NewSessionRequest', user_identity: 'ada', required_services: [], idempotency_key: 'k', resume_window_s: 60 };
+    for (const socket of [first, second]) socket.send(keyed);
+    await expect.poll(() => held?.length).toBe(2);
+    const waiting = held;
+    held = undefined;
+    for (const go of waiting) go();
+    const { session_id } = await second.next((frame) => frame.type === 'NewSessionResponse' && frame.replayed === true);
+    expect(await first.closed).toEqual(takenOver);
+    await expect.poll(() => holds()).toMatchObject({ sockets: 1, live_sessions: 1 });
+    expect(await second.ask({ type: 'GetSessionRequest' })).toMatchObject({ session_id, link: 'attached' });
   });
 
   test('of which one holds the session already: its own resume answers on it and breaks nothing', async () => {

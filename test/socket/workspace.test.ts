@@ -46,7 +46,7 @@ test('a folder inside the roots gives an active session that holds the socket', 
   });
   expect(answer.session_id).toMatch(uuidV4);
   expect(answer).not.toHaveProperty('room_name');
-  expect(gateway.live.has(answer.session_id)).toBe(true);
+  expect(gateway.holders.has(answer.session_id)).toBe(true);
 });
 
 test('links and .. are resolved before the roots are asked', async () => {
@@ -80,7 +80,7 @@ test('a second NewSession on a bound socket is refused, and the first session go
   expect(second).toMatchObject({ type: 'Error', code: 'SESSION_ALREADY_EXISTS', session_id: first.session_id });
   const session = await client.ask({ type: 'GetSessionRequest' });
   expect(session).toMatchObject({ session_id: first.session_id, status: 'Active' });
-  expect(gateway.live.size).toBe(1);
+  expect(gateway.holders.size).toBe(1);
 });
 
 test.each([
@@ -117,7 +117,7 @@ test.each([
   end(client);
   await client.closed;
   await operator.caughtUp();
-  await expect.poll(() => gateway.live.size).toBe(0);
+  await expect.poll(() => gateway.holders.size).toBe(0);
   expect(await operator.ask({ type: 'GetSessionRequest', session_id })).toMatchObject({
     status: 'Terminated',
     end_reason: reason,

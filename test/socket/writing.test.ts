@@ -67,7 +67,7 @@ function stuckConnection() {
   };
   const connection = new Connection(ws as unknown as ConnectedSocket, socket as never, parts as unknown as ConnectionParts, everybody);
   let woken = 0;
-  connection.cursor = { start() {}, wake: () => (woken += 1), stop() {} };
+  connection.follow({ start() {}, wake: () => (woken += 1), stop() {} });
   const endTurn = () => {
     for (const one of waiting.splice(0)) one.flush();
   };

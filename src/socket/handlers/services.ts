@@ -10,18 +10,18 @@ import type { Openings } from '../../sessions/open.ts';
 import { allServe } from '../../sessions/record.ts';
 import type { Connection } from '../connection.ts';
 import { type Handlers, later } from '../dispatch.ts';
-import type { LiveSessions } from '../live.ts';
+import type { Holders } from '../holders.ts';
 
 export interface ServiceHandlerParts {
   openings: Openings;
   dispatcher: Dispatcher;
   registrations: Registrations;
   reports: Reports;
-  live: LiveSessions;
+  holders: Holders;
 }
 
 /** How services register, and what they report of their parts in sessions. */
-export function serviceHandlers({ openings, dispatcher, registrations, reports, live }: ServiceHandlerParts) {
+export function serviceHandlers({ openings, dispatcher, registrations, reports, holders }: ServiceHandlerParts) {
   const registered = (peer: Connection): Instance => {
     if (!peer.service) throw new GatewayError('FORBIDDEN', 'no service is registered on this socket');
     if (!dispatcher.registry.isCurrent(peer.service))
@@ -84,7 +84,7 @@ export function serviceHandlers({ openings, dispatcher, registrations, reports, 
 
     ServiceProgress({ assignment_id, phase, percent, message }, peer) {
       const session_id = reports.holding(peer.service, assignment_id);
-      live.tell(session_id, {
+      holders.send(session_id, {
         type: 'ServiceProgress',
         session_id,
         service_id: registered(peer).service_id,
