@@ -31,24 +31,24 @@ const commandPaths = Object.fromEntries(
 export const configSchema = z.object({
   server: z.object({
     host: host.default('127.0.0.1').describe('Address to listen on'),
-    port: port.default(8080).describe('Port for REST and /ws; 0: any free one'),
+    port: port.default(8080).describe('Port for REST and /ws; 0: any free port'),
     allowed_origins: origins
       .default([])
       .describe('Origins of pages that may connect, besides loopback pages on a loopback gateway; comma-separated'),
     allowed_hosts: hostNames
       .default([])
       .describe(
-        'Public names under which the gateway may be asked for, comma-separated; while nothing authenticates, others are refused (DNS rebinding)',
+        'Public host names of the gateway, comma-separated; while nothing authenticates, requests for others are refused (prevents DNS rebinding)',
       ),
     keep_alive_s: seconds(1, 3_600)
       .default(75)
-      .describe('Seconds an idle HTTP connection is kept; must be longer than that of a proxy in front'),
+      .describe('Seconds an idle HTTP connection is kept open; must be longer than in a proxy in front'),
     max_wait_s: seconds(1, 3_600)
       .default(55)
-      .describe('Seconds a REST call waits for a session to be ready; must be shorter than the timeout of a proxy in front'),
-    drain_s: seconds(0, 600).default(10).describe('Seconds a stop may take to end the sessions'),
+      .describe('Seconds a REST call waits at most for a session to become ready; must be shorter than the timeout of a proxy in front'),
+    drain_s: seconds(0, 600).default(10).describe('Seconds a shutdown may take to end the sessions'),
     workers: count(1).default(1).describe('Has no effect: a gateway is one process; start several that share a Redis or PostgreSQL'),
-    max_connections: count(1).default(50_000).describe('Sockets held at once'),
+    max_connections: count(1).default(50_000).describe('Largest number of concurrent sockets'),
   }),
   auth: z.object({
     mode: z
@@ -63,33 +63,37 @@ export const configSchema = z.object({
     ...(Object.assign({}, ...Object.values<AuthMode>(authModes).map((mode) => mode.settings)) as object),
   }),
   livekit: z.object({
-    server_url: liveKitServerUrl.optional().describe('ws, wss, http or https; absent: looked for on this machine'),
-    public_url: liveKitUrl.optional().describe('Where clients reach it, if not at server_url'),
+    server_url: liveKitServerUrl.optional().describe('ws, wss, http or https; if unset, one on this machine is looked for'),
+    public_url: liveKitUrl.optional().describe('Address for clients, if it differs from server_url'),
     api_key: apiKey.optional().describe('Default, on this machine only: devkey; set together with api_secret'),
     api_secret: apiKey.optional().describe('Default, on this machine only: secret'),
     mode: z
       .enum(['create', 'on_join'])
       .optional()
-      .describe('Rooms are created, or come into being when somebody joins; absent: create where a LiveKit is set or found'),
+      .describe(
+        'create: the gateway creates rooms. on_join: LiveKit creates a room when somebody joins. If unset: create where a LiveKit is set or found',
+      ),
     exact_room_names: yes
       .default(false)
-      .describe("A chosen room_name is the LiveKit room's name as it is, for SIP rules, egress by name and rooms created elsewhere"),
-    lost_after_s: seconds(1, 86_400).default(60).describe('Seconds LiveKit may be out of reach before sessions end'),
+      .describe(
+        'Use a chosen room_name unchanged as the name of the LiveKit room, for SIP rules, egress by name and rooms created elsewhere',
+      ),
+    lost_after_s: seconds(1, 86_400).default(60).describe('Seconds LiveKit may be unreachable before sessions end'),
   }),
   storage: z.object({
     url: z
       .string()
       .optional()
-      .describe('Where sessions live: memory:, redis://..., rediss://..., postgres://..., or the scheme of a provider of your own'),
+      .describe('Where sessions live: memory:, redis://..., rediss://..., postgres://..., or the scheme of your own provider'),
     storage_type: z
       .string()
       .min(1)
       .optional()
-      .describe('Storage type, if not given by url: memory, redis, postgres, or the name of a provider of your own'),
-    connection_string: z.string().optional().describe('Where the storage of that type is; memory needs none'),
-    key_prefix: z.string().max(64).default('session:').describe('In front of every key, so that deployments can share a storage'),
-    timeout_s: seconds(0.1, 60).default(3).describe('Seconds one call of the storage may take'),
-    providers: list.default([]).describe('Modules that register storage providers of your own; comma-separated'),
+      .describe('Storage type, if not given by url: memory, redis, postgres, or the name of your own provider'),
+    connection_string: z.string().optional().describe('Address of the storage of that type; memory needs none'),
+    key_prefix: z.string().max(64).default('session:').describe('Prefix of every key, so that deployments can share a storage'),
+    timeout_s: seconds(0.1, 60).default(3).describe('Time limit for one storage call, in seconds'),
+    providers: list.default([]).describe('Modules that register your own storage providers; comma-separated'),
   }),
   gateway: z.object({
     name: z
@@ -97,61 +101,65 @@ export const configSchema = z.object({
       .min(1)
       .max(128)
       .optional()
-      .describe('Marks the rooms of this deployment; default: hostname:port. Set it where the host name changes, as in containers'),
+      .describe(
+        'Marks the rooms of this deployment; default: hostname:port. Set it where the host name changes, for example in containers',
+      ),
   }),
   workspace: z.object({
-    roots: list.default(['.']).describe('Folders in which workspace_dir may lie, comma-separated; default: where the gateway was started'),
+    roots: list
+      .default(['.'])
+      .describe('Directories that may contain a workspace_dir, comma-separated; default: the directory the gateway was started in'),
   }),
   microservices: z.object({
     registration_timeout: seconds(1, 3_600)
       .default(30)
-      .describe('Seconds until a service required by its id must have registered; one required by a selector has join_timeout'),
-    join_timeout: seconds(1, 3_600).default(60).describe('Seconds until every required service must be ready'),
+      .describe('Time limit in seconds for a service required by id to register; for a selector join_timeout applies'),
+    join_timeout: seconds(1, 3_600).default(60).describe('Time limit in seconds for every required service to become ready'),
     allowed_networks: list
       .optional()
       .describe(
-        'Networks and host names where HTTP services may be, comma-separated; default: 127.0.0.0/8 and ::1 while the gateway is bound to loopback, else none. The connected address counts; a listed name may be anywhere',
+        'Networks and host names of HTTP services, comma-separated; default: 127.0.0.0/8 and ::1 while the gateway is bound to loopback, else none. The address connected to is checked; a listed host name may resolve to any address',
       ),
     max_calls: count(1)
       .default(64)
-      .describe('Calls to HTTP services under way at once, beyond one for each endpoint; further ones wait, and endpoints take turns'),
-    max_calls_per_service: count(1).default(8).describe('The same for one service'),
+      .describe('Concurrent calls to HTTP services, beyond one for each endpoint; further ones wait, and endpoints take turns'),
+    max_calls_per_service: count(1).default(8).describe('Concurrent calls to one service'),
     ...commandPaths,
-    health_path: path.default('/health').describe('Where it is asked whether it is there'),
+    health_path: path.default('/health').describe('Path of its health check, below its endpoint'),
   }),
   session: z.object({
     default_expiry: number(1, 2_592_000).optional().describe('Session lifetime in seconds; overrides ttl_hours'),
-    ttl_hours: number(0.001, 720).default(defaultTtlHours).describe('Hours a session lasts if its request does not say'),
+    ttl_hours: number(0.001, 720).default(defaultTtlHours).describe('Session lifetime in hours, where its request does not set one'),
   }),
   limits: z.object({
-    frame_bytes: count(256).default(65_536).describe('Largest frame a peer may send'),
-    body_bytes: count(1_024).default(65_536).describe('Largest body of a REST request'),
-    buffered_bytes: count(1_024).default(262_144).describe('Bytes that may wait for a peer before nothing more is read for it'),
-    slow_reader_s: seconds(1, 600).default(10).describe('Seconds a peer may read nothing of what waits'),
-    first_frame_s: seconds(1, 3_600).default(300).describe('Seconds until a socket must have sent an accepted frame'),
-    messages_per_second: count(1).default(500).describe('Messages a socket may send each second'),
-    message_burst: count(1).default(1_000).describe('Messages a socket may send at once'),
+    frame_bytes: count(256).default(65_536).describe('Largest frame accepted from a peer'),
+    body_bytes: count(1_024).default(65_536).describe('Largest body accepted in a REST request'),
+    buffered_bytes: count(1_024)
+      .default(262_144)
+      .describe('Outgoing buffer per peer in bytes; above it the gateway stops reading from that peer'),
+    slow_reader_s: seconds(1, 600).default(10).describe('Disconnect a peer that has read nothing from a full buffer for this many seconds'),
+    first_frame_s: seconds(1, 3_600).default(300).describe('Time limit in seconds for the first valid message on a socket'),
+    messages_per_second: count(1).default(500).describe('Messages per second and socket'),
+    message_burst: count(1).default(1_000).describe('Messages a socket may send in one burst'),
     frames_per_second: count(1)
       .default(2_000)
-      .describe('WebSocket frames of every kind a socket may send each second: messages, fragments, pings, pongs'),
-    bytes_per_second: count(1_024).default(4_000_000).describe('Bytes of frames a socket may send each second'),
+      .describe('WebSocket frames of every kind per second and socket: messages, fragments, pings, pongs'),
+    bytes_per_second: count(1_024).default(4_000_000).describe('Bytes of incoming frames per second and socket'),
     answer_bytes_per_second: count(1_024)
       .default(8_000_000)
-      .describe(
-        'Bytes of answers a socket, or a connection over HTTP, may ask for each second; further requests wait, or get 429 over REST',
-      ),
-    fragments: count(1).default(64).describe('Fragments a message may come in'),
+      .describe('Bytes of answers per second and socket, or HTTP connection; further requests wait, or get 429 over REST'),
+    fragments: count(1).default(64).describe('Largest number of fragments in one message'),
     services: count(1)
       .default(1_024)
-      .describe('Services registered at once; one that is disconnected counts for the 5 min in which it may come back'),
-    messages_per_session: count(1).default(10_000).describe('Messages a session may hold'),
-    upgrades_per_second: count(1).default(2_000).describe('New sockets a second, and at once; others get HTTP 503 with Retry-After'),
-    refused_in_a_row: count(1).default(20).describe('Refused frames in a row before the socket is closed'),
+      .describe('Largest number of registered services; a disconnected one counts for the 5 min in which it may return'),
+    messages_per_session: count(1).default(10_000).describe('Messages stored per session'),
+    upgrades_per_second: count(1).default(2_000).describe('New sockets per second, and in one burst; others get HTTP 503 with Retry-After'),
+    refused_in_a_row: count(1).default(20).describe('Consecutive refused frames before the socket is closed'),
   }),
   heartbeat: z.object({
     client_s: seconds(1, 600).default(25).describe('Seconds of silence after which a client is pinged'),
     service_s: seconds(1, 600).default(10).describe('Seconds of silence after which a service is pinged'),
-    timeout_s: seconds(1, 600).default(10).describe('Seconds a pinged peer has to answer'),
+    timeout_s: seconds(1, 600).default(10).describe('Time limit in seconds for the answer to a ping'),
   }),
   logging: z.object({
     level: level.default('info').describe('fatal, error, warn, info, debug, trace or silent'),

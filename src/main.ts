@@ -78,7 +78,7 @@ const warn = (config: Config) => {
 /** Where a gateway with these settings can be reached from here. */
 function configuredUrl(given: Record<string, unknown>): string {
   const { host, port } = configOf(given).server;
-  if (port === 0) throw new ConfigError('--url is needed: with server.port 0 it can be anywhere');
+  if (port === 0) throw new ConfigError('--url is required: server.port is 0, so the port is not known');
   return localUrl(host, port);
 }
 
@@ -118,7 +118,7 @@ async function fetchPage(url: string, path: string): Promise<{ items: Record<str
   const response = await fetch(`${url}/api/v1/${path}`, { signal: AbortSignal.timeout(listMs) }).catch((error: Error) => {
     throw new ConfigError(`--url ${url}: no gateway answers there (${(error.cause as { code?: string })?.code ?? error.message})`);
   });
-  const body = (await response.json().catch(() => ({ message: 'what answers there is no gateway' }))) as {
+  const body = (await response.json().catch(() => ({ message: 'the server there is not a session gateway' }))) as {
     items?: Record<string, unknown>[];
     next_cursor?: string;
     message?: string;
@@ -131,7 +131,7 @@ async function fetchPage(url: string, path: string): Promise<{ items: Record<str
 const program = new Command('session-gateway')
   .description('A WebSocket-first session gateway for voice-AI and robot backends on LiveKit')
   .version(version)
-  .addHelpText('after', '\nEvery setting, as a flag and an environment variable: session-gateway serve --help');
+  .addHelpText('after', '\nAll settings, as flags and environment variables: session-gateway serve --help');
 withSettings(program.command('serve', { isDefault: true }).description('Run the gateway (default)'))
   .allowExcessArguments()
   .action((given, { args: [word] }: Command) => {
@@ -139,7 +139,7 @@ withSettings(program.command('serve', { isDefault: true }).description('Run the 
     process.stdout.off('error', exitUnread);
     return serve(configOf(given));
   });
-const config = program.command('config').description('Look at the configuration');
+const config = program.command('config').description('Print or validate the configuration');
 withSettings(config.command('print').description('Print the effective configuration as TOML, secrets masked')).action((given) => {
   const config = configOf(given);
   warn(config);
@@ -151,12 +151,12 @@ withSettings(config.command('check').description('Validate the configuration')).
   await checkConfig(config).catch((error) => {
     // most likely by the gateway that runs with it
     if (!(error instanceof PortInUse)) throw error;
-    inUse = `; port ${config.server.port} is in use now`;
+    inUse = `; port ${config.server.port} is currently in use`;
   });
   warn(config);
-  say(`the configuration is good${inUse}`);
+  say(`the configuration is valid${inUse}`);
 });
-const url = ['--url <url>', 'Of the running gateway; default: where the settings say it listens, http://127.0.0.1:8080'] as const;
+const url = ['--url <url>', 'Address of the running gateway; default: the configured one, http://127.0.0.1:8080'] as const;
 const where = ['--server-host', '--server-port'];
 withSettings(program.command('services'), where)
   .description('List the registered services of a running gateway')
@@ -170,7 +170,7 @@ withSettings(program.command('sessions'), where)
 for (const command of [program, ...program.commands, ...config.commands]) {
   command.configureOutput({ outputError: () => {} }).exitOverride((error) => {
     if (error.exitCode === 0) process.exit(0);
-    throw new ConfigError(error.code === 'commander.help' ? 'config: say print or check' : lineOf(error, command));
+    throw new ConfigError(error.code === 'commander.help' ? 'config: expected print or check' : lineOf(error, command));
   });
 }
 try {

@@ -66,7 +66,7 @@ test.each([
   [['sessions'], { SERVER_PORT: '1' }, 'session-gateway: --url http://127.0.0.1:1: no gateway answers there'],
   [['services'], { SERVER_PORT: '1', SERVER_HOST: '0.0.0.0' }, 'session-gateway: --url http://127.0.0.1:1: no gateway answers there'],
   [['services'], { SERVER_PORT: '1', SERVER_HOST: '::' }, 'session-gateway: --url http://[::1]:1: no gateway answers there'],
-  [['services'], { SERVER_PORT: '0' }, 'session-gateway: --url is needed: with server.port 0 it can be anywhere'],
+  [['services'], { SERVER_PORT: '0' }, 'session-gateway: --url is required: server.port is 0, so the port is not known'],
   [['services'], { SERVER_PORT: 'x' }, 'session-gateway: SERVER_PORT (server.port): must be a number'],
 ])('%j %j is one line and exit code 78', (args, env, line) => {
   const { status, stderr } = run(args, env as Record<string, string>);
@@ -85,7 +85,7 @@ test('config print shows what holds, config check says whether it can', () => {
   expect(printed.stdout).not.toContain('hidden-from-all');
   expect(run(['config', 'check', '--config', path])).toMatchObject({
     status: 0,
-    stdout: expect.stringMatching(/^the configuration is good(; port 9000 is in use now)?\n$/),
+    stdout: expect.stringMatching(/^the configuration is valid(; port 9000 is currently in use)?\n$/),
   });
 });
 
@@ -146,7 +146,7 @@ test('config check warns as a start does, and takes a port in use for a gateway 
   const { port } = new URL(url);
   expect(run(['config', 'check'], { SERVER_PORT: port, SERVER_PROT: '1' })).toEqual({
     status: 0,
-    stdout: `the configuration is good; port ${port} is in use now\n`,
+    stdout: `the configuration is valid; port ${port} is currently in use\n`,
     stderr: 'session-gateway: warning: SERVER_PROT is not a setting; did you mean SERVER_PORT?\n',
   });
 });

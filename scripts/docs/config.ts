@@ -5,20 +5,19 @@ import { configSchema, type Setting, settings } from '../../src/config.ts';
 import { line, words } from './fields.ts';
 
 const about: Record<keyof typeof configSchema.shape, string> = {
-  server: 'Where the gateway listens, and for whom.',
+  server: 'Where the gateway listens, and who may connect.',
   auth: 'Who may use it.',
   livekit:
-    'The LiveKit server. Where nothing is set here the gateway looks for one on this machine, and starts one if it finds the program. One that is not on this machine needs api_key and api_secret.',
-  storage:
-    'Where sessions live; examples stand under [Storage](#storage-1). `url` says it all; type and connection string are the same in two parts.',
+    'The LiveKit server. If nothing is set, the gateway looks for one on this machine, or starts one if it finds the program. A server elsewhere needs api_key and api_secret.',
+  storage: 'Where sessions live; see [Storage](#storage-1) for examples. Set `url`, or storage type and connection string separately.',
   gateway: 'This deployment.',
-  workspace: "Folders that sessions may name as `workspace_dir`. A relative one is below the gateway's own.",
+  workspace: 'Directories that sessions may name as `workspace_dir`. A relative path starts at the working directory of the gateway.',
   microservices: 'The services that join rooms.',
-  session: 'What holds for a session that asks for nothing else.',
-  limits: 'What a peer may do before the gateway refuses or closes. What happens at each stands in `protocol/PROTOCOL.md`.',
-  heartbeat: 'When the gateway looks whether a peer is still there.',
+  session: 'Defaults of a session.',
+  limits: 'What a peer may do before the gateway refuses or closes. `protocol/PROTOCOL.md` describes what happens at each limit.',
+  heartbeat: 'How the gateway detects a dead peer.',
   logging:
-    'The log, one line each, on standard output. The gateway never waits for its reader: what is not read is kept up to 8 MB, after which lines are lost, and counted. A line that others can cause is written ten times a second at most.',
+    'The log goes to standard output, one entry per line. The gateway never waits for its reader: up to 8 MB are buffered, after which lines are dropped and counted. A line that others can cause is written at most ten times a second.',
   vector: 'Accepted for compatibility; logs a warning and has no effect.',
 };
 
@@ -126,125 +125,125 @@ export function exampleToml(): string {
 /** CONFIG.md. */
 export const configReference = () => `# Configuration
 
-Made from \`src/config.ts\` by \`npm run docs\`. Nothing must be set: the defaults run a gateway on this machine.
+Made from \`src/config.ts\` by \`npm run docs\`. Nothing needs to be set: the defaults run a gateway on this machine.
 
-## How it is put together
+## Layers
 
-Each layer wins over those before it, key by key:
+Each layer overrides those before it, key by key:
 
 1. the defaults
-2. the files of \`--config <file>\`, in the order they are named; each is TOML with the sections below
-3. the environment: the section and the key in capitals, as in \`SERVER_PORT\`. Where several names stand below, the first wins. An empty
-   variable counts as not set.
+2. the files of \`--config <file>\`, in the order given; each is TOML with the sections below
+3. the environment: the section and the key in capitals, as in \`SERVER_PORT\`. Where several names are listed below, the first wins. An empty
+   variable counts as unset.
 4. the flags: the section and the key with dashes, as in \`--server-port 9000\`
 
-A key or section that does not exist stops the gateway with exit code 78 and one line that names the file, the key and the nearest known one. A
-variable or flag with a wrong value does the same. A variable that looks like a misspelt setting is a warning. \`session-gateway config print\` shows the effective configuration, secrets masked;
-\`session-gateway config check\` refuses what a start would refuse, with the same line.
+An unknown key or section stops the gateway with exit code 78 and one line that names the file, the key and the nearest known one. An
+invalid value of a variable or flag does the same. A variable that looks like a misspelt setting gives a warning. \`session-gateway config print\` shows the effective configuration, secrets masked;
+\`session-gateway config check\` refuses what a start would refuse, with the same message.
 
-White space around a value does not count. Quotes around it (which \`docker --env-file\` keeps) and control characters in it are refused.
+White space around a value is ignored. Quotes around it (which \`docker --env-file\` keeps) and control characters in it are refused.
 
 ## Settings
 
 ${sections.map(table).join('\n')}
 ## Examples
 
-Every key with its default. A line that begins with \`# key =\` has none.
+Every key with its default. Keys without a default are commented out.
 
 \`\`\`toml
 ${exampleToml()}\`\`\`
 
-For development, with a LiveKit in its dev mode. It listens on the network but serves only this machine, since \`auth.mode\` is not set; \`workers\` has
-no effect. A warning says each.
+For development, with a LiveKit in dev mode. It listens on the network but serves only this machine, because \`auth.mode\` is not set; \`workers\` has
+no effect. Both cause a warning.
 
 \`\`\`toml
 ${seedExample}\`\`\`
 
-Open to the network: whoever reaches it may do everything, see [Proxies, TLS and Docker](#proxies-tls-and-docker).
+Open to the network: anyone who can reach it may do everything, see [Proxies, TLS and Docker](#proxies-tls-and-docker).
 
 \`\`\`toml
 ${openExample}\`\`\`
 
 ## Proxies, TLS and Docker
 
-Nothing authenticates yet, and the gateway does not speak TLS. On a network it belongs behind something that does both, or on a network where
+There is no authentication yet, and the gateway does not speak TLS. On a network it belongs behind something that does both, or on a network where
 everybody may do everything.
 
-- **AUTH_MODE** must be set explicitly as soon as a proxy passes requests on: without it requests that carry a \`Forwarded\`, \`Via\`, \`X-Real-IP\` or
-  \`X-Forwarded-*\` header are refused, since a proxy on this machine would open a gateway that serves only this machine. The proxy should send one of
-  them. The gateway takes nothing from these headers: the addresses it logs and counts are the proxy's.
-- **Names**: \`server.allowed_hosts\` lists the public names in the Host header that reaches the gateway. Pages of that name may connect; those of
-  other origins need \`server.allowed_origins\`. Requests that reach it under another name get 403, and the log says so.
-- **Sockets** need HTTP/1.1 and the headers \`Upgrade\` and \`Connection\` passed on; without them \`/ws\` answers 426. An idle client is pinged every
-  \`heartbeat.client_s\` (25 s), so that a proxy may close connections that are idle for 60 s.
+- **AUTH_MODE** must be set explicitly if a proxy forwards requests: without it, requests that carry a \`Forwarded\`, \`Via\`, \`X-Real-IP\` or
+  \`X-Forwarded-*\` header are refused, because a proxy on this machine would expose a gateway that serves only this machine. The proxy should send one of
+  them. The gateway reads nothing from these headers: the addresses it logs and counts are the proxy's.
+- **Names**: \`server.allowed_hosts\` lists the public host names under which requests arrive. Pages served from them may connect; those of
+  other origins need \`server.allowed_origins\`. A request with another Host header gets 403, which is logged.
+- **Sockets** need HTTP/1.1, and the proxy must forward the headers \`Upgrade\` and \`Connection\`; without them \`/ws\` answers 426. An idle client is pinged every
+  \`heartbeat.client_s\` (25 s), so a proxy may close connections that are idle for 60 s.
 - **Calls** are answered after at most \`server.max_wait_s\` (55 s), before a proxy gives up at 60 s. Idle connections are kept for
-  \`server.keep_alive_s\` (75 s), which must be longer than the proxy keeps them, or some requests get 502.
-- **Health**: \`GET /ready\` answers 200 while the gateway can open sessions, else 503; \`GET /health\` answers 200 as long as the process runs.
+  \`server.keep_alive_s\` (75 s), which must be longer than in the proxy, or some requests get 502.
+- **Health**: \`GET /ready\` answers 200 while the gateway can create sessions, else 503; \`GET /health\` answers 200 as long as the process runs.
 
-| in front | what to set |
+| Proxy | Settings |
 |---|---|
 | nginx | [scripts/proxy/nginx.conf](scripts/proxy/nginx.conf), a file for \`/etc/nginx/conf.d\` |
 | HAProxy | [scripts/proxy/haproxy.cfg](scripts/proxy/haproxy.cfg) |
-| AWS Application Load Balancer | its idle timeout of 60 s fits; health check \`/ready\` |
-| Google Cloud Application Load Balancer | the backend service's timeout is the longest life of a socket: set it to a day (86400 s), not the default 30 s; its connections to a backend are kept for 600 s: \`SERVER_KEEP_ALIVE_S=620\` |
+| AWS Application Load Balancer | its idle timeout of 60 s works; health check \`/ready\` |
+| Google Cloud Application Load Balancer | the backend service timeout limits the lifetime of a socket: set it to a day (86400 s) instead of the default 30 s; its backend connections are kept for 600 s: \`SERVER_KEEP_ALIVE_S=620\` |
 
-The two files are run in front of a gateway by the tests; the table's cloud rows are taken from the vendors' documentation. Several gateways behind one proxy share a Redis
+The tests run both files in front of a gateway; the rows for cloud load balancers are taken from the vendors' documentation. Several gateways behind one proxy share a Redis
 or PostgreSQL, and need no sticky sessions.
 
-**Docker**: the image listens on 0.0.0.0 inside its container, where only \`AUTH_MODE\`, set explicitly, opens it to the published port. Publish it on loopback
-(\`-p 127.0.0.1:8080:8080\`) unless strangers are kept out otherwise. Set \`GATEWAY_NAME\`: a new container has a new host name, and rooms that the last one left
-are deleted only by a gateway of its name. \`docker stop\` kills after 10 s, and a stop may take 30 s where a service or LiveKit does not answer: \`--stop-timeout 30\`. \`--env-file\` keeps quotes, which are refused.
-[compose.yaml](compose.yaml) is a whole example.
+**Docker**: the image listens on 0.0.0.0 inside its container, where the published port reaches it only if \`AUTH_MODE\` is set explicitly. Publish it on loopback
+(\`-p 127.0.0.1:8080:8080\`) unless strangers are kept out by other means. Set \`GATEWAY_NAME\`: a new container has a new host name, and rooms that the previous one left behind
+are deleted only by a gateway of the same name. \`docker stop\` kills after 10 s, and a shutdown may take 30 s if a service or LiveKit does not answer: \`--stop-timeout 30\`. \`--env-file\` keeps quotes, which are refused.
+[compose.yaml](compose.yaml) is a complete example.
 
 ## Storage
 
-| \`storage.url\` | Sessions live |
+| \`storage.url\` | Where sessions live |
 |---|---|
 | \`memory:\` | in this process, and end with it: the default |
 | \`redis://127.0.0.1:6379\`, \`redis://user:password@redis.example:6379/2\` | in Redis, 6.2 or newer |
 | \`rediss://user:password@redis.example:6380\` | the same over TLS |
-| \`postgres://user:password@db.example:5432/gateway\`, also \`postgresql://\` | in PostgreSQL, 13 or newer; its tables are made at the start |
-| \`mine://anything\` | where a provider of your own keeps them; the scheme is the name it was registered under |
+| \`postgres://user:password@db.example:5432/gateway\`, also \`postgresql://\` | in PostgreSQL, 13 or newer; its tables are created at startup |
+| \`mine://anything\` | where your own provider keeps them; the scheme is the name it was registered under |
 
-Any number of gateways may share a Redis or a PostgreSQL. With one \`key_prefix\` they are nodes of one deployment and see the same sessions; deployments that
-share a storage each need one of their own.
+Any number of gateways may share a Redis or a PostgreSQL. With the same \`key_prefix\` they are nodes of one deployment and see the same sessions; deployments that
+share a storage each need their own.
 
 - \`STORAGE_URL\` sets it. \`REDIS_URL\` alone picks that Redis; ignored if a URL, a connection string or another type is set.
-- \`storage_type = "redis"\` with \`connection_string = "redis://127.0.0.1:6379"\` is the same in two parts. A type beside the address of
-  another storage stops the gateway. A connection string beside a different URL is refused.
+- \`storage_type = "redis"\` with \`connection_string = "redis://127.0.0.1:6379"\` is an alternative to a URL. A type that contradicts the address
+  stops the gateway. A connection string that differs from the URL is refused.
 - \`SESSION_KEY_PREFIX\` is \`key_prefix\`; \`STORAGE_KEY_PREFIX\` wins over it.
-- \`SESSION_DEFAULT_EXPIRY\` is how long a session lasts that asks for no time of its own, in seconds. It overrides \`ttl_hours\`, whatever layer that comes from; where both are set, a warning says so.
-- A storage that is down, or refuses writes, does not stop the gateway: requests get \`STORAGE_ERROR\` and \`/ready\` answers 503 until it works; the
-  log has one line with the reason at the start and one at the end. An unknown type, an address that cannot be right or an
+- \`SESSION_DEFAULT_EXPIRY\` is the lifetime in seconds of a session that requests none. It overrides \`ttl_hours\` of any layer; if both are set, a warning says so.
+- A storage that is down, or refuses writes or the connection, does not stop the gateway: requests get \`STORAGE_ERROR\` and \`/ready\` answers 503 until it works; the
+  log has one line with the reason at the start of the outage and one at its end. An unknown type, an invalid address or an
   unloadable module stops the gateway with exit code 78.
 - In a URL, a user name or password is percent-encoded: # is %23, / is %2F, ? is %3F, @ is %40, % is %25.
-- URLs and connection strings are masked where the configuration is printed.
+- URLs and connection strings are masked when the configuration is printed.
 
-A provider of your own: each module of \`providers\`, a package or a path from where the gateway was started, is loaded at the start and calls
+Your own provider: each module of \`providers\`, a package or a path relative to the directory the gateway was started in, is loaded at startup and calls
 \`registerStoreProvider\` of \`session-gateway/sessions\`, or exports \`register(registerStoreProvider)\`.
 
 \`\`\`toml
 ${ownStorage}\`\`\`
 
-What the gateway acknowledged is as durable as the storage makes it:
+An acknowledged change is as durable as the storage makes it:
 
-| storage | an acknowledged change survives |
+| Storage | An acknowledged change survives |
 |---|---|
 | memory | nothing: it ends with the process |
 | Redis, \`appendonly no\` | a crash of the gateway |
-| Redis, \`appendfsync everysec\` | a crash of Redis as well; a power cut may cost its last second |
-| Redis, \`appendfsync always\` | a power cut as well |
-| PostgreSQL, as installed (\`synchronous_commit = on\`) | a crash and a power cut |
+| Redis, \`appendfsync everysec\` | a crash of Redis as well; a power failure may lose the last second |
+| Redis, \`appendfsync always\` | a power failure as well |
+| PostgreSQL, as installed (\`synchronous_commit = on\`) | a crash and a power failure |
 
-Replicas of Redis follow later: a failover may lose what was acknowledged just before. Redis must run with \`maxmemory-policy noeviction\`:
-a session whose record is dropped ends as \`storage_lost\`, and an evicting policy is a warning in the log and in \`/ready\`. On PostgreSQL a failover
-loses nothing only with \`synchronous_standby_names\` set.
+Redis replicates asynchronously: a failover may lose what was acknowledged just before. Redis must run with \`maxmemory-policy noeviction\`:
+a session whose record is evicted ends as \`storage_lost\`, and an evicting policy gives a warning in the log and in \`/ready\`. With PostgreSQL a failover
+is lossless only with \`synchronous_standby_names\` set.
 
 Nodes signal commits to each other: over LISTEN on PostgreSQL, over the channel \`{key_prefix}wake\` on Redis. PgBouncer works as installed; in
-transaction pooling LISTEN does not pass it, and a Redis user without the right to the channel (ACL: \`&*\`) hears nothing. Each node finds that out by
-a signal of its own that does not come back, warns in the log and in \`/ready\`, and compares versions every 5 s instead.
-\`redis-sentinel://user:password@host:port,host:port/name?sentinel_username=...&sentinel_password=...\` names Redis behind Sentinel: in front of the
-hosts stand user and password of Redis, behind the name of the master those of the Sentinels, each only where there is one.
+transaction pooling it does not pass LISTEN on, and a Redis user without access to the channel (ACL: \`&*\`) receives nothing. Each node detects that because
+its own signal does not come back, warns in the log and in \`/ready\`, and compares versions every 5 s instead.
+\`redis-sentinel://user:password@host:port,host:port/name?sentinel_username=...&sentinel_password=...\` names Redis behind Sentinel: user and password of Redis go before the
+hosts, those of the Sentinels after the name of the master; omit what does not exist.
 \`redis-cluster://host:port,host:port\` names a Cluster; \`pool_max\` in a
-PostgreSQL URL is the size of the pool, 10 where it is absent.
+PostgreSQL URL is the size of the pool, 10 by default.
 `;

@@ -69,14 +69,14 @@ export const httpCommands = {
   JoinRoomRequest: {
     setting: 'join_path',
     path: '/join',
-    about: 'Below its endpoint, where a service is asked to join',
+    about: 'Path below the endpoint of a service where it is asked to join',
     timeoutMs: offerMs,
   },
-  LeaveRoomRequest: { setting: 'leave_path', path: '/leave', about: 'Where it is asked to leave', timeoutMs: leaveMs },
+  LeaveRoomRequest: { setting: 'leave_path', path: '/leave', about: 'Path where it is asked to leave', timeoutMs: leaveMs },
   ClientPresence: {
     setting: 'presence_path',
     path: '/presence',
-    about: 'Where it is told that the client is away or back',
+    about: 'Path where it is notified that the client is away or back',
     timeoutMs: 3_000,
   },
 } as const satisfies Record<CommandType, { setting: `${string}_path`; path: `/${string}`; about: string; timeoutMs: number }>;
