@@ -7,8 +7,9 @@ export interface Flushes {
 const littleMs = 2;
 /** What all those who ask for much may do in a turn: so long do others wait for them. */
 const muchMs = 1;
-/** What a write takes that is still to come, at the end of the turn. */
+/** What a write takes that is still to come, at the end of the turn, and each of its bytes. */
 const flushMs = 0.004;
+const byteMs = 1e-6;
 
 /**
  * The turns of the event loop. Everything that was said during one is written at its end: one write a socket, not one a frame. Who asks for
@@ -18,6 +19,7 @@ export class Turn {
   /** Grows with each turn. */
   number = 0;
   #flushes: Flushes[] = [];
+  #bytes = 0;
   /** Those who go on in the next turn. */
   #soon: (() => void)[] = [];
   /** Those who wait for a turn that has room, in order. */
@@ -32,6 +34,11 @@ export class Turn {
   add(one: Flushes): void {
     this.#flushes.push(one);
     this.#willEnd();
+  }
+
+  /** So many bytes more are written at the end of this turn. */
+  willWrite(bytes: number): void {
+    this.#bytes += bytes;
   }
 
   /** Whether `one` has had its time in this turn. Asked before it does something. */
@@ -50,7 +57,7 @@ export class Turn {
 
   /** Whether this turn has lasted as long as it may for those who ask for much. */
   get isLong(): boolean {
-    return this.#begin() - (this.#startedAt as number) + this.#flushes.length * flushMs > muchMs;
+    return this.#begin() - (this.#startedAt as number) + this.#flushes.length * flushMs + this.#bytes * byteMs > muchMs;
   }
 
   /** Waits until the next turn. */
@@ -89,6 +96,7 @@ export class Turn {
     this.#isEnding = false;
     const [flushes, soon] = [this.#flushes, this.#soon];
     [this.#flushes, this.#soon] = [[], []];
+    this.#bytes = 0;
     for (const one of flushes) one.flush();
     // it is only compared, and stays a small number
     this.number = (this.number + 1) & 0x3fffffff;

@@ -57,12 +57,12 @@ export abstract class Inbox extends Metered {
     if (done) void this.#drain(done, undefined);
   }
 
-  override close(given: CloseReason | { code: number; reason: string }): void {
+  override close(given: CloseReason | { code: number; reason: string }, heldMs?: number): void {
     if (this.closing || this.closed) return;
     this.dropWaiting();
     // or its answer to our close would not be read
     if (this.#isPaused) this.#pauseReading(false);
-    super.close(given);
+    super.close(given, heldMs);
   }
 
   /** The socket ends: nothing more of it is handled. */

@@ -4,8 +4,9 @@ import { Close, type CloseReason } from '../../protocol/close.ts';
 import type { Clock } from '../clock.ts';
 import { GatewayError } from '../errors.ts';
 import { drained, isMuch, largeBytes } from '../level.ts';
+import type { HangUps } from './hang-ups.ts';
 import { Outbox, type OutboxLimits, type OutboxParts } from './outbox.ts';
-import type { FrameListener } from './ws-internals.ts';
+import type { Breach, FrameListener } from './ws-internals.ts';
 
 /** What a socket may cost. */
 export interface MeterLimits extends OutboxLimits {
@@ -23,6 +24,7 @@ export interface MeterLimits extends OutboxLimits {
 }
 
 export interface MeteredParts extends OutboxParts {
+  hangUps: HangUps;
   limits: MeterLimits;
   clock: Clock;
 }
@@ -83,7 +85,9 @@ export abstract class Metered extends Outbox implements FrameListener {
   }
 
   /** Every frame counts, whatever it is: pongs that nobody asked for and empty fragments cost as much as messages. */
-  onFrame(length: number, fragment: number): CloseReason | undefined {
+  onFrame(length: number, fragment: number): Breach | undefined {
+    // its peer is held, and what had come before is dropped
+    if (this.closing && this.ws.isPaused) return undefined;
     const limits = this.parts.limits;
     this.sawSign();
     this.#frames += one;
@@ -107,11 +111,15 @@ export abstract class Metered extends Outbox implements FrameListener {
     return false;
   }
 
-  #breach(reason: CloseReason, what?: string): CloseReason {
-    const retryAfterMs = Math.ceil(1_000 / this.parts.limits.messagesPerSecond);
+  #breach(why: CloseReason, what?: string): Breach {
+    const { limits, hangUps, clock } = this.parts;
+    const retryAfterMs = Math.ceil(1_000 / limits.messagesPerSecond);
     if (what !== undefined) this.sendError(new GatewayError('RATE_LIMITED', what, { retryAfterMs }));
-    this.close(reason);
-    return reason;
+    if (this.closing) return { why };
+    const heldMs = hangUps.wait(clock.now());
+    this.close(why, heldMs);
+    // after the timer of close, which has the same time
+    return heldMs === 0 ? { why } : { why, held: new Promise((done) => setTimeout(done, heldMs).unref()) };
   }
 
   /** Its peer asked for this. */

@@ -66,6 +66,7 @@ export abstract class Outbox {
     if (this.#out === '') this.parts.turn.add(this);
     this.#out += frame;
     if (this.#out.length > largeWriteBytes) this.flush();
+    else this.parts.turn.willWrite(frame.length);
     return true;
   }
 
@@ -100,11 +101,17 @@ export abstract class Outbox {
     return false;
   }
 
-  close({ code, reason }: CloseReason | { code: number; reason: string }): void {
+  /** @param heldMs how long its peer is held first: nothing is read or sent any more, and the socket stays open */
+  close({ code, reason }: CloseReason | { code: number; reason: string }, heldMs = 0): void {
     if (this.closing || this.closed) return;
     this.flush();
     this.closing = true;
-    this.ws.close(code, reason);
+    if (heldMs === 0) return this.ws.close(code, reason);
+    this.ws.pause();
+    setTimeout(() => {
+      this.ws.resume();
+      this.ws.close(code, reason);
+    }, heldMs).unref();
   }
 
   terminate(): void {

@@ -19,6 +19,7 @@ import type { Turn } from '../turn.ts';
 import { ConnectedSocket, Connection, type ConnectionParts, type SocketLimits } from './connection.ts';
 import type { Handlers } from './dispatch.ts';
 import { textFrame } from './frames.ts';
+import { HangUps } from './hang-ups.ts';
 import type { Holders } from './holders.ts';
 import { frameRate } from './metered.ts';
 import { endOnlyOnce, listenToFrames } from './ws-internals.ts';
@@ -70,6 +71,7 @@ export class SocketServer {
     this.#shared = {
       handlers,
       turn: parts.turn,
+      hangUps: new HangUps(),
       limits,
       clock,
       log,

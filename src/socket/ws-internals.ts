@@ -5,14 +5,20 @@ import type { CloseReason } from '../../protocol/close.ts';
 // Everything that the gateway knows of the insides of ws stands here. It has no event for a fragment, a frame that is still on its way or a
 // pong nobody asked for: they cost time and are paid for like any other frame. test/socket/ws-internals.test.ts fails where a release moves these.
 
+/** Why a socket is closed. Its close frame has been written, or where it is held first, will have been when that is over. */
+export interface Breach {
+  why: CloseReason;
+  held?: Promise<void>;
+}
+
 /** Hears of every frame of a socket when its head has been read, before its payload is waited for. */
 export interface FrameListener {
   /**
    * @param length of the payload
    * @param fragment which one of its message this is, from 1 on; 0: a ping, pong or close
-   * @returns why the socket is closed, and nothing more of it is read; undefined: go on
+   * @returns undefined: go on; else nothing more of it is read
    */
-  onFrame(length: number, fragment: number): CloseReason | undefined;
+  onFrame(length: number, fragment: number): Breach | undefined;
   /** The rest of what its peer sends is not wanted. */
   stopReading(): void;
 }
@@ -44,10 +50,17 @@ const firstControl = 8;
 function haveLength(this: Receiver, cb: (error: Error) => void): void {
   const breach = this.frames?.onFrame(this._payloadLength, this._opcode < firstControl ? this._numFragments + 1 : 0);
   if (breach === undefined) return goOn.call(this, cb);
-  // as ws ends what breaks the protocol: nothing more is parsed. The close frame has been written by then
-  cb(this.createError(RangeError, breach.reason, false, breach.code, 'LIMIT_EXCEEDED'));
-  // ws would read on until the peer closes, and drop what it reads: a flood is left to fill the buffers of its sender
-  setImmediate(() => this.frames?.stopReading());
+  // as ws ends what breaks the protocol: nothing more is parsed
+  const { code, reason } = breach.why;
+  const error = this.createError(RangeError, reason, false, code, 'LIMIT_EXCEEDED');
+  const end = () => {
+    if (this.destroyed) return;
+    cb(error);
+    // ws would read on until the peer closes, and drop what it reads: a flood is left to fill the buffers of its sender
+    setImmediate(() => this.frames?.stopReading());
+  };
+  if (breach.held) void breach.held.then(end);
+  else end();
 }
 
 /**

@@ -93,3 +93,28 @@ test('a ping is a sign of life', async () => {
   }
   expect(pings).toBe(0);
 });
+
+test('where many are closed for floods at once, most are held first: they do not come back at once', async () => {
+  const { url } = await startGateway({ limits: few });
+  const healthy = await TestClient.connect(url);
+  const flooders = await Promise.all(Array.from({ length: 40 }, () => TestClient.connect(url)));
+  /** Those that got a close frame. */
+  const closed = () => flooders.filter(({ ws }) => ws.readyState !== ws.OPEN).length;
+  for (const flooder of flooders) for (let i = 0; i < 80; i++) flooder.ws.pong();
+  await Promise.all(flooders.map((flooder) => flooder.next('Error')));
+  await healthy.caughtUp();
+  await expect.poll(closed).toBe(16);
+  // those that are held get nothing more, and are told why in the end
+  for (const flooder of flooders) flooder.ws.send('{"type":"Ping"}', () => {});
+  await healthy.caughtUp();
+  expect(closed()).toBe(16);
+  for (const flooder of flooders) expect(await flooder.closed).toEqual({ code: 4529, reason: 'rate limited' });
+  expect(flooders.flatMap((flooder) => flooder.types())).not.toContain('Pong');
+});
+
+test('messages beyond the limit end with 4529 after they were held, too', async () => {
+  const { url } = await startGateway({ limits: few });
+  const flooders = await Promise.all(Array.from({ length: 20 }, () => TestClient.connect(url)));
+  for (const flooder of flooders) for (let i = 0; i < 40; i++) flooder.ws.send('{"type":"Ping"}', () => {});
+  for (const flooder of flooders) expect(await flooder.closed).toEqual({ code: 4529, reason: 'rate limited' });
+});

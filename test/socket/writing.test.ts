@@ -61,7 +61,7 @@ function stuckConnection() {
   };
   const parts = {
     limits: limits as SocketLimits,
-    turn: { add: (one: { flush(): void }) => waiting.push(one) },
+    turn: { willWrite() {}, add: (one: { flush(): void }) => waiting.push(one) },
     clock: { now: () => 0 },
     watchedMs: () => 0,
   };

@@ -4,12 +4,12 @@ import { type AddressInfo, Socket } from 'node:net';
 import { Writable } from 'node:stream';
 import { expect, onTestFinished, test, vi } from 'vitest';
 import { WebSocket, WebSocketServer } from 'ws';
-import { Close, type CloseReason } from '../../protocol/close.ts';
+import { Close } from '../../protocol/close.ts';
 import { textFrame } from '../../src/socket/frames.ts';
 import { endOnlyOnce, listenToFrames } from '../../src/socket/ws-internals.ts';
 
 /** A server of ws alone whose sockets are listened to as the gateway does. */
-async function listened(breachAt = Number.POSITIVE_INFINITY) {
+async function listened(breachAt = Number.POSITIVE_INFINITY, held?: Promise<void>) {
   const frames: [length: number, fragment: number][] = [];
   let stopped = 0;
   const server = new WebSocketServer({ host: '127.0.0.1', port: 0, autoPong: false, maxFragments: 1_000 });
@@ -17,11 +17,14 @@ async function listened(breachAt = Number.POSITIVE_INFINITY) {
   server.on('connection', (socket) => {
     socket.on('error', () => {});
     listenToFrames(socket, {
-      onFrame(length, fragment): CloseReason | undefined {
+      onFrame(length, fragment) {
         frames.push([length, fragment]);
         if (frames.length < breachAt) return undefined;
-        socket.close(Close.RateLimited.code, Close.RateLimited.reason);
-        return Close.RateLimited;
+        const why = Close.RateLimited;
+        const close = () => socket.close(why.code, why.reason);
+        if (held) return { why, held: held.then(close) };
+        close();
+        return { why };
       },
       stopReading: () => stopped++,
     });
@@ -72,6 +75,22 @@ test('after a breach the peer gets code and reason, and nothing more is parsed',
   const { client, frames, stopped } = await listened(3);
   const closed = once(client, 'close');
   for (let i = 0; i < 1_000; i++) client.pong();
+  const [code, reason] = await closed;
+  expect([code, String(reason)]).toEqual([4529, 'rate limited']);
+  expect(frames).toHaveLength(3);
+  expect(stopped()).toBe(1);
+});
+
+test('a peer that is held has nothing more parsed, and gets code and reason after it', async () => {
+  let letGo = () => {};
+  const { client, frames, stopped } = await listened(3, new Promise((done) => (letGo = done)));
+  const closed = once(client, 'close');
+  for (let i = 0; i < 1_000; i++) client.pong();
+  await expect.poll(() => frames.length).toBe(3);
+  client.send('more', () => {});
+  await new Promise((sent) => client.ping('', undefined, sent));
+  expect([frames.length, client.readyState]).toEqual([3, client.OPEN]);
+  letGo();
   const [code, reason] = await closed;
   expect([code, String(reason)]).toEqual([4529, 'rate limited']);
   expect(frames).toHaveLength(3);
