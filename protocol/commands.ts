@@ -2,13 +2,13 @@ import { z } from 'zod';
 import { livekitRoom, livekitUrl, sentRoomName } from './answers.ts';
 import { assignmentId, milliseconds, serviceId, sessionId, time } from './fields.ts';
 
-/** What the gateway asks of a service, by its wire `type`. */
+/** What the gateway sends to services, by its wire `type`. */
 export const commands = {
   JoinRoomRequest: {
-    about: 'Asks a service to join a session; accept it within 10 s with JoinRoomResponse, then say ServiceReady.',
+    about: 'Asks a service to join a session; accept it within 10 s with JoinRoomResponse, then send ServiceReady.',
     body: z.object({
       assignment_id: assignmentId,
-      attempt: z.number().int().describe('1 for the first service asked for this place, and one more with each'),
+      attempt: z.number().int().describe('1 for the first service asked for this place, then counting up'),
       session_id: sessionId,
       room_name: sentRoomName,
       livekit_room: livekitRoom.optional(),
@@ -16,16 +16,16 @@ export const commands = {
       user_identity: z.string().optional().describe("The user's identity in the room: the participant to serve"),
       user_name: z.string().optional().describe("The user's display name in the room"),
       livekit_url: livekitUrl,
-      access_token: z.string().describe('Lets the service into the room'),
-      context: z.record(z.string(), z.unknown()).describe("What the session's users keep with it"),
+      access_token: z.string().describe('Admits the service to the room'),
+      context: z.record(z.string(), z.unknown()).describe("Content that the session's users keep with it"),
       metadata: z.record(z.string(), z.union([z.string(), z.array(z.string())])).describe("The session's metadata"),
       place_metadata: z
         .record(z.string(), z.string())
         .optional()
-        .describe("What the session was asked for with for this service: agent_metadata and deployment of LiveKit's TokenSource"),
-      workspace_dir: z.string().optional().describe("The session's folder"),
-      deadline_ms: milliseconds.describe('Left until it must be ready'),
-      resuming: z.boolean().describe('It takes over from a service that was lost'),
+        .describe("Requested for this service: agent_metadata and deployment of LiveKit's TokenSource"),
+      workspace_dir: z.string().optional().describe("The session's directory"),
+      deadline_ms: milliseconds.describe('Time left until it must be ready'),
+      resuming: z.boolean().describe('true: it replaces a service that was lost'),
     }),
   },
   LeaveRoomRequest: {
@@ -37,7 +37,7 @@ export const commands = {
     }),
   },
   ClientPresence: {
-    about: "The client's socket broke, or it came back. The room and its media go on meanwhile.",
+    about: "The client's socket broke, or the client is back. The room and its media continue meanwhile.",
     body: z.object({
       session_id: sessionId,
       status: z.enum(['connected', 'away']).describe('Whether a socket of the client holds the session'),

@@ -1,7 +1,7 @@
 import { z } from 'zod';
 import { milliseconds, sessionId, time } from './fields.ts';
 
-/** What the gateway says of the connection itself, by its wire `type`. */
+/** What the gateway sends about the connection itself, by its wire `type`. */
 export const controls = {
   Hello: {
     about: 'The first frame on a socket that offered the subprotocol.',
@@ -9,32 +9,32 @@ export const controls = {
       protocol: z.literal(1).describe('The major version of this contract'),
       server: z.string().describe('Always session-gateway'),
       version: z.string().describe("The gateway's own version"),
-      node_id: z.string().describe('The process; a restart makes a new one'),
-      connection_id: z.string().describe('This socket, as the log names it'),
-      auth: z.enum(['none', 'required']).describe('Whether peers must say who they are'),
+      node_id: z.string().describe('The process; new after each restart'),
+      connection_id: z.string().describe('This socket, as named in the log'),
+      auth: z.enum(['none', 'required']).describe('Whether peers must authenticate'),
       heartbeat: z
         .object({
           interval_ms: milliseconds.describe('Silence after which a client is pinged'),
-          timeout_ms: milliseconds.describe('How long it then has to answer'),
+          timeout_ms: milliseconds.describe('How long the client then has to answer'),
         })
-        .describe('When the gateway looks whether a peer is there'),
+        .describe('How the gateway detects a dead peer'),
       limits: z
         .object({
-          max_frame_bytes: z.number().int().describe('Largest frame taken'),
-          max_depth: z.number().int().describe('Objects and lists inside each other'),
-          max_buffered_bytes: z.number().int().describe('Bytes that may wait for this peer'),
-          slow_reader_ms: milliseconds.describe('How long it may read none of them'),
-          first_frame_ms: milliseconds.describe('How long until a request must have been taken'),
-          messages_per_second: z.number().describe('Messages each second, beyond a burst'),
+          max_frame_bytes: z.number().int().describe('Largest frame accepted'),
+          max_depth: z.number().int().describe('Nesting depth of objects and lists'),
+          max_buffered_bytes: z.number().int().describe('Outgoing buffer for this peer, in bytes'),
+          slow_reader_ms: milliseconds.describe('How long it may read nothing from a full buffer'),
+          first_frame_ms: milliseconds.describe('Time limit for the first valid message'),
+          messages_per_second: z.number().describe('Messages per second, beyond a burst'),
           frames_per_second: z
             .number()
             .optional()
-            .describe('Frames each second: messages, fragments, pings, pongs; as many may come at once'),
-          bytes_per_second: z.number().optional().describe('Bytes of frames each second; as many may come at once'),
+            .describe('Frames per second: messages, fragments, pings, pongs; also the size of a burst'),
+          bytes_per_second: z.number().optional().describe('Bytes of frames per second; also the size of a burst'),
           max_fragments: z.number().int().optional().describe('Fragments of one message'),
-          max_refused_in_a_row: z.number().int().describe('Refused frames in a row until it is closed'),
+          max_refused_in_a_row: z.number().int().describe('Consecutive refused frames before the socket is closed'),
         })
-        .describe('What this gateway takes'),
+        .describe('Limits of this gateway'),
     }),
   },
   GoAway: {
@@ -45,7 +45,7 @@ export const controls = {
     }),
   },
   ResumeComplete: {
-    about: 'Every missed event has come; what follows is new.',
+    about: 'All missed events have been sent; what follows is new.',
     body: z.object({
       session_id: sessionId,
       seq: z.number().int().describe('The last of them; as to_seq in ResumeResponse'),
@@ -55,13 +55,13 @@ export const controls = {
     about: 'A request was refused; it changed nothing.',
     body: z.object({
       error: z.string().describe('The kind of error, one word'),
-      code: z.string().describe('Which error; for programs'),
-      message: z.string().describe('What is wrong; for people'),
+      code: z.string().describe('The error code; for programs'),
+      message: z.string().describe('What is wrong; human-readable'),
       timestamp: time.describe('When, ISO-8601, UTC'),
-      retryable: z.boolean().describe('Sending the same again later can help'),
-      retry_after_ms: milliseconds.optional().describe('Not before this'),
+      retryable: z.boolean().describe('Whether sending the same again later can help'),
+      retry_after_ms: milliseconds.optional().describe('Do not retry earlier'),
       session_id: sessionId.optional().describe('The session this socket holds'),
-      details: z.record(z.string(), z.unknown()).optional().describe('More, by code: issues, session_id, reason, missing, error_id'),
+      details: z.record(z.string(), z.unknown()).optional().describe('Depends on the code: issues, session_id, reason, missing, error_id'),
     }),
   },
 } satisfies Record<string, { about: string; body: z.ZodObject }>;

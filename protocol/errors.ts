@@ -15,7 +15,7 @@ export const errors = {
   UNKNOWN_TYPE: { status: 400, error: 'InvalidRequest', retryable: false },
   /** A known message with wrong fields; `details.issues` lists `{path, message}`. */
   VALIDATION_FAILED: { status: 400, error: 'InvalidRequest', retryable: false },
-  /** `workspace_dir` lies inside the allowed roots, but is no folder. */
+  /** `workspace_dir` lies inside the allowed roots, but is not an existing directory. */
   WORKSPACE_NOT_FOUND: { status: 400, error: 'InvalidRequest', retryable: false },
   /** `workspace_dir` lies outside the allowed roots, whether it exists or not. */
   WORKSPACE_FORBIDDEN: { status: 400, error: 'InvalidRequest', retryable: false },
@@ -27,17 +27,17 @@ export const errors = {
   UNSUPPORTED_MEDIA_TYPE: { status: 415, error: 'InvalidRequest', retryable: false },
   /** A signature is missing or wrong. */
   UNAUTHENTICATED: { status: 401, error: 'Unauthorized', retryable: false },
-  /** This peer may not do that. */
+  /** The caller lacks permission. */
   FORBIDDEN: { status: 403, error: 'Forbidden', retryable: false },
-  /** There is no such session for this caller. */
+  /** No such session exists for this caller. */
   SESSION_NOT_FOUND: { status: 404, error: 'SessionNotFound', retryable: false },
   /** No service of this id is registered. */
   SERVICE_NOT_FOUND: { status: 404, error: 'NotFound', retryable: false },
-  /** This service has no such part in the session. */
+  /** This service has no such assignment in the session. */
   ASSIGNMENT_NOT_FOUND: { status: 404, error: 'NotFound', retryable: false },
-  /** There is nothing at this address. */
+  /** No route for this path. */
   NOT_FOUND: { status: 404, error: 'NotFound', retryable: false },
-  /** This address takes other methods, which `Allow` lists (HTTP only). */
+  /** This path supports other methods, which `Allow` lists (HTTP only). */
   METHOD_NOT_ALLOWED: { status: 405, error: 'MethodNotAllowed', retryable: false },
   /** The request did not arrive in time (HTTP only). */
   REQUEST_TIMEOUT: { status: 408, error: 'Timeout', retryable: true },
@@ -49,11 +49,11 @@ export const errors = {
   SESSION_ALREADY_EXISTS: { status: 409, error: 'Conflict', retryable: false },
   /** Another live session has this room name. */
   ROOM_NAME_IN_USE: { status: 409, error: 'Conflict', retryable: true },
-  /** The idempotency key belongs to a live session that was asked for with another body. */
+  /** The idempotency key belongs to a live session that was requested with another body. */
   IDEMPOTENCY_CONFLICT: { status: 409, error: 'Conflict', retryable: false },
-  /** The session's state does not take this. */
+  /** Not possible in the session's current state. */
   ILLEGAL_STATE: { status: 409, error: 'Conflict', retryable: false },
-  /** Others changed the session at the same time, again and again. */
+  /** Too many concurrent updates of the session. */
   VERSION_CONFLICT: { status: 409, error: 'Conflict', retryable: true },
   /** There is no such session, it cannot be resumed, or the token is not its newest: one answer for all. */
   RESUME_INVALID: { status: 410, error: 'Gone', retryable: false },
@@ -63,23 +63,23 @@ export const errors = {
   PRECONDITION_FAILED: { status: 412, error: 'PreconditionFailed', retryable: false },
   /** `Expect` asks for something other than 100-continue (HTTP only). */
   EXPECTATION_FAILED: { status: 417, error: 'ExpectationFailed', retryable: false },
-  /** /ws was asked for without a WebSocket upgrade (HTTP only). */
+  /** /ws was requested without a WebSocket upgrade (HTTP only). */
   UPGRADE_REQUIRED: { status: 426, error: 'UpgradeRequired', retryable: false },
   /** The request's header is larger than 16 KiB (HTTP only). */
   HEADERS_TOO_LARGE: { status: 431, error: 'HeadersTooLarge', retryable: false },
-  /** Frames came faster than the limit; over REST: more bytes of answers were asked for than the limit. */
+  /** Frames came faster than the limit; over REST: more bytes of answers were requested than the limit. */
   RATE_LIMITED: { status: 429, error: 'TooManyRequests', retryable: true },
-  /** LiveKit is out of reach, or did not take the request: then the error itself says `retryable: false`. */
+  /** LiveKit is unreachable, or refused the request: then the error itself says `retryable: false`. */
   LIVEKIT_ERROR: { status: 502, error: 'LiveKitError', retryable: true },
-  /** The storage does not answer, or not in time. Whether a change took effect is then not known: send it again with the same id. */
+  /** The storage does not answer, or not in time. Whether a change took effect is then unknown: send it again with the same id. */
   STORAGE_ERROR: { status: 503, error: 'StorageError', retryable: true },
   /** The gateway is starting (HTTP only). */
   UNAVAILABLE: { status: 503, error: 'Unavailable', retryable: true },
-  /** As many services are registered as the gateway takes. Who is registered may always register again. */
+  /** The gateway's limit of registered services is reached. A registered service may always register again. */
   TOO_MANY_SERVICES: { status: 503, error: 'Unavailable', retryable: true },
   /** The gateway is shutting down. */
   DRAINING: { status: 503, error: 'Unavailable', retryable: true },
-  /** A fault of the gateway; `details.error_id` names its line in the log. */
+  /** A fault in the gateway; `details.error_id` identifies its line in the log. */
   INTERNAL: { status: 500, error: 'InternalError', retryable: true },
 } as const satisfies Record<string, ErrorKind>;
 

@@ -8,23 +8,23 @@ const participant = anyParticipant.describe('Who it is');
 /** Everything that is written into a session's log, by its wire `type`; on the wire each carries seq, ts and session_id. */
 export const events = {
   SessionStatusChanged: {
-    about: 'The session moved on.',
+    about: 'The status of the session has changed.',
     body: z.object({
-      from: z.enum(statuses).optional().describe('Absent when the session was made'),
-      to: z.enum(statuses).describe('The status now'),
-      reason: z.string().optional().describe('Why: the end reason on the way out, else a sentence'),
+      from: z.enum(statuses).optional().describe('Absent when the session was created'),
+      to: z.enum(statuses).describe('The new status'),
+      reason: z.string().optional().describe('Why: the end reason if it ends, else a sentence'),
       version: z.number().int().describe("The session's version with this change"),
     }),
   },
   ServiceStatusChanged: {
-    about: 'A service of the session took a step.',
+    about: 'The status of a service in the session has changed.',
     body: z.object({
-      service_id: z.string().describe('The service, or while none holds it what was asked for, as type=ASR'),
+      service_id: z.string().describe('The service; while none is assigned, the selector, as in type=ASR'),
       assignment_id: assignmentId.optional(),
-      status: z.enum(serviceStatuses).describe('What it is now'),
-      attempt: z.number().int().describe('1 for the first service asked; 0: none was'),
-      error: text(1_024).optional().describe('Why it does not serve, or what is waited for'),
-      elapsed_ms: milliseconds.describe('Since the session was asked for'),
+      status: z.enum(serviceStatuses).describe('Its new status'),
+      attempt: z.number().int().describe('1 for the first service asked; 0: none was asked'),
+      error: text(1_024).optional().describe('Why it is not ready, or what the session waits for'),
+      elapsed_ms: milliseconds.describe('Since the session was requested'),
     }),
   },
   SessionReady: {
@@ -39,43 +39,46 @@ export const events = {
   },
   SessionActive: { about: 'The user is in the room.', body: z.object({ participant }) },
   SessionDegraded: {
-    about: 'A ready session misses services.',
-    body: z.object({ missing: z.array(z.string()).describe('The required services that do not serve now: by id, or what was asked for') }),
+    about: 'Required services of a ready session are missing.',
+    body: z.object({ missing: z.array(z.string()).describe('The required services that are not ready now, by id or selector') }),
   },
-  SessionRestored: { about: 'No service is missing any more.', body: z.object({ missing: z.array(z.string()).describe('Always empty') }) },
+  SessionRestored: {
+    about: 'All required services are ready again.',
+    body: z.object({ missing: z.array(z.string()).describe('Always empty') }),
+  },
   ParticipantChanged: {
-    about: 'Somebody came into the room or left it.',
-    body: z.object({ participant, present: z.boolean().describe('true: it came. false: it left') }),
+    about: 'A participant joined the room or left it.',
+    body: z.object({ participant, present: z.boolean().describe('true: it joined. false: it left') }),
   },
   MessageAdded: {
-    about: 'Somebody said something in the session. What was deleted with its session has an empty content.',
+    about: 'A message was added to the session. After deletion its content is empty.',
     body: z.object({
       message_id: text(128, 1).describe('Its id within the session'),
-      role: text(64, 1).describe('As what it was said: user, assistant, system, ...'),
-      content: text(32_768).describe('What was said; empty where it was deleted since'),
-      user_id: z.string().optional().describe('Who said it; absent: the operator, a service, or nobody was named'),
+      role: text(64, 1).describe('Role of the speaker: user, assistant, system, ...'),
+      content: text(32_768).describe('The text; empty if it was deleted since'),
+      user_id: z.string().optional().describe('The user who wrote it; absent: the operator, a service, or no user was named'),
     }),
   },
   SessionUpdated: {
-    about: 'Somebody changed what the session holds.',
+    about: 'The content of the session was changed.',
     body: z.object({
       version: z.number().int().describe("The session's version with this change"),
       changed: z.array(z.string()).describe('What changed: context, metadata, visibility, shares or expires_at'),
     }),
   },
   SessionExpiring: {
-    about: 'The session ends soon: told 60 s and 10 s before.',
+    about: 'The session ends soon: sent 60 s and 10 s before.',
     body: z.object({
       expires_at: time.describe('When it ends, ISO-8601, UTC'),
-      reason: z.enum(['ttl', 'duration_limit']).describe('Which of its times is the shorter'),
+      reason: z.enum(['ttl', 'duration_limit']).describe('Which of its limits is reached first'),
     }),
   },
   SessionEnded: {
-    about: 'The session is over, and its socket free for the next.',
+    about: 'The session is over, and its socket is free for the next one.',
     body: z.object({
       reason: word(endReasons).describe('Why it ended'),
       by: z.enum(['client', 'gateway']).describe('Who ended it'),
-      duration_s: z.number().min(0).describe('Seconds since it was asked for'),
+      duration_s: z.number().min(0).describe('Seconds since it was requested'),
       ...unserved,
     }),
   },

@@ -18,9 +18,9 @@ export const titled = (title: string, schema: z.ZodType): void => void z.globalR
 /** One of these words, to which later gateways may add. */
 export const word = <const T extends readonly [string, ...string[]]>(words: T) => z.enum(words).meta({ mayGrow: true });
 
-export const requestId = text(64, 1).describe("The sender's own mark; echoed in the one answer");
+export const requestId = text(64, 1).describe('Chosen by the sender; echoed in the one answer');
 export const sessionId = text(64, 1).describe('The session');
-export const assignmentId = text(64, 1).describe("One service's part in one session");
+export const assignmentId = text(64, 1).describe('The assignment of one service to one session');
 /** What LiveKit takes of a name, in bytes. */
 const livekitBytes = 256;
 /** A chosen room name is given a suffix of nine letters there. */
@@ -38,12 +38,12 @@ export const serviceId = identity.describe("The service's id, which is also its 
 export const selector = z
   .record(text(128, 1), text(1_024, 1))
   .refine((map) => Object.keys(map).length >= 1 && Object.keys(map).length <= 8, 'must have 1 to 8 keys')
-  .describe('Metadata a service must have, as {"type":"ASR"}')
+  .describe('Metadata a service must have, as in {"type":"ASR"}')
   // with a field of its own it is a class to those who generate code
-  .meta({ title: 'Selector', properties: { type: { type: 'string', description: 'What the service does, as ASR' } } });
+  .meta({ title: 'Selector', properties: { type: { type: 'string', description: 'What the service does, for example ASR' } } });
 export const wanted = z
   .union([serviceId, selector])
-  .describe('The id of a service, or what any service must be like')
+  .describe('The id of a service, or the metadata it must have')
   .meta({ title: 'WantedService' });
 export type Wanted = z.output<typeof wanted>;
 /** Any JSON whose texts every store can hold. Its depth is limited where it is parsed. */
@@ -100,7 +100,7 @@ export const isLight = (map: object, maxBytes: number) => {
 
 export const metadata = z
   .object({
-    tags: z.array(text(64, 1)).max(32).optional().describe('Labels to find sessions by'),
+    tags: z.array(text(64, 1)).max(32).optional().describe('Labels for finding sessions'),
     duration_limit: z
       .union([
         z.number().int().min(1).max(31_536_000),
@@ -117,6 +117,6 @@ export const metadata = z
   .refine(storableKeys, keyRule)
   .refine((map) => Object.keys(map).length <= maxKeys, `must have at most ${maxKeys} keys`)
   .refine((map) => isLight(map, maxMetadataBytes), `must have at most ${maxMetadataBytes} bytes as JSON`)
-  .describe('What the session is about; values are kept as strings')
+  .describe('Describes the session; values are stored as strings')
   .meta({ title: 'SessionMetadata' });
 export type Metadata = z.output<typeof metadata>;

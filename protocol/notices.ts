@@ -4,14 +4,14 @@ import { assignmentId, serviceId, sessionId } from './fields.ts';
 /** What is sent beside a session's log, without a place in it, by its wire `type`; may be dropped. */
 export const notices = {
   ServiceProgress: {
-    about: 'How far a service of the session has come.',
+    about: 'Progress of a service in the session.',
     body: z.object({
       session_id: sessionId,
       service_id: serviceId,
       assignment_id: assignmentId,
-      phase: z.string().describe('What it does, in its own words'),
-      percent: z.number().optional().describe('How much of it is done, 0 to 100'),
-      message: z.string().optional().describe('For a person to read'),
+      phase: z.string().describe('What it is doing, in its own words'),
+      percent: z.number().optional().describe('Percentage done, 0 to 100'),
+      message: z.string().optional().describe('Human-readable'),
     }),
   },
 } satisfies Record<string, { about: string; body: z.ZodObject }>;

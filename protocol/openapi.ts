@@ -10,7 +10,7 @@ import { commonErrors, type Operation, type RouteRow, routes } from './rest.ts';
 
 const json = 'application/json';
 const error = controls.Error.body.extend({
-  code: word(Object.keys(errors) as [ErrorCode, ...ErrorCode[]]).describe('Which error; for programs'),
+  code: word(Object.keys(errors) as [ErrorCode, ...ErrorCode[]]).describe('The error code; for programs'),
 });
 
 titled('ErrorResponse', error);
@@ -80,7 +80,7 @@ const others: ZodOpenApiPathsObject = {
     post: {
       operationId: 'livekitWebhook',
       tags: ['livekit'],
-      summary: "Takes LiveKit's webhooks. What they say is not believed, only that something happened in the room.",
+      summary: "Receives LiveKit's webhooks. A webhook is only used as a trigger to poll LiveKit.",
       security: [{ livekit: [] }],
       requestBody: {
         required: true,

@@ -53,40 +53,40 @@ export const newSessionFields = z.object({
   metadata: metadata.default({}),
   required_services: wantedServices
     .optional()
-    .describe('What must be ready; absent: every service available now, of which there may be 32; []: nothing'),
-  optional_services: wantedServices.default([]).describe('What is asked as well; Ready does not wait for it'),
+    .describe('Services that must be ready; absent: every service available now, up to 32; []: none'),
+  optional_services: wantedServices.default([]).describe('Services that are asked as well; Ready does not wait for them'),
   on_join_timeout: z
     .enum(['fail', 'degrade'])
     .default('fail')
-    .describe('When not all are ready in time: end, or go on without the missing ones if at least one is ready'),
+    .describe('If not all are ready in time: end, or continue without the missing ones if at least one is ready'),
   on_service_loss: z
     .enum(['replace', 'degrade', 'terminate'])
     .default('replace')
-    .describe('When a required service is lost after Ready: find another, go on without it, or end'),
-  join_timeout_s: z.number().min(1).max(600).optional().describe('Seconds the services have until all are ready; default 60'),
+    .describe('If a required service is lost after Ready: find another, continue without it, or end'),
+  join_timeout_s: z.number().min(1).max(600).optional().describe('Time limit in seconds for all services to become ready; default 60'),
   client_join_timeout_s: z
     .number()
     .min(1)
     .max(3_600)
     .optional()
-    .describe("Seconds the user has to join after Ready; default: as long as the room's empty timeout allows"),
-  ttl_hours: z.number().min(0.001).max(720).optional().describe(`Hours the session may last; default ${defaultTtlHours}`),
+    .describe("Time limit in seconds for the user to join after Ready; default: as long as the room's empty timeout allows"),
+  ttl_hours: z.number().min(0.001).max(720).optional().describe(`Session lifetime in hours; default ${defaultTtlHours}`),
   token_policy: z
     .enum(['on_ready', 'immediate'])
     .optional()
-    .describe('When the access token is given: with Ready, or in the answer at once. Default on the socket: on_ready'),
+    .describe('When the access token is sent: with Ready, or immediately in the answer. Default on the socket: on_ready'),
   resume_window_s: z
     .number()
     .int()
     .min(0)
     .max(3_600)
     .default(0)
-    .describe('Seconds the session waits for its client after a broken socket; 0: it ends with its socket'),
+    .describe('Seconds the session waits for its client after the socket breaks; 0: it ends with its socket'),
   visibility: z
     .enum(visibilities)
     .default('private')
-    .describe('Who besides the owner may read it: nobody, those it is shared with, everybody'),
-  idempotency_key: text(128, 1).optional().describe('The same key and body again give the same session while it lives'),
+    .describe('Who may read it besides the owner: nobody, those it is shared with, everybody'),
+  idempotency_key: text(128, 1).optional().describe('The same key and body return the same session while it is live'),
 });
 
 const named = (services: readonly (string | object)[] | undefined, id: string) => services?.includes(id) ?? false;
@@ -119,13 +119,13 @@ titled('SessionRequest', createSessionBody);
 
 export const registerServiceFields = z.object({
   service_id: serviceId,
-  instance_id: identity.optional().describe('The same value after a reconnect takes the old registration over'),
-  endpoint: httpUrl.optional().describe('Where it is reached over HTTP; not needed on a socket'),
+  instance_id: identity.optional().describe('The same value after a reconnect takes over the old registration'),
+  endpoint: httpUrl.optional().describe('Its HTTP address; not needed on a socket'),
   metadata: labels
     .refine((map) => isLight(map, maxServiceMetadataBytes), `must have at most ${maxServiceMetadataBytes} bytes as JSON`)
     .default({})
     .describe('type, version, capabilities, language, ...; at most 16 KiB as JSON'),
-  max_sessions: z.number().int().min(1).max(1_000_000).optional().describe('Sessions it serves at once; absent: no limit'),
+  max_sessions: z.number().int().min(1).max(1_000_000).optional().describe('Concurrent sessions it can serve; absent: no limit'),
 });
 
 const ownSession = z.object({ session_id: sessionId.optional().describe("The session; absent: this socket's") });
@@ -134,7 +134,7 @@ const ownSession = z.object({ session_id: sessionId.optional().describe("The ses
 export const listFields = z.object({
   status: z.enum(statuses).optional().describe('Only sessions in this status'),
   tags: z.array(text(64, 1)).max(32).optional().describe('Only sessions that have all of these in metadata.tags'),
-  cursor: text(256, 1).optional().describe("A list's next_cursor: goes on where it ended"),
+  cursor: text(256, 1).optional().describe('next_cursor of the previous page: continues there'),
 });
 
 export const updateFields = z.object({
@@ -144,27 +144,27 @@ export const updateFields = z.object({
     .optional()
     .describe('Merged into the context; null removes a key'),
   metadata_updates: z
-    .object({ tags: z.array(text(64, 1)).max(32).nullable().optional().describe('The labels it has then; null: none') })
+    .object({ tags: z.array(text(64, 1)).max(32).nullable().optional().describe('The new tags; null: none') })
     .catchall(z.union([text(1_024), z.number().transform(String), z.boolean().transform(String), z.null()]))
     .refine(storableKeys, keyRule)
     .refine((updates) => !Object.hasOwn(updates, 'duration_limit'), 'duration_limit: fixed with the session; extend it instead')
     .optional()
     .describe('Merged into the metadata; null removes a key'),
-  visibility: z.enum(visibilities).optional().describe('Who besides the owner may read it then'),
-  if_version: z.number().int().min(1).optional().describe('Refused where the session has another version by now'),
+  visibility: z.enum(visibilities).optional().describe('Who may read it from then on, besides the owner'),
+  if_version: z.number().int().min(1).optional().describe('Refused if the session has another version by now'),
 });
 
 export const extendFields = z.object({ ttl_hours: z.number().min(0.001).max(720).describe('Hours from now') });
 
 export const messageFields = z.object({
-  role: text(64, 1).describe('As what it is said: user, assistant, system, ...'),
-  content: text(32_768).describe('What is said'),
-  message_id: text(128, 1).optional().describe('Its id within the session; the same again changes nothing; default: made here'),
+  role: text(64, 1).describe('Role of the speaker: user, assistant, system, ...'),
+  content: text(32_768).describe('The text'),
+  message_id: text(128, 1).optional().describe('Its id within the session; sending the same id again changes nothing; default: generated'),
 });
 
 export const shareFields = z.object({
-  target_user_id: identity.describe('The user who is let in'),
-  role: z.enum(shareRoles).default('participant').describe('viewer: reads; participant: adds messages as well'),
+  target_user_id: identity.describe('The user who gets access'),
+  role: z.enum(shareRoles).default('participant').describe('viewer: may read; participant: may also add messages'),
 });
 
 /** Everything a peer may send, by its wire `type`. */
@@ -173,29 +173,29 @@ export const requests = {
     from: ['client', 'service'],
     givesRole: false,
     about: 'A heartbeat; for browsers, which do not see WebSocket pings.',
-    body: z.object({ t: z.number().optional().describe('Comes back in Pong') }),
+    body: z.object({ t: z.number().optional().describe('Echoed in Pong') }),
     reply: 'Pong',
   },
   NewSessionRequest: {
     from: ['client'],
-    about: 'Opens a session and binds it to this socket. With a user_identity the session has a LiveKit room, unless room is false.',
+    about: 'Creates a session and binds it to this socket. With a user_identity the session has a LiveKit room, unless room is false.',
     body: coherent(newSessionFields),
     reply: 'NewSessionResponse',
   },
   ResumeRequest: {
     from: ['client'],
-    about: 'Takes a session over on this socket and asks for the events since the last one that came. Refused, it changes nothing.',
+    about: 'Resumes a session on this socket and requests the events since the last one received. If refused, it changes nothing.',
     body: z.object({
       session_id: sessionId,
-      resume_token: text(128, 1).describe('As NewSessionResponse gave it'),
-      last_seq: z.number().int().min(0).describe('The seq of the last event that came; 0: none did'),
+      resume_token: text(128, 1).describe('From NewSessionResponse'),
+      last_seq: z.number().int().min(0).describe('The seq of the last event received; 0: none was'),
     }),
     reply: 'ResumeResponse',
   },
   GetSessionRequest: {
     from: ['client', 'service'],
     givesRole: false,
-    about: 'Asks for what a session is now.',
+    about: 'Returns the current state of a session.',
     body: z.object({ session_id: sessionId.optional().describe("The session; absent: this socket's") }),
     reply: 'GetSessionResponse',
   },
@@ -205,69 +205,69 @@ export const requests = {
     about: "The user's sessions, the newest first; on a socket that holds none, everybody's.",
     body: listFields.extend({
       limit: z.number().int().min(1).max(100).default(10).describe('Sessions on a page'),
-      offset: z.number().int().min(0).max(1_000_000).default(0).describe('Sessions left out first'),
+      offset: z.number().int().min(0).max(1_000_000).default(0).describe('Sessions to skip'),
     }),
     reply: 'ListSessionsResponse',
   },
   UpdateSessionRequest: {
     from: ['client', 'service'],
     givesRole: false,
-    about: 'Changes what a session holds. Its owner may, and a service that serves it may change the context.',
+    about: 'Changes the content of a session. Allowed to its owner; a service that serves it may change the context.',
     body: ownSession.extend(updateFields.shape),
     reply: 'UpdateSessionResponse',
   },
   ExtendSessionRequest: {
     from: ['client'],
-    about: 'Gives a session more time, counted from now.',
+    about: 'Sets a new lifetime of a session, counted from now.',
     body: ownSession.extend(extendFields.shape),
     reply: 'ExtendSessionResponse',
   },
   AddMessageRequest: {
     from: ['client', 'service'],
     givesRole: false,
-    about: 'Says something in a session.',
+    about: 'Adds a message to a session.',
     body: ownSession.extend(messageFields.shape),
     reply: 'AddMessageResponse',
   },
   GetMessagesRequest: {
     from: ['client', 'service'],
     givesRole: false,
-    about: 'What was said in a session, from its beginning.',
+    about: 'Returns the messages of a session, oldest first.',
     body: ownSession.extend({
       limit: z.number().int().min(1).max(200).default(50).describe('Messages on a page'),
-      after: z.number().int().min(0).default(0).describe('The seq of the last one already known'),
+      after: z.number().int().min(0).default(0).describe('The seq of the last message already known'),
     }),
     reply: 'GetMessagesResponse',
   },
   ShareSessionRequest: {
     from: ['client'],
-    about: 'Lets another user in. A private session becomes a shared one.',
+    about: 'Grants another user access. A private session becomes shared.',
     body: ownSession.extend(shareFields.shape),
     reply: 'ShareSessionResponse',
   },
   UnshareSessionRequest: {
     from: ['client'],
-    about: 'Lets a user in no longer.',
-    body: ownSession.extend({ target_user_id: identity.describe('The user who is let in no longer') }),
+    about: "Revokes a user's access.",
+    body: ownSession.extend({ target_user_id: identity.describe('The user whose access is revoked') }),
     reply: 'UnshareSessionResponse',
   },
   WatchRequest: {
     from: ['client'],
     givesRole: false,
-    about: "Follows another session's events on this socket, without tokens.",
+    about: 'Watches another session: its events are sent on this socket, without tokens.',
     body: z.object({ session_id: sessionId }),
     reply: 'WatchResponse',
   },
   UnwatchRequest: {
     from: ['client'],
     givesRole: false,
-    about: 'Follows a session no longer. Succeeds where it was not followed.',
+    about: 'Stops watching a session. Succeeds if it was not watched.',
     body: z.object({ session_id: sessionId }),
     reply: 'UnwatchResponse',
   },
   DeleteSessionRequest: {
     from: ['client'],
-    about: 'Ends a session and forgets its messages. Idempotent.',
+    about: 'Ends a session and deletes its messages. Idempotent.',
     body: ownSession,
     reply: 'DeleteSessionResponse',
   },
@@ -281,13 +281,13 @@ export const requests = {
   },
   RegisterServiceRequest: {
     from: ['service'],
-    about: 'Offers a service on this socket. The same instance may come back on a new socket and name what it still holds.',
+    about: 'Registers a service on this socket. The same instance may return on a new socket and name the sessions it still serves.',
     body: registerServiceFields.extend({
       held: z
         .array(z.object({ session_id: sessionId, assignment_id: assignmentId }))
         .max(1_000)
         .default([])
-        .describe('What it still serves from before its socket broke'),
+        .describe('Sessions it still serves from before its socket broke'),
     }),
     reply: 'RegisterServiceResponse',
   },
@@ -299,7 +299,7 @@ export const requests = {
       assignment_id: assignmentId,
       accepted: z.boolean().describe('Whether it joins'),
       reason: text(512).optional().describe('Why not'),
-      retry_after_ms: z.number().int().min(0).max(600_000).optional().describe('Do not ask again before'),
+      retry_after_ms: z.number().int().min(0).max(600_000).optional().describe('Do not offer it again earlier'),
     }),
   },
   ServiceReady: {
@@ -307,7 +307,7 @@ export const requests = {
     givesRole: false,
     concurrent: true,
     about:
-      'A service can serve the session now. Named by session_id and service_id, or by assignment_id. A socket that registered a service speaks for that one only.',
+      'A service can serve the session now. Named by session_id and service_id, or by assignment_id. A socket that registered a service can report for that service only.',
     body: z
       .object({ session_id: sessionId.optional(), service_id: serviceId.optional(), assignment_id: assignmentId.optional() })
       .refine((body) => body.assignment_id !== undefined || (body.session_id !== undefined && body.service_id !== undefined), {
@@ -318,34 +318,37 @@ export const requests = {
   },
   RefreshTokenRequest: {
     from: ['client'],
-    about: "Asks for a new token for the session's user.",
+    about: "Requests a new token for the session's user.",
     body: z.object({ session_id: sessionId.optional().describe("The session; absent: this socket's") }),
     reply: 'RefreshTokenResponse',
   },
   ServiceProgress: {
     from: ['service'],
-    about: "How far a service has come; passed on to the session's client, and dropped where it cannot be.",
+    about: "Progress of a service; forwarded to the session's client, and dropped if it cannot be delivered.",
     body: z.object({
       assignment_id: assignmentId,
-      phase: text(64, 1).describe('What it does, in its own words'),
-      percent: z.number().min(0).max(100).optional().describe('How much of it is done'),
-      message: text(512).optional().describe('For a person to read'),
+      phase: text(64, 1).describe('What it is doing, in its own words'),
+      percent: z.number().min(0).max(100).optional().describe('Percentage done'),
+      message: text(512).optional().describe('Human-readable'),
     }),
   },
   ServiceStatus: {
     from: ['service'],
-    about: 'Whether the service takes sessions; what it serves goes on.',
+    about: 'Sets whether the service accepts further sessions; those it serves continue.',
     body: z.object({
       status: z
         .enum(availabilities)
-        .describe('available: it is offered sessions. full: it is not. draining: as DeregisterServiceRequest with drain'),
+        .describe('available: it is offered sessions. full: it is not. draining: like DeregisterServiceRequest with drain'),
     }),
   },
   DeregisterServiceRequest: {
     from: ['service'],
-    about: 'Takes the registration back: with drain once it serves nothing any more, without at once.',
+    about: 'Deregisters the service: with drain once it serves no session, without drain immediately.',
     body: z.object({
-      drain: z.boolean().default(true).describe('true: once it serves nothing. false: at once, and what it serves goes to others'),
+      drain: z
+        .boolean()
+        .default(true)
+        .describe('true: once it serves no session. false: immediately, and its sessions are offered to other services'),
     }),
     reply: 'DeregisterServiceResponse',
   },
@@ -353,18 +356,18 @@ export const requests = {
     from: ['service'],
     concurrent: true,
     about: 'The service cannot serve the session.',
-    body: z.object({ assignment_id: assignmentId, error: text(512).optional().describe('Why; told to the client') }),
+    body: z.object({ assignment_id: assignmentId, error: text(512).optional().describe('The reason; shown to the client') }),
   },
   ServiceLeft: {
     from: ['service'],
     concurrent: true,
-    about: "The service has left the session's room: the answer to LeaveRoomRequest, or news.",
-    body: z.object({ assignment_id: assignmentId, clean: z.boolean().default(true).describe('false: it left in disorder') }),
+    about: "The service has left the session's room: in answer to LeaveRoomRequest, or by itself.",
+    body: z.object({ assignment_id: assignmentId, clean: z.boolean().default(true).describe('false: leaving failed') }),
   },
 } satisfies Record<string, RequestRow>;
 
 export type RequestType = keyof typeof requests;
-/** One parsed frame. `id` is written out, not `id?`: exactOptionalPropertyTypes would refuse an undefined one. */
+/** One parsed frame. `id` is declared with undefined, not `id?`: exactOptionalPropertyTypes would refuse an undefined one. */
 export type Request<T extends RequestType = RequestType> = {
   [K in T]: { type: K; id: string | undefined } & z.output<(typeof requests)[K]['body']>;
 }[T];

@@ -34,7 +34,7 @@ export interface RouteRow {
 
 const sessionParams = z.object({ id: sessionId });
 const caller = z.object({
-  user_identity: identity.optional().describe('Ask as this user; absent: as the operator. It counts in the body as well'),
+  user_identity: identity.optional().describe('The user who asks; absent: the operator. Also accepted in the body'),
 });
 const creator = z.object({ user_identity: identity.optional().describe('As in the body') });
 
@@ -43,15 +43,15 @@ const decimal = (schema: z.ZodDefault<z.ZodNumber>) =>
   z.preprocess((value) => (typeof value === 'string' && /^\d{1,15}$/.test(value) ? Number(value) : value), schema);
 const count = z.number({ error: 'must be a number in decimal digits' }).int();
 const idempotencyKey = z.object({
-  'idempotency-key': text(128, 1).optional().describe('The same key and body again give the same session while it lives'),
+  'idempotency-key': text(128, 1).optional().describe('The same key and body return the same session while it is live'),
 });
 
 export const service = z.object({
   service_id: serviceId,
-  endpoint: z.string().optional().describe('Absent: it is reached over its socket'),
-  metadata: z.record(z.string(), z.string()).describe('As it registered; values as strings'),
+  endpoint: z.string().optional().describe('Absent: it is connected by a socket'),
+  metadata: z.record(z.string(), z.string()).describe('As registered; values as strings'),
   status: z.enum(serviceStatuses).describe('Registered or Disconnected'),
-  availability: z.enum(availabilities).describe('Whether it takes sessions'),
+  availability: z.enum(availabilities).describe('Whether it accepts sessions'),
   sessions: z.number().int().describe('Sessions it serves'),
   max_sessions: z.number().int().optional().describe('Absent: no limit'),
   registered_at: time.describe('When, ISO-8601, UTC'),
@@ -61,7 +61,7 @@ titled('Service', service);
 const ended = z.object({
   session_id: sessionId,
   status: z.enum(statuses).describe('Terminating or Terminated'),
-  end_reason: z.string().optional().describe('Why it ended; the first reason stays'),
+  end_reason: z.string().optional().describe('Why it ended; the first reason is kept'),
 });
 titled('EndedSession', ended);
 const created = answers.NewSessionResponse.body;
@@ -98,8 +98,8 @@ const tokenSource = z.object({
           z.object({
             agent_name: given(serviceId).describe('A service by its id'),
             agentName: given(serviceId).describe('The same'),
-            metadata: given(text(16_384)).describe('Passed on to it: JoinRoomRequest.place_metadata.agent_metadata'),
-            deployment: given(text(256)).describe('Passed on to it: JoinRoomRequest.place_metadata.deployment'),
+            metadata: given(text(16_384)).describe('Forwarded to it as JoinRoomRequest.place_metadata.agent_metadata'),
+            deployment: given(text(256)).describe('Forwarded to it as JoinRoomRequest.place_metadata.deployment'),
           }),
         )
         .max(32)
@@ -116,7 +116,7 @@ export const routes = {
     method: 'get',
     path: '/health',
     from: 'anyone',
-    about: 'Says that the process lives; constant while the process runs.',
+    about: 'Liveness: constant while the process runs.',
     status: 200,
     reply: z.object({
       status: z.literal('healthy').describe('Always this'),
@@ -129,7 +129,7 @@ export const routes = {
     method: 'get',
     path: '/ready',
     from: 'anyone',
-    about: 'Whether it can serve sessions now; 503 where it cannot. Who may call the API also learns how its parts stand.',
+    about: 'Readiness: whether it can serve sessions now; 503 if it cannot. Callers of the API also see the state of its parts.',
     status: 200,
     statusOf: ({ ready }) => (ready ? 200 : 503),
     reply: z.object({
@@ -137,24 +137,26 @@ export const routes = {
       draining: z.boolean().describe('It is shutting down'),
       livekit: z
         .object({
-          mode: z.enum(['create', 'on_join']).describe('Whether rooms are created, or come into being when somebody joins'),
+          mode: z
+            .enum(['create', 'on_join'])
+            .describe('create: the gateway creates rooms. on_join: LiveKit creates a room when somebody joins'),
           url: z.string().describe('Where clients join'),
           reachable: z.boolean().describe('It answered just now'),
           webhooks: z.string().describe('When the last one came, or "none seen yet"'),
         })
         .optional()
-        .describe('How LiveKit stands'),
+        .describe('State of LiveKit'),
       storage: z
         .object({
           type: z.string().describe('storage.storage_type'),
           reachable: z.boolean().describe('It answers'),
-          writable: z.boolean().describe('It took the last heartbeat of this node; where it refuses writes the gateway is not ready'),
+          writable: z.boolean().describe('The last heartbeat of this node was written; while writes are refused the gateway is not ready'),
           warnings: z.array(z.string()).describe('What should be changed about it'),
         })
         .optional()
-        .describe('How the storage stands'),
+        .describe('State of the storage'),
       sockets: z.number().int().optional().describe('WebSockets open on this node'),
-      live_sessions: z.number().int().optional().describe('Sessions held by sockets of this node; one that was opened over REST has none'),
+      live_sessions: z.number().int().optional().describe('Sessions held by sockets of this node; one created over REST has none'),
     }),
     errors: [],
   },
@@ -162,15 +164,15 @@ export const routes = {
     method: 'post',
     path: '/api/v1/microservices/register',
     from: ['service'],
-    about: 'Registers a service that is reached over HTTP.',
+    about: 'Registers a service that is called over HTTP.',
     body: registerServiceFields.extend({
-      endpoint: endpointUrl.describe('It is asked at {endpoint}/join, /leave, /presence and /health; without query and fragment'),
+      endpoint: endpointUrl.describe('Called at {endpoint}/join, /leave, /presence and /health; without query and fragment'),
     }),
     status: 201,
     reply: z.object({
       success: z.literal(true).describe('Always true; a refusal is an Error'),
       service_id: serviceId,
-      message: z.string().describe('The same in words'),
+      message: z.string().describe('Human-readable summary'),
     }),
     errors: ['SERVICE_ID_EXISTS', 'TOO_MANY_SERVICES', 'DRAINING'],
   },
@@ -180,9 +182,9 @@ export const routes = {
     from: ['service', 'operator'],
     about: 'The registered services.',
     query: z.object({
-      type: text(1_024).optional().describe('Only those whose metadata has this type'),
+      type: text(1_024).optional().describe('Only services whose metadata has this type'),
       limit: decimal(count.min(1).max(1_024).default(1_024)).describe('Services on a page; it may end before, at 512 KiB'),
-      cursor: text(256, 1).optional().describe("A list's next_cursor: goes on where it ended"),
+      cursor: text(256, 1).optional().describe('next_cursor of the previous page: continues there'),
     }),
     status: 200,
     reply: z.object({
@@ -195,7 +197,7 @@ export const routes = {
     method: 'delete',
     path: '/api/v1/microservices/{id}',
     from: ['service', 'operator'],
-    about: 'Takes a registration back at once; what it serves is offered to others.',
+    about: 'Deregisters a service immediately; its sessions are offered to others.',
     params: z.object({ id: serviceId }),
     status: 200,
     reply: answers.DeregisterServiceResponse.body,
@@ -205,7 +207,7 @@ export const routes = {
     method: 'post',
     path: '/api/v1/microservices/{id}/drain',
     from: ['service', 'operator'],
-    about: 'Gives a service no further sessions, and takes its registration back once it serves none.',
+    about: 'Offers a service no further sessions, and deregisters it once it serves none.',
     params: z.object({ id: serviceId }),
     status: 200,
     reply: answers.DeregisterServiceResponse.body,
@@ -215,8 +217,8 @@ export const routes = {
     method: 'post',
     path: '/api/v1/sessions',
     from: ['client', 'operator'],
-    about: 'Opens a session and answers when it is ready, with its token.',
-    query: creator.extend({ wait: z.enum(['ready', 'none']).default('ready').describe('none: answer once the room is there') }),
+    about: 'Creates a session and answers when it is ready, with its token.',
+    query: creator.extend({ wait: z.enum(['ready', 'none']).default('ready').describe('none: answer once the room exists') }),
     headers: idempotencyKey,
     body: createSessionBody,
     bodyHasUser: true,
@@ -228,8 +230,8 @@ export const routes = {
     method: 'post',
     path: '/api/v1/create-session',
     from: ['client', 'operator'],
-    about: 'Opens a session and answers once the room is there, with the token.',
-    query: creator.extend({ wait: z.enum(['ready', 'none']).default('none').describe('ready: answer when every service is') }),
+    about: 'Creates a session and answers once the room exists, with the token.',
+    query: creator.extend({ wait: z.enum(['ready', 'none']).default('none').describe('ready: answer when every service is ready') }),
     headers: idempotencyKey,
     body: createSessionBody,
     bodyHasUser: true,
@@ -244,10 +246,10 @@ export const routes = {
     about: "Sessions, the newest first: the user's, or for the operator all.",
     query: caller.extend({
       status: z.enum(statuses).optional().describe('Only sessions in this status'),
-      tags: text(2_048).optional().describe('Only sessions that have all of these tags; by commas'),
+      tags: text(2_048).optional().describe('Only sessions that have all of these tags; comma-separated'),
       limit: decimal(count.min(1).max(100).default(10)).describe('Sessions on a page'),
-      offset: decimal(count.min(0).max(1_000_000).default(0)).describe('Sessions left out first'),
-      cursor: text(256, 1).optional().describe("A list's next_cursor: goes on where it ended"),
+      offset: decimal(count.min(0).max(1_000_000).default(0)).describe('Sessions to skip'),
+      cursor: text(256, 1).optional().describe('next_cursor of the previous page: continues there'),
     }),
     status: 200,
     reply: z.object({
@@ -260,7 +262,7 @@ export const routes = {
     method: 'get',
     path: '/api/v1/sessions/{id}',
     from: ['client', 'service', 'operator'],
-    about: 'What a session is now, or how it ended.',
+    about: 'Returns the current state of a session, or how it ended.',
     params: sessionParams,
     query: caller,
     hasVersion: true,
@@ -272,7 +274,7 @@ export const routes = {
     method: 'patch',
     path: '/api/v1/sessions/{id}',
     from: ['client', 'service', 'operator'],
-    about: 'Changes what a session holds.',
+    about: 'Changes the content of a session.',
     params: sessionParams,
     query: caller,
     headers: z.object({
@@ -281,7 +283,7 @@ export const routes = {
         .max(1_024)
         .regex(/^(\*|(W\/)?"?[A-Za-z0-9_.:-]*"?( *, *(W\/)?"?[A-Za-z0-9_.:-]*"?)*)$/, 'must be entity tags')
         .optional()
-        .describe('The ETag it was read with: refused where the session has another version by now. *: any'),
+        .describe('The ETag it was read with: refused if the session has another version by now. *: any'),
     }),
     hasVersion: true,
     body: updateFields,
@@ -293,7 +295,7 @@ export const routes = {
     method: 'post',
     path: '/api/v1/sessions/{id}/extend',
     from: ['client', 'operator'],
-    about: 'Gives a session more time, counted from now.',
+    about: 'Sets a new lifetime of a session, counted from now.',
     params: sessionParams,
     query: caller,
     body: extendFields,
@@ -305,7 +307,7 @@ export const routes = {
     method: 'post',
     path: '/api/v1/sessions/{id}/share',
     from: ['client', 'operator'],
-    about: 'Lets another user in. A private session becomes a shared one.',
+    about: 'Grants another user access. A private session becomes shared.',
     params: sessionParams,
     query: caller,
     body: shareFields,
@@ -317,8 +319,8 @@ export const routes = {
     method: 'delete',
     path: '/api/v1/sessions/{id}/share/{target_user_id}',
     from: ['client', 'operator'],
-    about: 'Lets a user in no longer.',
-    params: sessionParams.extend({ target_user_id: identity.describe('The user who is let in no longer') }),
+    about: "Revokes a user's access.",
+    params: sessionParams.extend({ target_user_id: identity.describe('The user whose access is revoked') }),
     query: caller,
     status: 200,
     reply: answers.UnshareSessionResponse.body,
@@ -328,7 +330,7 @@ export const routes = {
     method: 'post',
     path: '/api/v1/sessions/{id}/messages',
     from: ['client', 'service', 'operator'],
-    about: 'Says something in a session.',
+    about: 'Adds a message to a session.',
     params: sessionParams,
     query: caller,
     body: messageFields,
@@ -340,11 +342,11 @@ export const routes = {
     method: 'get',
     path: '/api/v1/sessions/{id}/messages',
     from: ['client', 'service', 'operator'],
-    about: 'What was said in a session, from its beginning.',
+    about: 'Returns the messages of a session, oldest first.',
     params: sessionParams,
     query: caller.extend({
       limit: decimal(count.min(1).max(200).default(50)).describe('Messages on a page'),
-      after: decimal(count.min(0).default(0)).describe('The seq of the last one already known'),
+      after: decimal(count.min(0).default(0)).describe('The seq of the last message already known'),
     }),
     status: 200,
     reply: answers.GetMessagesResponse.body,
@@ -354,16 +356,19 @@ export const routes = {
     method: 'get',
     path: '/api/v1/stats',
     from: ['operator'],
-    about: 'How many sessions and messages there are, and what this node holds.',
+    about: 'Counts of sessions and messages, and what this node holds.',
     status: 200,
     reply: z.object({
-      sessions: z.number().int().describe('Records, ended ones within their hour included'),
-      by_status: z.partialRecord(z.enum(statuses), z.number().int()).describe('The same by status; one that none has is absent'),
-      messages: z.number().int().describe('Messages they hold'),
-      services: z.number().int().describe('Registered services of this node that can be reached'),
+      sessions: z.number().int().describe('Session records, including those that ended within the last hour'),
+      by_status: z.partialRecord(z.enum(statuses), z.number().int()).describe('Session records by status; a status without any is absent'),
+      messages: z.number().int().describe('Messages stored in them'),
+      services: z.number().int().describe('Reachable services registered at this node'),
       sockets: z.number().int().describe('Open sockets of this node'),
-      live_sessions: z.number().int().describe('Sessions held by sockets of this node; one that was opened over REST has none'),
-      running_sessions: z.number().int().describe('Sessions that have not ended, held by a socket or not; on shared storage of all nodes'),
+      live_sessions: z.number().int().describe('Sessions held by sockets of this node; one created over REST has none'),
+      running_sessions: z
+        .number()
+        .int()
+        .describe('Sessions that have not ended, with or without a socket; on shared storage those of all nodes'),
     }),
     errors: [],
   },
@@ -404,11 +409,14 @@ export const routes = {
     method: 'post',
     path: '/api/v1/sessions/{id}/token',
     from: ['client', 'operator'],
-    about: "A new token for the session's user, or for the operator one that administers the room unseen.",
+    about: "A new token for the session's user, or a hidden admin token for the operator.",
     params: sessionParams,
     query: caller,
     body: z.object({
-      role: z.enum(['client', 'manager']).default('client').describe("client: the session's user. manager: the operator, unseen"),
+      role: z
+        .enum(['client', 'manager'])
+        .default('client')
+        .describe("client: the session's user. manager: the operator, hidden in the room"),
     }),
     bodyOptional: true,
     status: 201,
@@ -424,8 +432,8 @@ export const routes = {
     bodyOptional: true,
     status: 201,
     reply: z.object({
-      server_url: z.string().describe('Where the room is joined'),
-      participant_token: z.string().describe('Lets the user into the room'),
+      server_url: z.string().describe('Address of LiveKit for joining the room'),
+      participant_token: z.string().describe('Admits the user to the room'),
       room_name: z.string().describe('The room'),
       livekit_room: livekitRoom.optional(),
       participant_name: z.string().optional().describe('As it was asked for'),

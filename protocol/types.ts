@@ -5,12 +5,12 @@ import type { Availability, EndReason, ServiceStatus as ServiceState, Status as 
 
 /** A heartbeat; for browsers, which do not see WebSocket pings. */
 export type Ping = {
-  /** Comes back in Pong */
+  /** Echoed in Pong */
   t?: number | undefined;
 };
 
 export type SessionMetadata = {
-  /** Labels to find sessions by */
+  /** Labels for finding sessions */
   tags?: string[] | undefined;
   /** Seconds the session may last, as a number or a string */
   duration_limit?: number | string | undefined;
@@ -19,7 +19,7 @@ export type SessionMetadata = {
 
 export type WantedService = string | Record<string, string>;
 
-/** Opens a session and binds it to this socket. With a user_identity the session has a LiveKit room, unless room is false. */
+/** Creates a session and binds it to this socket. With a user_identity the session has a LiveKit room, unless room is false. */
 export type NewSessionRequest = {
   /** The user's identity in the room; owns the session */
   user_identity?: string | undefined;
@@ -31,43 +31,43 @@ export type NewSessionRequest = {
   room?: boolean | undefined;
   /** Default: room-{session_id} */
   room_name?: string | undefined;
-  /** What the session is about; values are kept as strings. Default on the wire: {} */
+  /** Describes the session; values are stored as strings. Default on the wire: {} */
   metadata?: SessionMetadata | undefined;
-  /** What must be ready; absent: every service available now, of which there may be 32; []: nothing */
+  /** Services that must be ready; absent: every service available now, up to 32; []: none */
   required_services?: WantedService[] | undefined;
-  /** What is asked as well; Ready does not wait for it. Default on the wire: [] */
+  /** Services that are asked as well; Ready does not wait for them. Default on the wire: [] */
   optional_services?: WantedService[] | undefined;
-  /** When not all are ready in time: end, or go on without the missing ones if at least one is ready. Default on the wire: "fail" */
+  /** If not all are ready in time: end, or continue without the missing ones if at least one is ready. Default on the wire: "fail" */
   on_join_timeout?: 'fail' | 'degrade' | undefined;
-  /** When a required service is lost after Ready: find another, go on without it, or end. Default on the wire: "replace" */
+  /** If a required service is lost after Ready: find another, continue without it, or end. Default on the wire: "replace" */
   on_service_loss?: 'replace' | 'degrade' | 'terminate' | undefined;
-  /** Seconds the services have until all are ready; default 60 */
+  /** Time limit in seconds for all services to become ready; default 60 */
   join_timeout_s?: number | undefined;
-  /** Seconds the user has to join after Ready; default: as long as the room's empty timeout allows */
+  /** Time limit in seconds for the user to join after Ready; default: as long as the room's empty timeout allows */
   client_join_timeout_s?: number | undefined;
-  /** Hours the session may last; default 24 */
+  /** Session lifetime in hours; default 24 */
   ttl_hours?: number | undefined;
-  /** When the access token is given: with Ready, or in the answer at once. Default on the socket: on_ready */
+  /** When the access token is sent: with Ready, or immediately in the answer. Default on the socket: on_ready */
   token_policy?: 'on_ready' | 'immediate' | undefined;
-  /** Seconds the session waits for its client after a broken socket; 0: it ends with its socket. Default on the wire: 0 */
+  /** Seconds the session waits for its client after the socket breaks; 0: it ends with its socket. Default on the wire: 0 */
   resume_window_s?: number | undefined;
-  /** Who besides the owner may read it: nobody, those it is shared with, everybody. Default on the wire: "private" */
+  /** Who may read it besides the owner: nobody, those it is shared with, everybody. Default on the wire: "private" */
   visibility?: Visibility | undefined;
-  /** The same key and body again give the same session while it lives */
+  /** The same key and body return the same session while it is live */
   idempotency_key?: string | undefined;
 };
 
-/** Takes a session over on this socket and asks for the events since the last one that came. Refused, it changes nothing. */
+/** Resumes a session on this socket and requests the events since the last one received. If refused, it changes nothing. */
 export type ResumeRequest = {
   /** The session */
   session_id: string;
-  /** As NewSessionResponse gave it */
+  /** From NewSessionResponse */
   resume_token: string;
-  /** The seq of the last event that came; 0: none did */
+  /** The seq of the last event received; 0: none was */
   last_seq: number;
 };
 
-/** Asks for what a session is now. */
+/** Returns the current state of a session. */
 export type GetSessionRequest = {
   /** The session; absent: this socket's */
   session_id?: string | undefined;
@@ -79,21 +79,21 @@ export type ListSessionsRequest = {
   status?: SessionStatus | undefined;
   /** Only sessions that have all of these in metadata.tags */
   tags?: string[] | undefined;
-  /** A list's next_cursor: goes on where it ended */
+  /** next_cursor of the previous page: continues there */
   cursor?: string | undefined;
   /** Sessions on a page. Default on the wire: 10 */
   limit?: number | undefined;
-  /** Sessions left out first. Default on the wire: 0 */
+  /** Sessions to skip. Default on the wire: 0 */
   offset?: number | undefined;
 };
 
 export type UpdateSessionRequestMetadataUpdates = {
-  /** The labels it has then; null: none */
+  /** The new tags; null: none */
   tags?: string[] | null | undefined;
   [key: string]: string | number | boolean | null | string[] | undefined;
 };
 
-/** Changes what a session holds. Its owner may, and a service that serves it may change the context. */
+/** Changes the content of a session. Allowed to its owner; a service that serves it may change the context. */
 export type UpdateSessionRequest = {
   /** The session; absent: this socket's */
   session_id?: string | undefined;
@@ -101,13 +101,13 @@ export type UpdateSessionRequest = {
   context_updates?: Record<string, unknown> | undefined;
   /** Merged into the metadata; null removes a key */
   metadata_updates?: UpdateSessionRequestMetadataUpdates | undefined;
-  /** Who besides the owner may read it then */
+  /** Who may read it from then on, besides the owner */
   visibility?: Visibility | undefined;
-  /** Refused where the session has another version by now */
+  /** Refused if the session has another version by now */
   if_version?: number | undefined;
 };
 
-/** Gives a session more time, counted from now. */
+/** Sets a new lifetime of a session, counted from now. */
 export type ExtendSessionRequest = {
   /** The session; absent: this socket's */
   session_id?: string | undefined;
@@ -115,59 +115,59 @@ export type ExtendSessionRequest = {
   ttl_hours: number;
 };
 
-/** Says something in a session. */
+/** Adds a message to a session. */
 export type AddMessageRequest = {
   /** The session; absent: this socket's */
   session_id?: string | undefined;
-  /** As what it is said: user, assistant, system, ... */
+  /** Role of the speaker: user, assistant, system, ... */
   role: string;
-  /** What is said */
+  /** The text */
   content: string;
-  /** Its id within the session; the same again changes nothing; default: made here */
+  /** Its id within the session; sending the same id again changes nothing; default: generated */
   message_id?: string | undefined;
 };
 
-/** What was said in a session, from its beginning. */
+/** Returns the messages of a session, oldest first. */
 export type GetMessagesRequest = {
   /** The session; absent: this socket's */
   session_id?: string | undefined;
   /** Messages on a page. Default on the wire: 50 */
   limit?: number | undefined;
-  /** The seq of the last one already known. Default on the wire: 0 */
+  /** The seq of the last message already known. Default on the wire: 0 */
   after?: number | undefined;
 };
 
-/** Lets another user in. A private session becomes a shared one. */
+/** Grants another user access. A private session becomes shared. */
 export type ShareSessionRequest = {
   /** The session; absent: this socket's */
   session_id?: string | undefined;
-  /** The user who is let in */
+  /** The user who gets access */
   target_user_id: string;
-  /** viewer: reads; participant: adds messages as well. Default on the wire: "participant" */
+  /** viewer: may read; participant: may also add messages. Default on the wire: "participant" */
   role?: ShareRole | undefined;
 };
 
-/** Lets a user in no longer. */
+/** Revokes a user's access. */
 export type UnshareSessionRequest = {
   /** The session; absent: this socket's */
   session_id?: string | undefined;
-  /** The user who is let in no longer */
+  /** The user whose access is revoked */
   target_user_id: string;
 };
 
-/** Follows another session's events on this socket, without tokens. */
+/** Watches another session: its events are sent on this socket, without tokens. */
 export type WatchRequest = {
   /** The session */
   session_id: string;
 };
 
-/** Follows a session no longer. Succeeds where it was not followed. */
+/** Stops watching a session. Succeeds if it was not watched. */
 export type UnwatchRequest = {
   /** The session */
   session_id: string;
 };
 
-/** Ends a session and forgets its messages. Idempotent. */
+/** Ends a session and deletes its messages. Idempotent. */
 export type DeleteSessionRequest = {
   /** The session; absent: this socket's */
   session_id?: string | undefined;
@@ -182,104 +182,104 @@ export type EndSessionRequest = {
 export type RegisterServiceRequestHeldItem = {
   /** The session */
   session_id: string;
-  /** One service's part in one session */
+  /** The assignment of one service to one session */
   assignment_id: string;
 };
 
-/** Offers a service on this socket. The same instance may come back on a new socket and name what it still holds. */
+/** Registers a service on this socket. The same instance may return on a new socket and name the sessions it still serves. */
 export type RegisterServiceRequest = {
   /** The service's id, which is also its identity in the room */
   service_id: string;
-  /** The same value after a reconnect takes the old registration over */
+  /** The same value after a reconnect takes over the old registration */
   instance_id?: string | undefined;
-  /** Where it is reached over HTTP; not needed on a socket */
+  /** Its HTTP address; not needed on a socket */
   endpoint?: string | undefined;
   /** type, version, capabilities, language, ...; at most 16 KiB as JSON. Default on the wire: {} */
   metadata?: Record<string, string | number | boolean> | undefined;
-  /** Sessions it serves at once; absent: no limit */
+  /** Concurrent sessions it can serve; absent: no limit */
   max_sessions?: number | undefined;
-  /** What it still serves from before its socket broke. Default on the wire: [] */
+  /** Sessions it still serves from before its socket broke. Default on the wire: [] */
   held?: RegisterServiceRequestHeldItem[] | undefined;
 };
 
 /** Accepts or declines a JoinRoomRequest. */
 export type JoinRoomResponse = {
-  /** One service's part in one session */
+  /** The assignment of one service to one session */
   assignment_id: string;
   /** Whether it joins */
   accepted: boolean;
   /** Why not */
   reason?: string | undefined;
-  /** Do not ask again before */
+  /** Do not offer it again earlier */
   retry_after_ms?: number | undefined;
 };
 
-/** A service can serve the session now. Named by session_id and service_id, or by assignment_id. A socket that registered a service speaks for that one only. */
+/** A service can serve the session now. Named by session_id and service_id, or by assignment_id. A socket that registered a service can report for that service only. */
 export type ServiceReady = {
   /** The session */
   session_id?: string | undefined;
   /** The service's id, which is also its identity in the room */
   service_id?: string | undefined;
-  /** One service's part in one session */
+  /** The assignment of one service to one session */
   assignment_id?: string | undefined;
 };
 
-/** Asks for a new token for the session's user. */
+/** Requests a new token for the session's user. */
 export type RefreshTokenRequest = {
   /** The session; absent: this socket's */
   session_id?: string | undefined;
 };
 
-/** How far a service has come; passed on to the session's client, and dropped where it cannot be. */
+/** Progress of a service; forwarded to the session's client, and dropped if it cannot be delivered. */
 export type ServiceProgress = {
-  /** One service's part in one session */
+  /** The assignment of one service to one session */
   assignment_id: string;
-  /** What it does, in its own words */
+  /** What it is doing, in its own words */
   phase: string;
-  /** How much of it is done */
+  /** Percentage done */
   percent?: number | undefined;
-  /** For a person to read */
+  /** Human-readable */
   message?: string | undefined;
 };
 
-/** Whether the service takes sessions; what it serves goes on. */
+/** Sets whether the service accepts further sessions; those it serves continue. */
 export type ServiceStatus = {
-  /** available: it is offered sessions. full: it is not. draining: as DeregisterServiceRequest with drain */
+  /** available: it is offered sessions. full: it is not. draining: like DeregisterServiceRequest with drain */
   status: Availability;
 };
 
-/** Takes the registration back: with drain once it serves nothing any more, without at once. */
+/** Deregisters the service: with drain once it serves no session, without drain immediately. */
 export type DeregisterServiceRequest = {
-  /** true: once it serves nothing. false: at once, and what it serves goes to others. Default on the wire: true */
+  /** true: once it serves no session. false: immediately, and its sessions are offered to other services. Default on the wire: true */
   drain?: boolean | undefined;
 };
 
 /** The service cannot serve the session. */
 export type ServiceFailed = {
-  /** One service's part in one session */
+  /** The assignment of one service to one session */
   assignment_id: string;
-  /** Why; told to the client */
+  /** The reason; shown to the client */
   error?: string | undefined;
 };
 
-/** The service has left the session's room: the answer to LeaveRoomRequest, or news. */
+/** The service has left the session's room: in answer to LeaveRoomRequest, or by itself. */
 export type ServiceLeft = {
-  /** One service's part in one session */
+  /** The assignment of one service to one session */
   assignment_id: string;
-  /** false: it left in disorder. Default on the wire: true */
+  /** false: leaving failed. Default on the wire: true */
   clean?: boolean | undefined;
 };
 
 /** The answer to a heartbeat. */
 export type Pong = {
-  /** As it came in Ping */
+  /** The value from Ping */
   t?: number | undefined;
   /** The gateway's clock, ISO-8601, UTC */
   server_time: string;
 };
 
 export type Timings = {
-  /** The room was there */
+  /** The room existed */
   room_ms?: number | undefined;
   /** Every required service was ready */
   services_ms?: number | undefined;
@@ -294,65 +294,65 @@ export type CreatedSession = {
   status: SessionStatus;
   /** The room; absent: it has none */
   room_name?: string | undefined;
-  /** What LiveKit calls the room: room_name, or for a room_name that was asked for that and a suffix, as kitchen~k3v7q2xa */
+  /** The name of the room in LiveKit: room_name, or for a chosen room_name with a suffix, as in kitchen~k3v7q2xa */
   livekit_room?: string | undefined;
   /** Where the client joins the room */
   livekit_url?: string | undefined;
-  /** Lets the user into the room; here when the session is Ready or token_policy is immediate */
+  /** Admits the user to the room; present if the session is Ready or token_policy is immediate */
   access_token?: string | undefined;
   /** With links and .. resolved */
   workspace_dir?: string | undefined;
-  /** Services that serve it, by id */
+  /** Services that are ready, by id */
   ready_services: string[];
-  /** Services asked for that do not serve yet: the id, or what was asked for, as type=ASR */
+  /** Requested services that are not ready yet: the id, or the selector, as in type=ASR */
   pending_services: string[];
-  /** When it was asked for, ISO-8601, UTC */
+  /** When it was requested, ISO-8601, UTC */
   created_at: string;
-  /** When the session ends by itself, ISO-8601, UTC */
+  /** When the session expires, ISO-8601, UTC */
   expires_at: string;
   /** The position this reflects; the next event has seq + 1 */
   seq: number;
   /** How long each part of the start took; a part that has not happened is absent */
   timings: Timings;
-  /** The session was there before: the same idempotency key was used */
+  /** true: the session already existed for this idempotency key */
   replayed: boolean;
-  /** Seconds the session waits for its client after a broken socket */
+  /** Seconds the session waits for its client after the socket breaks */
   resume_window_s: number;
-  /** Lets the client come back on a new socket; here when resume_window_s is not 0. An earlier one ends with it */
+  /** Lets the client resume on a new socket; present if resume_window_s is not 0. It replaces earlier ones */
   resume_token?: string | undefined;
 };
 
-/** The session left Creating; the events after seq follow. */
+/** The session has left Creating; the events after seq follow. */
 export type NewSessionResponse = CreatedSession;
 
 export type SessionService = {
-  /** The service, or while none holds it what was asked for, as type=ASR */
+  /** The service; while none is assigned, the selector, as in type=ASR */
   service_id: string;
-  /** How far it is */
+  /** Its status */
   status: ServiceState;
   /** Ready waits for it */
   required: boolean;
-  /** Its part in this session; absent: none holds it */
+  /** Its assignment in this session; absent: none is assigned */
   assignment_id?: string | undefined;
-  /** Why the last one did not serve, or none was asked */
+  /** Why the last service failed, or why none was asked */
   error?: string | undefined;
 };
 
 export type Participant = {
   /** The identity in the room */
   identity: string;
-  /** What LiveKit calls it: standard, agent, ... */
+  /** Its kind in LiveKit: standard, agent, ... */
   kind: string;
-  /** When it came, ISO-8601, UTC */
+  /** When it joined, ISO-8601, UTC */
   joined_at: string;
 };
 
 export type Failure = {
-  /** As in missing */
+  /** As listed in missing */
   service: string;
-  /** Why it did not serve */
+  /** Why it was not ready */
   reason: FailureReason;
-  /** What the service itself said, at most 200 characters */
+  /** Reported by the service itself, at most 200 characters */
   message?: string | undefined;
 };
 
@@ -361,59 +361,59 @@ export type Session = {
   session_id: string;
   /** The session's status */
   status: SessionStatus;
-  /** Grows with each change */
+  /** Increases with each change */
   version: number;
   /** The last event this reflects */
   seq: number;
-  /** Whose session it is; absent: nobody was named */
+  /** The owner; absent: no user was named */
   owner_id?: string | undefined;
   /** The user's identity in the room */
   user_identity?: string | undefined;
   /** The room; absent: it has none */
   room_name?: string | undefined;
-  /** What LiveKit calls the room: room_name, or for a room_name that was asked for that and a suffix, as kitchen~k3v7q2xa */
+  /** The name of the room in LiveKit: room_name, or for a chosen room_name with a suffix, as in kitchen~k3v7q2xa */
   livekit_room?: string | undefined;
-  /** Where the room is joined */
+  /** Address of LiveKit for joining the room */
   livekit_url?: string | undefined;
   /** The folder, with links and .. resolved */
   workspace_dir?: string | undefined;
-  /** As it was asked for, values as strings */
+  /** As requested, values as strings */
   metadata: Record<string, string | string[]>;
-  /** What its users keep with it */
+  /** Content that its users keep with it */
   context: Record<string, unknown>;
-  /** In a list whose page has no room for the context, which is then empty: read the session */
+  /** true in a list: the page had no room for the context, which is empty here; read the session itself */
   context_omitted?: true | undefined;
-  /** Who besides the owner may read it */
+  /** Who may read it besides the owner */
   visibility: Visibility;
-  /** With whom it is shared and as what, by user; told to its owner and the operator */
+  /** Role of each user it is shared with; shown to its owner and the operator only */
   shares?: Record<string, ShareRole> | undefined;
   /** How many messages were added to it */
   messages: number;
-  /** degraded: it is Ready or Active, and a required service is missing */
+  /** degraded: Ready or Active, but a required service is missing */
   health: 'ok' | 'degraded';
-  /** Whether a client socket holds it; away: its socket broke, and it may come back */
+  /** Whether a client socket holds it; away: the socket broke, and the client may resume */
   link: 'attached' | 'away' | 'none';
   /** away: when the session ends without its client, ISO-8601, UTC */
   resume_deadline?: string | undefined;
-  /** Services that serve it, by id */
+  /** Services that are ready, by id */
   ready_services: string[];
-  /** Services asked for that do not serve yet: the id, or what was asked for, as type=ASR */
+  /** Requested services that are not ready yet: the id, or the selector, as in type=ASR */
   pending_services: string[];
-  /** Every service asked for, required ones first */
+  /** Every requested service, required ones first */
   services: SessionService[];
   /** Who is in the room, as last seen */
   participants: Participant[];
-  /** When it was asked for, ISO-8601, UTC */
+  /** When it was requested, ISO-8601, UTC */
   created_at: string;
   /** When it last changed, ISO-8601, UTC */
   updated_at: string;
-  /** When the session ends by itself, ISO-8601, UTC */
+  /** When the session expires, ISO-8601, UTC */
   expires_at: string;
   /** Why it ended; absent: it has not */
   end_reason?: EndReason | undefined;
-  /** Where it ended for that: the required services that did not serve, by id, or what was asked for */
+  /** If it ended for that reason: the required services that were not ready, by id or selector */
   missing?: string[] | undefined;
-  /** Why each of missing did not serve, in the same order */
+  /** Why each service in missing was not ready, in the same order */
   failures?: Failure[] | undefined;
 };
 
@@ -421,7 +421,7 @@ export type Session = {
 export type ResumeResponse = {
   /** The session */
   session_id: string;
-  /** false: some of the missed events are no longer kept, so none is sent; start over from the snapshot */
+  /** false: some of the missed events were dropped, so none is sent; start over from the snapshot */
   recovered: boolean;
   /** As GetSessionResponse */
   snapshot: Session;
@@ -429,31 +429,31 @@ export type ResumeResponse = {
   from_seq: number;
   /** The last event before ResumeComplete; one less than from_seq: none follows */
   to_seq: number;
-  /** Lets the user into the room; here when recovered is false and the session is Ready or Active */
+  /** Admits the user to the room; present if recovered is false and the session is Ready or Active */
   access_token?: string | undefined;
 };
 
 export type Token = {
   /** The session */
   session_id: string;
-  /** Lets its bearer into the room */
+  /** Admits its bearer to the room */
   access_token: string;
-  /** Where the room is joined */
+  /** Address of LiveKit for joining the room */
   livekit_url: string;
-  /** When the token ends, ISO-8601, UTC */
+  /** When the token expires, ISO-8601, UTC */
   expires_at: string;
 };
 
 /** A new token; earlier ones stay valid. */
 export type RefreshTokenResponse = Token;
 
-/** The service gets no further sessions. */
+/** The service is offered no further sessions. */
 export type DeregisterServiceResponse = {
   /** Always true; a refusal is an Error */
   success: true;
   /** The service's id, which is also its identity in the room */
   service_id: string;
-  /** The same in words */
+  /** Human-readable summary */
   message: string;
   /** Sessions it still serves */
   sessions: number;
@@ -466,43 +466,43 @@ export type GetSessionResponse = Session;
 export type ListSessionsResponse = {
   /** The sessions, the newest first */
   items: Session[];
-  /** Ask with it as cursor for the next page; absent: this was the end */
+  /** Pass it as cursor for the next page; absent: this was the last page */
   next_cursor?: string | undefined;
 };
 
-/** The session holds it now. */
+/** The change is stored. */
 export type UpdateSessionResponse = {
   /** The session */
   session_id: string;
-  /** The version it has now */
+  /** Its new version */
   version: number;
 };
 
-/** The session has its new end. */
+/** The session has its new end time. */
 export type ExtendSessionResponse = {
   /** The session */
   session_id: string;
-  /** When it ends by itself now, ISO-8601, UTC */
+  /** When it now expires, ISO-8601, UTC */
   expires_at: string;
 };
 
-/** The message is kept. */
+/** The message is stored. */
 export type AddMessageResponse = {
   /** Its id within the session */
   message_id: string;
   /** Its place in the session's log */
   seq: number;
-  /** As what it was said: user, assistant, system, ... */
+  /** Role of the speaker: user, assistant, system, ... */
   role: string;
-  /** What was said */
+  /** The text */
   content: string;
-  /** Who said it; absent: the operator, a service, or nobody was named */
+  /** The user who wrote it; absent: the operator, a service, or no user was named */
   user_id?: string | undefined;
-  /** When it was kept, ISO-8601, UTC */
+  /** When it was stored, ISO-8601, UTC */
   created_at: string;
   /** The session */
   session_id: string;
-  /** It was there before: nothing changed */
+  /** true: it was already stored, and nothing changed */
   duplicate: boolean;
 };
 
@@ -511,13 +511,13 @@ export type Message = {
   message_id: string;
   /** Its place in the session's log */
   seq: number;
-  /** As what it was said: user, assistant, system, ... */
+  /** Role of the speaker: user, assistant, system, ... */
   role: string;
-  /** What was said */
+  /** The text */
   content: string;
-  /** Who said it; absent: the operator, a service, or nobody was named */
+  /** The user who wrote it; absent: the operator, a service, or no user was named */
   user_id?: string | undefined;
-  /** When it was kept, ISO-8601, UTC */
+  /** When it was stored, ISO-8601, UTC */
   created_at: string;
 };
 
@@ -527,7 +527,7 @@ export type GetMessagesResponse = {
   session_id: string;
   /** The messages, by seq */
   items: Message[];
-  /** Ask with it as after for the next page; absent: this was the end */
+  /** Pass it as after for the next page; absent: this was the last page */
   next_after?: number | undefined;
 };
 
@@ -535,9 +535,9 @@ export type GetMessagesResponse = {
 export type ShareSessionResponse = {
   /** The session */
   session_id: string;
-  /** Who besides the owner may read it */
+  /** Who may read it besides the owner */
   visibility: Visibility;
-  /** With whom it is shared and as what, by user */
+  /** Role of each user it is shared with */
   shares: Record<string, ShareRole>;
 };
 
@@ -545,9 +545,9 @@ export type ShareSessionResponse = {
 export type UnshareSessionResponse = {
   /** The session */
   session_id: string;
-  /** Who besides the owner may read it */
+  /** Who may read it besides the owner */
   visibility: Visibility;
-  /** With whom it is shared and as what, by user */
+  /** Role of each user it is shared with */
   shares: Record<string, ShareRole>;
 };
 
@@ -561,13 +561,13 @@ export type WatchResponse = {
   session: Session;
 };
 
-/** No further event of this session comes here. */
+/** No further event of this session is sent here. */
 export type UnwatchResponse = {
   /** The session */
   session_id: string;
 };
 
-/** The session is ending, or has ended, and its messages are forgotten. */
+/** The session is ending, or has ended, and its messages are deleted. */
 export type DeleteSessionResponse = {
   /** The session */
   session_id: string;
@@ -589,15 +589,15 @@ export type RegisterServiceResponse = {
   success: true;
   /** The service's id, which is also its identity in the room */
   service_id: string;
-  /** The same in words */
+  /** Human-readable summary */
   message: string;
-  /** Of what it held: go on */
+  /** Of those it named in held: continue */
   keep: string[];
-  /** Of what it held: over, leave the room */
+  /** Of those it named in held: over, leave the room */
   release: string[];
 };
 
-/** The ready event was taken. */
+/** The service counts as ready. */
 export type ServiceReadyResponse = {
   /** Always true; a refusal is an Error */
   success: true;
@@ -609,31 +609,31 @@ export type ServiceReadyResponse = {
   all_ready: boolean;
 };
 
-/** The session moved on. */
+/** The status of the session has changed. */
 export type SessionStatusChanged = {
-  /** Absent when the session was made */
+  /** Absent when the session was created */
   from?: SessionStatus | undefined;
-  /** The status now */
+  /** The new status */
   to: SessionStatus;
-  /** Why: the end reason on the way out, else a sentence */
+  /** Why: the end reason if it ends, else a sentence */
   reason?: string | undefined;
   /** The session's version with this change */
   version: number;
 };
 
-/** A service of the session took a step. */
+/** The status of a service in the session has changed. */
 export type ServiceStatusChanged = {
-  /** The service, or while none holds it what was asked for, as type=ASR */
+  /** The service; while none is assigned, the selector, as in type=ASR */
   service_id: string;
-  /** One service's part in one session */
+  /** The assignment of one service to one session */
   assignment_id?: string | undefined;
-  /** What it is now */
+  /** Its new status */
   status: ServiceState;
-  /** 1 for the first service asked; 0: none was */
+  /** 1 for the first service asked; 0: none was asked */
   attempt: number;
-  /** Why it does not serve, or what is waited for */
+  /** Why it is not ready, or what the session waits for */
   error?: string | undefined;
-  /** Since the session was asked for */
+  /** Since the session was requested */
   elapsed_ms: number;
 };
 
@@ -641,9 +641,9 @@ export type ServiceStatusChanged = {
 export type SessionReady = {
   /** The room */
   room_name: string;
-  /** What LiveKit calls the room: room_name, or for a room_name that was asked for that and a suffix, as kitchen~k3v7q2xa */
+  /** The name of the room in LiveKit: room_name, or for a chosen room_name with a suffix, as in kitchen~k3v7q2xa */
   livekit_room?: string | undefined;
-  /** Where the room is joined */
+  /** Address of LiveKit for joining the room */
   livekit_url: string;
   /** How long each part of the start took */
   timings: Timings;
@@ -657,39 +657,39 @@ export type SessionActive = {
   participant: Participant;
 };
 
-/** A ready session misses services. */
+/** Required services of a ready session are missing. */
 export type SessionDegraded = {
-  /** The required services that do not serve now: by id, or what was asked for */
+  /** The required services that are not ready now, by id or selector */
   missing: string[];
 };
 
-/** No service is missing any more. */
+/** All required services are ready again. */
 export type SessionRestored = {
   /** Always empty */
   missing: string[];
 };
 
-/** Somebody came into the room or left it. */
+/** A participant joined the room or left it. */
 export type ParticipantChanged = {
   /** Who it is */
   participant: Participant;
-  /** true: it came. false: it left */
+  /** true: it joined. false: it left */
   present: boolean;
 };
 
-/** Somebody said something in the session. What was deleted with its session has an empty content. */
+/** A message was added to the session. After deletion its content is empty. */
 export type MessageAdded = {
   /** Its id within the session */
   message_id: string;
-  /** As what it was said: user, assistant, system, ... */
+  /** Role of the speaker: user, assistant, system, ... */
   role: string;
-  /** What was said; empty where it was deleted since */
+  /** The text; empty if it was deleted since */
   content: string;
-  /** Who said it; absent: the operator, a service, or nobody was named */
+  /** The user who wrote it; absent: the operator, a service, or no user was named */
   user_id?: string | undefined;
 };
 
-/** Somebody changed what the session holds. */
+/** The content of the session was changed. */
 export type SessionUpdated = {
   /** The session's version with this change */
   version: number;
@@ -697,39 +697,39 @@ export type SessionUpdated = {
   changed: string[];
 };
 
-/** The session ends soon: told 60 s and 10 s before. */
+/** The session ends soon: sent 60 s and 10 s before. */
 export type SessionExpiring = {
   /** When it ends, ISO-8601, UTC */
   expires_at: string;
-  /** Which of its times is the shorter */
+  /** Which of its limits is reached first */
   reason: 'ttl' | 'duration_limit';
 };
 
-/** The session is over, and its socket free for the next. */
+/** The session is over, and its socket is free for the next one. */
 export type SessionEnded = {
   /** Why it ended */
   reason: EndReason;
   /** Who ended it */
   by: 'client' | 'gateway';
-  /** Seconds since it was asked for */
+  /** Seconds since it was requested */
   duration_s: number;
-  /** Where it ended for that: the required services that did not serve, by id, or what was asked for */
+  /** If it ended for that reason: the required services that were not ready, by id or selector */
   missing?: string[] | undefined;
-  /** Why each of missing did not serve, in the same order */
+  /** Why each service in missing was not ready, in the same order */
   failures?: Failure[] | undefined;
 };
 
-/** Asks a service to join a session; accept it within 10 s with JoinRoomResponse, then say ServiceReady. */
+/** Asks a service to join a session; accept it within 10 s with JoinRoomResponse, then send ServiceReady. */
 export type JoinRoomRequest = {
-  /** One service's part in one session */
+  /** The assignment of one service to one session */
   readonly assignment_id: string;
-  /** 1 for the first service asked for this place, and one more with each */
+  /** 1 for the first service asked for this place, then counting up */
   readonly attempt: number;
   /** The session */
   readonly session_id: string;
   /** The room */
   readonly room_name: string;
-  /** What LiveKit calls the room: room_name, or for a room_name that was asked for that and a suffix, as kitchen~k3v7q2xa */
+  /** The name of the room in LiveKit: room_name, or for a chosen room_name with a suffix, as in kitchen~k3v7q2xa */
   readonly livekit_room?: string | undefined;
   /** The service's id, which is also its identity in the room */
   readonly service_identity: string;
@@ -737,27 +737,27 @@ export type JoinRoomRequest = {
   readonly user_identity?: string | undefined;
   /** The user's display name in the room */
   readonly user_name?: string | undefined;
-  /** Where the room is joined */
+  /** Address of LiveKit for joining the room */
   readonly livekit_url: string;
-  /** Lets the service into the room */
+  /** Admits the service to the room */
   readonly access_token: string;
-  /** What the session's users keep with it */
+  /** Content that the session's users keep with it */
   readonly context: Record<string, unknown>;
   /** The session's metadata */
   readonly metadata: Record<string, string | string[]>;
-  /** What the session was asked for with for this service: agent_metadata and deployment of LiveKit's TokenSource */
+  /** Requested for this service: agent_metadata and deployment of LiveKit's TokenSource */
   readonly place_metadata?: Record<string, string> | undefined;
-  /** The session's folder */
+  /** The session's directory */
   readonly workspace_dir?: string | undefined;
-  /** Left until it must be ready */
+  /** Time left until it must be ready */
   readonly deadline_ms: number;
-  /** It takes over from a service that was lost */
+  /** true: it replaces a service that was lost */
   readonly resuming: boolean;
 };
 
 /** Asks a service to leave the room; answered by ServiceLeft. */
 export type LeaveRoomRequest = {
-  /** One service's part in one session */
+  /** The assignment of one service to one session */
   readonly assignment_id: string;
   /** An end reason, or a sentence */
   readonly reason: string;
@@ -765,7 +765,7 @@ export type LeaveRoomRequest = {
   readonly deadline_ms: number;
 };
 
-/** The client's socket broke, or it came back. The room and its media go on meanwhile. */
+/** The client's socket broke, or the client is back. The room and its media continue meanwhile. */
 export type ClientPresence = {
   /** The session */
   readonly session_id: string;
@@ -775,19 +775,19 @@ export type ClientPresence = {
   readonly resume_deadline?: string | undefined;
 };
 
-/** How far a service of the session has come. */
+/** Progress of a service in the session. */
 export type ServiceProgressNotice = {
   /** The session */
   session_id: string;
   /** The service's id, which is also its identity in the room */
   service_id: string;
-  /** One service's part in one session */
+  /** The assignment of one service to one session */
   assignment_id: string;
-  /** What it does, in its own words */
+  /** What it is doing, in its own words */
   phase: string;
-  /** How much of it is done, 0 to 100 */
+  /** Percentage done, 0 to 100 */
   percent?: number | undefined;
-  /** For a person to read */
+  /** Human-readable */
   message?: string | undefined;
 };
 
@@ -795,51 +795,51 @@ export type ServiceProgressNotice = {
 export interface Requests {
   /** A heartbeat; for browsers, which do not see WebSocket pings. */
   Ping: Ping;
-  /** Opens a session and binds it to this socket. With a user_identity the session has a LiveKit room, unless room is false. */
+  /** Creates a session and binds it to this socket. With a user_identity the session has a LiveKit room, unless room is false. */
   NewSessionRequest: NewSessionRequest;
-  /** Takes a session over on this socket and asks for the events since the last one that came. Refused, it changes nothing. */
+  /** Resumes a session on this socket and requests the events since the last one received. If refused, it changes nothing. */
   ResumeRequest: ResumeRequest;
-  /** Asks for what a session is now. */
+  /** Returns the current state of a session. */
   GetSessionRequest: GetSessionRequest;
   /** The user's sessions, the newest first; on a socket that holds none, everybody's. */
   ListSessionsRequest: ListSessionsRequest;
-  /** Changes what a session holds. Its owner may, and a service that serves it may change the context. */
+  /** Changes the content of a session. Allowed to its owner; a service that serves it may change the context. */
   UpdateSessionRequest: UpdateSessionRequest;
-  /** Gives a session more time, counted from now. */
+  /** Sets a new lifetime of a session, counted from now. */
   ExtendSessionRequest: ExtendSessionRequest;
-  /** Says something in a session. */
+  /** Adds a message to a session. */
   AddMessageRequest: AddMessageRequest;
-  /** What was said in a session, from its beginning. */
+  /** Returns the messages of a session, oldest first. */
   GetMessagesRequest: GetMessagesRequest;
-  /** Lets another user in. A private session becomes a shared one. */
+  /** Grants another user access. A private session becomes shared. */
   ShareSessionRequest: ShareSessionRequest;
-  /** Lets a user in no longer. */
+  /** Revokes a user's access. */
   UnshareSessionRequest: UnshareSessionRequest;
-  /** Follows another session's events on this socket, without tokens. */
+  /** Watches another session: its events are sent on this socket, without tokens. */
   WatchRequest: WatchRequest;
-  /** Follows a session no longer. Succeeds where it was not followed. */
+  /** Stops watching a session. Succeeds if it was not watched. */
   UnwatchRequest: UnwatchRequest;
-  /** Ends a session and forgets its messages. Idempotent. */
+  /** Ends a session and deletes its messages. Idempotent. */
   DeleteSessionRequest: DeleteSessionRequest;
   /** Ends a session. Idempotent. */
   EndSessionRequest: EndSessionRequest;
-  /** Offers a service on this socket. The same instance may come back on a new socket and name what it still holds. */
+  /** Registers a service on this socket. The same instance may return on a new socket and name the sessions it still serves. */
   RegisterServiceRequest: RegisterServiceRequest;
   /** Accepts or declines a JoinRoomRequest. */
   JoinRoomResponse: JoinRoomResponse;
-  /** A service can serve the session now. Named by session_id and service_id, or by assignment_id. A socket that registered a service speaks for that one only. */
+  /** A service can serve the session now. Named by session_id and service_id, or by assignment_id. A socket that registered a service can report for that service only. */
   ServiceReady: ServiceReady;
-  /** Asks for a new token for the session's user. */
+  /** Requests a new token for the session's user. */
   RefreshTokenRequest: RefreshTokenRequest;
-  /** How far a service has come; passed on to the session's client, and dropped where it cannot be. */
+  /** Progress of a service; forwarded to the session's client, and dropped if it cannot be delivered. */
   ServiceProgress: ServiceProgress;
-  /** Whether the service takes sessions; what it serves goes on. */
+  /** Sets whether the service accepts further sessions; those it serves continue. */
   ServiceStatus: ServiceStatus;
-  /** Takes the registration back: with drain once it serves nothing any more, without at once. */
+  /** Deregisters the service: with drain once it serves no session, without drain immediately. */
   DeregisterServiceRequest: DeregisterServiceRequest;
   /** The service cannot serve the session. */
   ServiceFailed: ServiceFailed;
-  /** The service has left the session's room: the answer to LeaveRoomRequest, or news. */
+  /** The service has left the session's room: in answer to LeaveRoomRequest, or by itself. */
   ServiceLeft: ServiceLeft;
 }
 
@@ -847,23 +847,23 @@ export interface Requests {
 export interface Answers {
   /** The answer to a heartbeat. */
   Pong: Pong;
-  /** The session left Creating; the events after seq follow. */
+  /** The session has left Creating; the events after seq follow. */
   NewSessionResponse: NewSessionResponse;
   /** This socket holds the session. The missed events follow, then ResumeComplete. */
   ResumeResponse: ResumeResponse;
   /** A new token; earlier ones stay valid. */
   RefreshTokenResponse: RefreshTokenResponse;
-  /** The service gets no further sessions. */
+  /** The service is offered no further sessions. */
   DeregisterServiceResponse: DeregisterServiceResponse;
   /** The session as it is now. */
   GetSessionResponse: GetSessionResponse;
   /** One page of sessions. */
   ListSessionsResponse: ListSessionsResponse;
-  /** The session holds it now. */
+  /** The change is stored. */
   UpdateSessionResponse: UpdateSessionResponse;
-  /** The session has its new end. */
+  /** The session has its new end time. */
   ExtendSessionResponse: ExtendSessionResponse;
-  /** The message is kept. */
+  /** The message is stored. */
   AddMessageResponse: AddMessageResponse;
   /** One page of messages, the oldest first. */
   GetMessagesResponse: GetMessagesResponse;
@@ -873,57 +873,57 @@ export interface Answers {
   UnshareSessionResponse: UnshareSessionResponse;
   /** The session as it is now; the events after its seq follow. */
   WatchResponse: WatchResponse;
-  /** No further event of this session comes here. */
+  /** No further event of this session is sent here. */
   UnwatchResponse: UnwatchResponse;
-  /** The session is ending, or has ended, and its messages are forgotten. */
+  /** The session is ending, or has ended, and its messages are deleted. */
   DeleteSessionResponse: DeleteSessionResponse;
   /** The session is ending, or has ended. */
   EndSessionResponse: EndSessionResponse;
   /** The service is registered. */
   RegisterServiceResponse: RegisterServiceResponse;
-  /** The ready event was taken. */
+  /** The service counts as ready. */
   ServiceReadyResponse: ServiceReadyResponse;
 }
 
 /** What each event of a session's log holds. */
 export interface Events {
-  /** The session moved on. */
+  /** The status of the session has changed. */
   SessionStatusChanged: SessionStatusChanged;
-  /** A service of the session took a step. */
+  /** The status of a service in the session has changed. */
   ServiceStatusChanged: ServiceStatusChanged;
   /** Every required service is ready. Its access_token is minted for the session's own client when it is delivered. */
   SessionReady: SessionReady;
   /** The user is in the room. */
   SessionActive: SessionActive;
-  /** A ready session misses services. */
+  /** Required services of a ready session are missing. */
   SessionDegraded: SessionDegraded;
-  /** No service is missing any more. */
+  /** All required services are ready again. */
   SessionRestored: SessionRestored;
-  /** Somebody came into the room or left it. */
+  /** A participant joined the room or left it. */
   ParticipantChanged: ParticipantChanged;
-  /** Somebody said something in the session. What was deleted with its session has an empty content. */
+  /** A message was added to the session. After deletion its content is empty. */
   MessageAdded: MessageAdded;
-  /** Somebody changed what the session holds. */
+  /** The content of the session was changed. */
   SessionUpdated: SessionUpdated;
-  /** The session ends soon: told 60 s and 10 s before. */
+  /** The session ends soon: sent 60 s and 10 s before. */
   SessionExpiring: SessionExpiring;
-  /** The session is over, and its socket free for the next. */
+  /** The session is over, and its socket is free for the next one. */
   SessionEnded: SessionEnded;
 }
 
 /** What the gateway asks of a service. */
 export interface Commands {
-  /** Asks a service to join a session; accept it within 10 s with JoinRoomResponse, then say ServiceReady. */
+  /** Asks a service to join a session; accept it within 10 s with JoinRoomResponse, then send ServiceReady. */
   JoinRoomRequest: JoinRoomRequest;
   /** Asks a service to leave the room; answered by ServiceLeft. */
   LeaveRoomRequest: LeaveRoomRequest;
-  /** The client's socket broke, or it came back. The room and its media go on meanwhile. */
+  /** The client's socket broke, or the client is back. The room and its media continue meanwhile. */
   ClientPresence: ClientPresence;
 }
 
 /** What is told on the side, without a place in the log. */
 export interface Notices {
-  /** How far a service of the session has come. */
+  /** Progress of a service in the session. */
   ServiceProgress: ServiceProgressNotice;
 }
 
@@ -931,7 +931,7 @@ export interface Notices {
 export interface Replies {
   /** The answer to a heartbeat. */
   Ping: Pong;
-  /** The session left Creating; the events after seq follow. */
+  /** The session has left Creating; the events after seq follow. */
   NewSessionRequest: NewSessionResponse;
   /** This socket holds the session. The missed events follow, then ResumeComplete. */
   ResumeRequest: ResumeResponse;
@@ -939,11 +939,11 @@ export interface Replies {
   GetSessionRequest: GetSessionResponse;
   /** One page of sessions. */
   ListSessionsRequest: ListSessionsResponse;
-  /** The session holds it now. */
+  /** The change is stored. */
   UpdateSessionRequest: UpdateSessionResponse;
-  /** The session has its new end. */
+  /** The session has its new end time. */
   ExtendSessionRequest: ExtendSessionResponse;
-  /** The message is kept. */
+  /** The message is stored. */
   AddMessageRequest: AddMessageResponse;
   /** One page of messages, the oldest first. */
   GetMessagesRequest: GetMessagesResponse;
@@ -953,18 +953,18 @@ export interface Replies {
   UnshareSessionRequest: UnshareSessionResponse;
   /** The session as it is now; the events after its seq follow. */
   WatchRequest: WatchResponse;
-  /** No further event of this session comes here. */
+  /** No further event of this session is sent here. */
   UnwatchRequest: UnwatchResponse;
-  /** The session is ending, or has ended, and its messages are forgotten. */
+  /** The session is ending, or has ended, and its messages are deleted. */
   DeleteSessionRequest: DeleteSessionResponse;
   /** The session is ending, or has ended. */
   EndSessionRequest: EndSessionResponse;
   /** The service is registered. */
   RegisterServiceRequest: RegisterServiceResponse;
-  /** The ready event was taken. */
+  /** The service counts as ready. */
   ServiceReady: ServiceReadyResponse;
   /** A new token; earlier ones stay valid. */
   RefreshTokenRequest: RefreshTokenResponse;
-  /** The service gets no further sessions. */
+  /** The service is offered no further sessions. */
   DeregisterServiceRequest: DeregisterServiceResponse;
 }
