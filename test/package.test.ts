@@ -110,15 +110,15 @@ serve('', { service_id: 'echo', accept }, (assignment) => {
 (await createSessionManager().getSession({ session_id: '', user_id: '' })).visibility;
 `;
   const fields = {
-    resume_window_s: 'Seconds the session waits for its client after a broken socket; 0: it ends with its socket',
-    expires_at: 'When the session ends by itself',
-    content: 'What is said',
+    resume_window_s: 'Seconds the session waits for its client after the socket breaks; 0: it ends with its socket',
+    expires_at: 'When the session expires',
+    content: 'The text',
     services_ms: 'Every required service was ready',
     'ts);': 'When it happened',
     attempt: '1 for the first service asked for this place',
-    deadline_ms: 'Left until it must be ready',
+    deadline_ms: 'Time left until it must be ready',
     resume_deadline: 'when the session ends without its client',
-    visibility: 'Who besides the owner may read it',
+    visibility: 'Who may read it besides the owner',
   };
   const shown = await quickInfo(join(folder, 'user'), 'shown.ts', source, Object.keys(fields));
   for (const [index, text] of Object.values(fields).entries()) expect(shown[index]).toContain(text);
