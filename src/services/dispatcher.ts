@@ -100,7 +100,7 @@ export class Dispatcher implements Offers {
         continue;
       }
       const assignment_id = uuid();
-      instance.slots.set(assignment_id, session.session_id);
+      this.registry.take(instance, assignment_id, session.session_id);
       instance.offeredAt = this.#parts.clock.now();
       const identity = identityFor(instance);
       taken.add(identity);
@@ -142,7 +142,7 @@ export class Dispatcher implements Offers {
     const instance = this.registry.holding(assignment);
     if (!instance) return;
     const wasFull = instance.slots.size >= instance.maxSessions;
-    instance.slots.delete(assignment.assignment_id);
+    this.registry.free(instance, assignment.assignment_id);
     if (isLapsed) remember(instance.lapsed, assignment.assignment_id, sessionId);
     if (this.registry.removeDrained(instance)) return;
     if (wasFull || this.#missed.delete(instance)) void this.offerWaiting(instance);
@@ -155,14 +155,15 @@ export class Dispatcher implements Offers {
    * @returns the offer; undefined: there is none, or its slot is taken
    */
   reclaim(
-    { link, slots, lapsed, maxSessions }: Instance,
+    instance: Instance,
     which: { session_id?: string | undefined; assignment_id?: string | undefined },
   ): { session_id: string; assignment_id: string } | undefined {
+    const { link, slots, lapsed, maxSessions } = instance;
     if (!link || slots.size >= maxSessions) return undefined;
     for (const [assignment_id, session_id] of [...lapsed].reverse()) {
       if ((which.assignment_id ?? assignment_id) !== assignment_id || (which.session_id ?? session_id) !== session_id) continue;
       lapsed.delete(assignment_id);
-      slots.set(assignment_id, session_id);
+      this.registry.take(instance, assignment_id, session_id);
       return { session_id, assignment_id };
     }
     return undefined;

@@ -55,7 +55,7 @@ export class Registrations {
     const { instance, old } = this.#put(request, link, own);
     const before = [...(old?.slots ?? [])];
     // what the old registration held is decided here: its socket speaks for nothing any more
-    old?.slots.clear();
+    if (old) dispatcher.registry.free(old);
     if (old !== own) old?.link?.replaced();
     log.info(
       { service_id: instance.service_id, endpoint: instance.endpoint?.url, incarnation: instance.incarnation, again: old !== undefined },
@@ -91,11 +91,12 @@ export class Registrations {
   /** Takes the slots of what a service says it holds, and asks the sessions whether it does. */
   async #settle(instance: Instance, holds: readonly { session_id: string; assignment_id: string }[], again: boolean) {
     const { sessions, nodeId: node_id } = this.#parts;
+    const { registry } = this.#parts.dispatcher;
     const keep: string[] = [];
     const kept: Session[] = [];
     const release: string[] = [];
     // the slots first: what the service says it holds, it holds, and nobody else may take
-    for (const { session_id, assignment_id } of holds) instance.slots.set(assignment_id, session_id);
+    for (const { session_id, assignment_id } of holds) registry.take(instance, assignment_id, session_id);
     const { service_id, incarnation } = instance;
     const backs = holds.map(({ session_id, assignment_id }) =>
       sessions.apply(session_id, { type: 'ServiceBack', assignment_id, service_id, incarnation, node_id, ...(again && { again }) }),
@@ -104,7 +105,7 @@ export class Registrations {
       const { assignment_id = '' } = holds[i] ?? {};
       // a storage that does not answer says nothing of what is held
       if (back.status === 'rejected' && back.reason instanceof GatewayError) {
-        instance.slots.delete(assignment_id);
+        registry.free(instance, assignment_id);
         release.push(assignment_id);
         continue;
       }

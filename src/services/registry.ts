@@ -24,8 +24,8 @@ export interface Instance {
   availability: Availability;
   /** How it is reached; absent: disconnected. */
   link: Link | undefined;
-  /** Slots taken: assignment id to session id. */
-  slots: Map<string, string>;
+  /** Slots taken: assignment id to session id. Changed by the registry alone. */
+  readonly slots: ReadonlyMap<string, string>;
   /** The last offers that it did not answer in time: assignment id to session id. */
   lapsed: Map<string, string>;
   /** When it was last offered something: among equals the longest idle is asked first. */
@@ -102,6 +102,20 @@ export class Registry {
 
   all(): Iterable<Instance> {
     return this.#byServiceId.values();
+  }
+
+  /** Takes a slot of a registration for an assignment, whether there is a free one or not. */
+  take(instance: Instance, assignment_id: string, session_id: string): void {
+    (instance.slots as Map<string, string>).set(assignment_id, session_id);
+  }
+
+  /** Frees the slot of an assignment; without one, all. @returns whether it was taken */
+  free(instance: Instance, assignment_id?: string): boolean {
+    const slots = instance.slots as Map<string, string>;
+    if (assignment_id !== undefined) return slots.delete(assignment_id);
+    const wasTaken = slots.size > 0;
+    slots.clear();
+    return wasTaken;
   }
 
   /** At most `limit` of those that fit and come after a place, in their order. */

@@ -27,7 +27,7 @@ test('a selector finds what a look at every registration would, however they cam
       if (what === 'register') registry.register({ service_id, metadata, max_sessions: 2 }, link, anyone, now);
       else if (instance && what === 'deregister') registry.deregister(instance);
       else if (instance && what === 'disconnect') registry.disconnect(instance, now);
-      else if (instance) instance.slots.set(`a${now}`, 'session');
+      else if (instance) registry.take(instance, `a${now}`, 'session');
     }
     const all = [...registry.all()];
     for (const want of wants.filter((want) => Object.keys(want).length > 0)) {
