@@ -716,6 +716,31 @@ describe('a creation asked for again', () => {
     expect(await second.closed).toEqual(takenOver);
   });
 
+  test('one that ends while it is asked for again is sent its end, and the socket is free', async () => {
+    let afterNext: (() => Promise<unknown>) | undefined;
+    registerStoreProvider('ending', async (): Promise<StoreProvider> => {
+      const memory = memoryStore();
+      return {
+        ...memory,
+        async loadSession(id) {
+          const found = await memory.loadSession(id);
+          const then = afterNext;
+          afterNext = undefined;
+          await then?.();
+          return found;
+        },
+      };
+    });
+    const { url } = await startGateway({ storage: { url: 'ending:' } });
+    const { session_id } = await (await TestClient.connect(url)).ask(keyed);
+    const client = await TestClient.connect(url);
+    // it is found alive by its key, and ends before the socket has it
+    afterNext = () => rest(`${url}/api/v1/sessions/${session_id}/terminate`, 'POST');
+    expect(await client.ask(keyed)).toMatchObject({ type: 'NewSessionResponse', session_id, replayed: true });
+    expect(await client.next('SessionEnded')).toMatchObject({ session_id });
+    expect(await client.ask({ ...keyed, idempotency_key: 'another' })).toMatchObject({ type: 'NewSessionResponse', replayed: false });
+  });
+
   test('over REST it gives none, but on a socket then', async () => {
     const { url, read } = await startStage();
     const { type: _, idempotency_key, ...body } = keyed;
