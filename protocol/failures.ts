@@ -7,7 +7,7 @@ export interface Failure {
   /** As it is named in `missing`. */
   service: string;
   reason: FailureReason;
-  /** What the service itself said. */
+  /** Reported by the service itself. */
   message?: string | undefined;
 }
 

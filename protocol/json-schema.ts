@@ -58,7 +58,7 @@ export const allMessages: readonly Message[] = directions.flatMap((direction) =>
   }),
 );
 
-/** What of a schema is told to the outside. Given to the makers of JSON Schema as their `override`. */
+/** Reduces a schema to what is published. Passed to zod as `override`. */
 export function publicSchema({ jsonSchema }: { jsonSchema: object }): void {
   const schema: JsonSchema = jsonSchema;
   // a later gateway may add fields, and peers must take them

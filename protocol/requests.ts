@@ -108,7 +108,10 @@ const coherent = <T extends typeof newSessionFields>(fields: T) =>
     .refine(
       ({ user_identity: user, required_services, optional_services }) =>
         user === undefined || !(named(required_services, user) || named(optional_services, user)),
-      { message: 'a user may not be named like a service of the session: LiveKit would throw one of them out', path: ['user_identity'] },
+      {
+        message: 'the user must not have the name of a service of the session: LiveKit would throw one of them out',
+        path: ['user_identity'],
+      },
     );
 
 /** Over REST a user is always named, and the key travels in a header. */

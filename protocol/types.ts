@@ -921,7 +921,7 @@ export interface Commands {
   ClientPresence: ClientPresence;
 }
 
-/** What is told on the side, without a place in the log. */
+/** Sent beside the log, without a place in it. */
 export interface Notices {
   /** Progress of a service in the session. */
   ServiceProgress: ServiceProgressNotice;

@@ -49,7 +49,7 @@ const isProgram = (path) => {
 
 const find = () => {
   const chosen = process.env.LIVEKIT_SERVER_BIN;
-  // a wrong choice is told, not replaced by another server
+  // a wrong choice is reported, not replaced by another server
   if (chosen) return isProgram(chosen) ? chosen : fail(`LIVEKIT_SERVER_BIN=${chosen} is not a program`);
   const folders = (process.env.PATH ?? '').split(delimiter).filter(Boolean);
   return [...folders.map((folder) => join(folder, `livekit-server${exe}`)), ours].find(isProgram);

@@ -22,7 +22,7 @@ const progressMs = 5_000;
 /** @returns 0 for what is not there */
 const changedAt = (path) => statSync(path, { throwIfNoEntry: false })?.mtimeMs ?? 0;
 
-/** A folder counts too: its own time tells of files that were removed. */
+/** A folder counts too: its own time shows that files were removed. */
 const newest = (path) => {
   const own = changedAt(path);
   if (!statSync(path, { throwIfNoEntry: false })?.isDirectory()) return own;

@@ -13,7 +13,7 @@ export function runtimeConfig({ server, livekit, microservices, session, limits,
     drainMs: ms(server.drain_s),
     lostAfterMs: ms(livekit.lost_after_s),
     timeouts: { registrationMs: ms(microservices.registration_timeout), maxMessages: limits.messages_per_session },
-    /** What holds for a session that asks for nothing else. */
+    /** Defaults of a session. */
     defaults: {
       registrationMs: ms(microservices.registration_timeout),
       joinTimeoutMs: ms(microservices.join_timeout),

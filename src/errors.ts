@@ -28,10 +28,10 @@ export class StorageError extends Error {
 /** What a caller sees of a storage that failed; the reason is in the operator's log. */
 export const storageFailed = ({ refused, slow }: StorageError) => {
   const message = slow
-    ? 'The request takes the storage too long; ask for less, or with a cursor instead of an offset'
+    ? 'The request takes too long in the storage; request less, or use a cursor instead of an offset'
     : refused
       ? 'The storage refuses requests at the moment'
-      : 'The storage does not answer; whether a change took effect is not known';
+      : 'The storage does not answer; whether a change took effect is unknown';
   return new GatewayError('STORAGE_ERROR', message, { retryAfterMs: spreadMs(1_000) });
 };
 

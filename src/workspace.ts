@@ -16,7 +16,7 @@ export async function workspaces(roots: readonly string[]): Promise<CheckWorkspa
     const resolved = await realpathOfExisting(resolve(folder));
     if (!inside(resolved.path)) throw new GatewayError('WORKSPACE_FORBIDDEN', 'workspace_dir lies outside the allowed roots');
     const isFolder = resolved.whole && (await stat(resolved.path)).isDirectory();
-    if (!isFolder) throw new GatewayError('WORKSPACE_NOT_FOUND', 'workspace_dir does not exist or is no folder');
+    if (!isFolder) throw new GatewayError('WORKSPACE_NOT_FOUND', 'workspace_dir is not an existing directory');
     return resolved.path;
   };
 }

@@ -7,7 +7,7 @@ import type { Stats } from './servers/stats.ts';
 
 const warmMs = 1_500;
 const windowMs = 5_000;
-/** A flood has begun to have its effect. */
+/** The flood has started to have its effect. */
 const rampMs = 1_000;
 /** What a healthy client's p99 may be, beside what it is where the same flood goes elsewhere. */
 const most = 2;

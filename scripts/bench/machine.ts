@@ -1,6 +1,6 @@
 import { existsSync, readdirSync, readFileSync } from 'node:fs';
 
-/** Linux tells CPU time in these. */
+/** Linux reports CPU time in these. */
 const tickMs = 10;
 
 interface Program {

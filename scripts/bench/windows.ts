@@ -52,7 +52,7 @@ export interface Measured {
 
 /** More than this of one core is a disturbance. */
 const mayBeForeign = 0.05;
-/** CPU time is told no finer than this. */
+/** CPU time has no finer resolution. */
 const grainMs = 10;
 const tries = 3;
 /** A window goes on until it has so many, but no longer than so many times its length. */

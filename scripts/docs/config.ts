@@ -73,7 +73,7 @@ providers = ["./storage/mine.js"]
 url = "mine://anything"
 `;
 
-/** What holds where nothing is set; undefined: nothing does. */
+/** The default of a setting; undefined: it has none. */
 const defaultOf = ({ schema }: Setting): unknown => schema.safeParse(undefined).data;
 
 /** How a setting is written, in plain words and with its unit. */

@@ -28,7 +28,7 @@ const maps: Partial<Record<Direction, string>> = {
   answers: 'What each answer holds.',
   events: "What each event of a session's log holds.",
   commands: 'What the gateway asks of a service.',
-  notices: 'What is told on the side, without a place in the log.',
+  notices: 'Sent beside the log, without a place in it.',
 };
 
 const comment = (text: string, indent = '') => `${indent}/** ${text.replaceAll('*/', '* /')} */\n`;

@@ -12,7 +12,7 @@ export type Claims = Pick<Caller, 'user' | 'sessionId' | 'service'>;
  */
 export function callerOf(principal: Principal, { user, sessionId, service }: Claims): Caller {
   if (principal.user !== undefined && user !== undefined && user !== principal.user)
-    throw new GatewayError('FORBIDDEN', 'user_identity: names another user than the one who is authenticated');
+    throw new GatewayError('FORBIDDEN', 'user_identity: is not the authenticated user');
   const claimsNothing = user === undefined && sessionId === undefined && service === undefined;
   return { operator: claimsNothing && principal.rights.includes('operator'), user: user ?? principal.user, sessionId, service };
 }

@@ -5,7 +5,7 @@ export interface Wait<A> {
   id: string;
   /** The frame as it is sent, the first time and again. */
   text: string;
-  /** What the request is about: `failAll` can be told to end only these. */
+  /** What the request is about: `failAll` can end only these. */
   group?: string | undefined;
   /** Counted from the call. */
   timeoutMs: number;

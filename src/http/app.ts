@@ -26,7 +26,7 @@ type Part<T extends Operation, P extends 'params' | 'query' | 'body' | 'headers'
     ? z.output<S>
     : undefined;
 
-/** One checked request. `gone` is aborted when its sender does not wait any more. */
+/** One checked request. `gone` is aborted when its sender has stopped waiting. */
 export interface Call<T extends Operation> {
   params: Part<T, 'params'>;
   query: Part<T, 'query'>;
@@ -49,7 +49,7 @@ export interface AppParts {
   log: Logger;
   maxBodyBytes: number;
   budget: Budget;
-  /** Where WebSockets are opened: a plain request there is told so. */
+  /** Where WebSockets are opened: a plain request there gets an error that says so. */
   socketPaths: readonly string[];
 }
 
@@ -316,7 +316,7 @@ export async function readText({ req: { raw: request }, env }: Context<Env>, max
     }
   } catch (error) {
     if (error instanceof GatewayError) throw error;
-    throw new GatewayError('INVALID_REQUEST', 'the body broke off');
+    throw new GatewayError('INVALID_REQUEST', 'the body is incomplete');
   }
   const text = utf8(Buffer.concat(chunks));
   // with substitutes, two names could become one

@@ -61,7 +61,7 @@ const notReadyInTime = (session: Session) =>
     details: { session_id: session.session_id, missing: missing(session) },
   });
 
-const changedSince = () => new GatewayError('PRECONDITION_FAILED', 'the session has another version than If-Match names');
+const changedSince = () => new GatewayError('PRECONDITION_FAILED', 'the session does not have the version in If-Match');
 
 const withRunning = (statistics: Statistics) => {
   const { by_status, sessions } = statistics;
@@ -120,7 +120,7 @@ export function endpoints(parts: EndpointsParts): Endpoints {
   const createSession = async ({ principal, body, query, headers, gone }: Call<'createSession' | 'createSessionAtOnce'>) => {
     const key = headers['idempotency-key'];
     if (key !== undefined && body.idempotency_key !== undefined && key !== body.idempotency_key)
-      throw new GatewayError('VALIDATION_FAILED', 'header: idempotency-key: the body has another idempotency_key');
+      throw new GatewayError('VALIDATION_FAILED', 'header: idempotency-key: differs from idempotency_key in the body');
     const wish = { ...body, ...(key !== undefined && { idempotency_key: key }) };
     const waits = query.wait === 'ready';
     const caller = callerOf(principal, { user: wish.user_identity });

@@ -86,7 +86,7 @@ export async function listen({ host, port, keepAliveMs, clock, log }: ListenPart
   });
 
   server.on('checkExpectation', (_, response) =>
-    answer(response, new GatewayError('EXPECTATION_FAILED', 'the only Expect is 100-continue')),
+    answer(response, new GatewayError('EXPECTATION_FAILED', 'only Expect: 100-continue is supported')),
   );
 
   server.on('upgrade', (request, socket, head) => {
@@ -109,7 +109,7 @@ export async function listen({ host, port, keepAliveMs, clock, log }: ListenPart
 
   server.on('connect', (_, socket) => {
     socket.on('error', destroy);
-    refuse(socket, new GatewayError('METHOD_NOT_ALLOWED', 'this is no proxy'), { allow: 'GET, HEAD, POST, PATCH, DELETE, OPTIONS' });
+    refuse(socket, new GatewayError('METHOD_NOT_ALLOWED', 'this is not a proxy'), { allow: 'GET, HEAD, POST, PATCH, DELETE, OPTIONS' });
   });
 
   const refused = new WeakSet<Duplex>();

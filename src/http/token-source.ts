@@ -31,7 +31,7 @@ interface TokenSourceParts {
   settle(opening: Promise<Opened>, far: (session: Session) => boolean, gone: AbortSignal, isKeyed: boolean): Promise<Opened>;
 }
 
-/** LiveKit's TokenSource: one call of its client SDKs opens a session, or finds the live one, and gives the token for its room. */
+/** LiveKit's TokenSource: one call of its client SDKs opens a session, or finds the live one, and returns the token for its room. */
 export function tokenSource({ openings, operations, sessions, store, settle }: TokenSourceParts): Endpoints['tokenSource'] {
   /** The live session of that name, if the caller may join it. @throws GatewayError ROOM_NAME_IN_USE it is somebody else's */
   const join = async (held: Session, caller: Caller, user_identity: string, gone: AbortSignal): Promise<Session> => {

@@ -12,7 +12,7 @@ export interface WebhookParts {
   ring(room: string): void;
 }
 
-/** Takes LiveKit's webhooks: signed by the LiveKit secret over the raw body, answered at once. What they say is not believed, only that something happened. */
+/** Takes LiveKit's webhooks: signed by the LiveKit secret over the raw body, answered at once. A webhook is only used as a trigger to poll LiveKit. */
 export function webhook(app: App, { apiKey, apiSecret, ring }: WebhookParts): void {
   const receiver = new WebhookReceiver(apiKey, apiSecret);
   app.post('/livekit/webhook', async (c) => {

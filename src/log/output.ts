@@ -21,7 +21,7 @@ const urgent = 'wef';
 /**
  * Standard output or standard error, written without ever waiting for whoever reads it, and without an error where nobody does: the
  * service goes on. Lines are written together, but a warning and worse at once, with all before it. Not pino's own destination and not
- * process.stdout: the first tries again synchronously, for ever, and of the second nobody knows what is left at an exit.
+ * process.stdout: the first tries again synchronously, forever, and of the second nobody knows what is left at an exit.
  */
 export class Output implements DestinationStream {
   readonly #fd: 1 | 2;

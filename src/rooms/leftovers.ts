@@ -69,7 +69,7 @@ export class Leftovers {
         const error = await rooms.remove(name).catch((err: unknown) => err);
         log.info(
           { room: name, ...(error !== undefined && { err: error }) },
-          error === undefined ? 'leftover room deleted' : 'leftover room resists',
+          error === undefined ? 'leftover room deleted' : 'could not delete orphaned room, will retry',
         );
       }
     } catch (err) {

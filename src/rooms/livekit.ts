@@ -17,7 +17,7 @@ export interface LiveKitConfig extends Key {
   serverUrl: string;
   /** Where clients reach it; absent: the server's own address. */
   publicUrl?: string | undefined;
-  /** on_join: rooms come into being when the first participant joins; none is created by a call. */
+  /** on_join: LiveKit creates a room when the first participant joins; none is created by a call. */
   mode: 'create' | 'on_join';
   /** Marks the rooms of this deployment. */
   gatewayName: string;

@@ -122,7 +122,7 @@ export class Reconciler {
     }
   }
 
-  /** Looks at one room and tells its session what is there. An unreachable LiveKit says nothing about the room. */
+  /** Polls one room and reports to its session who is there. From an unreachable LiveKit nothing is concluded about the room. */
   async #look(watched: Watched, room: string): Promise<void> {
     const { sessions, rooms, log } = this.#parts;
     const { session } = watched;
@@ -132,7 +132,7 @@ export class Reconciler {
       const participants = await rooms.participants(room);
       await sessions.report(session.session_id, participants ? { type: 'RoomSeen', participants } : { type: 'RoomGone' });
     } catch (err) {
-      if (!(err instanceof RoomsError)) log.error({ err, session_id: session.session_id }, 'room look failed');
+      if (!(err instanceof RoomsError)) log.error({ err, session_id: session.session_id }, 'room poll failed');
       if (rooms.reach.downSince !== undefined && rooms.reach.ever && !this.#isAway())
         await sessions.report(session.session_id, { type: 'LiveKitLost' });
     } finally {

@@ -1,7 +1,7 @@
 import { ServerError } from 'livekit-server-sdk';
 import { withTimeLimit } from '../clock.ts';
 
-/** LiveKit's answer leads elsewhere, where no token goes. */
+/** LiveKit answered with a redirect, which is not followed: no token goes there. */
 export class Redirected extends Error {
   readonly status: number;
   /** Where it leads, for the operator: without a query, a user or a password. */

@@ -96,7 +96,7 @@ export class Commands {
 
   presence(session: Session): void {
     for (const assignment of assignments(session)) {
-      // the node that reaches the service sees the same record and sends it; who has not been offered it yet is told then
+      // the node that reaches the service sees the same record and sends it; a service that has not been offered it yet is notified then
       if (this.#isHere(assignment)) this.#parts.registry.boundTo(assignment)?.link?.send(presenceOf(session));
     }
   }

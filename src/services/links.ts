@@ -38,13 +38,13 @@ export interface Link {
   send(command: SentCommand): void;
   /** Another registration has taken its place. */
   replaced(): void;
-  /** Whether leaving is answered by ServiceLeft; where it is not, a service that was told has left. */
+  /** Whether leaving is answered by ServiceLeft; where it is not, a service that was notified counts as gone. */
   readonly saysLeft: boolean;
 }
 
 /** A socket, as a service is reached over it. */
 export interface ServicePeer {
-  /** Queues a command; false: it cannot be sent any more. */
+  /** Queues a command; false: it is too late to send it. */
   send(command: Command): boolean;
   close(reason: CloseReason): void;
 }
@@ -149,7 +149,7 @@ function delivery(reply: Reply, endpoint: string): Delivery {
   if (status === 409 || status === 429 || status === 503) {
     return { outcome: 'refused', ...refusal, ...askedPause(headers), detail };
   }
-  return { outcome: 'refused', reason: 'failed', error: 'the service did not take the offer', detail };
+  return { outcome: 'refused', reason: 'failed', error: 'the service refused the offer', detail };
 }
 
 /** The fields of a JSON object; undefined: it is none. */

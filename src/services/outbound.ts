@@ -38,7 +38,7 @@ export interface CallLimits {
 export interface Calls {
   /** Posts JSON and repeats it while that can help, within `timeoutMs` and until `over` is aborted. Never rejects. */
   ask(url: string, body: object, timeoutMs: number, over?: AbortSignal): Promise<Reply>;
-  /** As `ask`, of what must come through even if the service answers nothing now: its time begins with its turn. Never rejects. */
+  /** As `ask`, of what must come through even if the service answers nothing now: its time starts with its turn. Never rejects. */
   tell(url: string, body: object, timeoutMs: number): Promise<void>;
 }
 
@@ -72,7 +72,7 @@ export class Outbound {
     });
   }
 
-  /** Why an endpoint can never be called, where its URL alone says so; a name is judged by the address it leads to. */
+  /** Why an endpoint can never be called, where its URL alone says so; a name is checked by the address it resolves to. */
   refusal(endpoint: string): string | undefined {
     const { hostname, port, protocol } = new URL(endpoint);
     // the URL writes every form of an address in one way

@@ -54,7 +54,7 @@ export class Registrations {
     const { dispatcher, log } = this.#parts;
     const { instance, old } = this.#put(request, link, own);
     const before = [...(old?.slots ?? [])];
-    // what the old registration held is decided here: its socket speaks for nothing any more
+    // what the old registration held is decided here: its socket reports for nothing from here on
     if (old) dispatcher.registry.free(old);
     if (old !== own) old?.link?.replaced();
     log.info(
@@ -83,7 +83,7 @@ export class Registrations {
       return dispatcher.registry.register(request, link, (old) => old === own, clock.now());
     } catch (error) {
       const isFull = error instanceof GatewayError && error.code === 'TOO_MANY_SERVICES';
-      log.warn({ service_id: request.service_id }, isFull ? 'service refused: limits.services are registered' : idIsHeld);
+      log.warn({ service_id: request.service_id }, isFull ? 'service refused: limits.services reached' : idIsHeld);
       throw error;
     }
   }
@@ -127,7 +127,7 @@ export class Registrations {
     else this.#parts.dispatcher.registry.removeDrained(instance);
   }
 
-  /** Takes a registration back: at once, or once it serves nothing any more. */
+  /** Deregisters: at once, or once it serves nothing. */
   deregister(instance: Instance, drain: boolean): void {
     if (drain) return this.setAvailability(instance, 'draining');
     this.#parts.dispatcher.registry.deregister(instance);

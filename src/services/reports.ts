@@ -74,7 +74,7 @@ export class Reports {
     // a peer that is no service and names none speaks for nobody
     const { service_id = speaker?.service_id ?? '' } = said;
     if (speaker && speaker.service_id !== service_id) {
-      throw new GatewayError('FORBIDDEN', `this socket is registered as ${speaker.service_id} and speaks for no other service`);
+      throw new GatewayError('FORBIDDEN', `this socket is registered as ${speaker.service_id} and can report for that service only`);
     }
     return { service_id, session: await this.#ready({ session_id, service_id, assignment_id }, speaker) };
   }

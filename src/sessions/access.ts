@@ -16,7 +16,7 @@ export interface Caller {
 /** What can be asked of a session: to see it, to say something or keep something in it, to decide over it. */
 export type Action = 'read' | 'take part' | 'own';
 
-/** As what a caller stands to a session. */
+/** A caller's standing towards a session. */
 export type Standing = 'operator' | 'owner' | 'service' | 'participant' | 'viewer' | 'public' | 'stranger';
 
 export function standing(session: Session, caller: Caller): Standing {

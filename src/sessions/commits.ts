@@ -175,7 +175,7 @@ export class Sessions {
   /**
    * As `apply`, for callers that must read before they know the input: `decide` gets the record, again at each try.
    * It is written by itself, and holds up nothing.
-   * @param decide gives the input; undefined: nothing is to change
+   * @param decide returns the input; undefined: nothing is to change
    * @throws as `apply`, and what `decide` threw on the present record
    */
   async change(id: string, decide: (session: Session) => Promise<Input | undefined>): Promise<Session> {

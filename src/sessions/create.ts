@@ -26,7 +26,7 @@ export interface Spec {
   room_name: string | undefined;
   /** What LiveKit is to call a room with a chosen name; absent: the same. */
   livekit_room?: string | undefined;
-  /** It comes into being when somebody joins: there is nothing to make first, and the services have this long to register. */
+  /** It is created when somebody joins: there is nothing to create first, and the services have this long to register. */
   made_on_join?: { registrationMs: number } | undefined;
   metadata: Metadata;
   visibility: Session['visibility'];

@@ -9,7 +9,7 @@ const sweepMs = 200;
 /** Sessions for each sweep: what a memory store ticks in some 10 ms, so that thousands that are due together do not stall the sockets. */
 const sweepBatch = 1_000;
 
-/** What the outside says once: nobody says it again, so that it must outlive an outage. What is due, or asked for, comes back by itself. */
+/** Reports from outside that are sent once: nobody repeats them, so they must outlive an outage. What is due, or requested, is retried by itself. */
 const isReport = ({ type }: Input) =>
   type === 'End' || type === 'Detached' || type === 'ServiceGone' || type === 'ServiceLeft' || type === 'ServiceFailed';
 

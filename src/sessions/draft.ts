@@ -13,7 +13,7 @@ export type Effect =
   | { do: 'offer'; assignment: Assignment }
   /** Ask the service to leave, where it can still be reached. */
   | { do: 'leave'; assignment: Leaving; reason: string }
-  /** Tell the services whether the client is there. */
+  /** Notify the services whether the client is there. */
   | { do: 'presence' }
   /** The assignment is over: its slot is free. */
   | { do: 'release'; assignment: Leaving; isLapsed?: boolean }
@@ -51,7 +51,7 @@ export class Draft {
     this.emitStatus(from, reason);
   }
 
-  /** Tells the status the session has now, and the one it had. Written out, and not by emit, as most events are of this type or the next two: an object that grows is larger for good. */
+  /** Emits the session's new status, and the one it had. Spelt out here instead of by `emit`, as most events are of this type or the next two: an object that grows is larger for good. */
   emitStatus(from: Status | undefined, reason?: string): void {
     const { s } = this;
     s.seq += 1;
@@ -67,7 +67,7 @@ export class Draft {
     });
   }
 
-  /** Tells how a service stands now. */
+  /** Emits the status of a service. */
   emitService(service_id: string, assignment_id: string | undefined, status: ServiceStatus, attempt: number, error?: string): void {
     const { s } = this;
     s.seq += 1;

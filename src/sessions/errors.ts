@@ -1,7 +1,7 @@
 import { GatewayError } from '../errors.ts';
 
 /** LiveKit would throw one of them out. */
-export const namedLikeService = () => new GatewayError('VALIDATION_FAILED', 'a user may not be named like a service of the session');
+export const namedLikeService = () => new GatewayError('VALIDATION_FAILED', 'the user must not have the name of a service of the session');
 
 /** @param isExact LiveKit's room has the name itself, which rests after its session */
 export const roomNameInUse = (isExact: boolean) =>

@@ -67,7 +67,7 @@ export type Decision =
 /** What becomes of one of several inputs. `session`: as it is after it. */
 export type Result = { ok: true; changed: boolean; session: Session } | { ok: false; error: unknown };
 
-/** What several inputs do to one session together, with a result for each. */
+/** The combined effect of several inputs on one session, with a result for each. */
 export interface Changes {
   session: Session;
   events: readonly LogEvent[];

@@ -110,8 +110,8 @@ export class Nodes {
       }
       await Promise.all(reports);
     } catch (err) {
-      if (err instanceof StorageError) log.debug({ err }, 'could not look at the other nodes');
-      else log.error({ err }, 'could not look at the other nodes');
+      if (err instanceof StorageError) log.debug({ err }, 'could not read the heartbeats of other nodes');
+      else log.error({ err }, 'could not read the heartbeats of other nodes');
     } finally {
       this.#looking = false;
     }

@@ -52,7 +52,7 @@ export interface OpeningsParts {
   defaults: { registrationMs: number; joinTimeoutMs: number; ttlMs: number };
 }
 
-/** How sessions begin. Input is checked. */
+/** How sessions start. Input is checked. */
 export class Openings {
   readonly #parts: OpeningsParts;
 

@@ -171,7 +171,7 @@ export class Operations {
   async delete(id: string, caller: Caller): Promise<Session> {
     await this.find(id, caller, 'own');
     const session = await this.#parts.sessions.apply(id, { type: 'End', reason: 'owner_deleted', by: 'client' });
-    // after the end nothing is added any more
+    // after the end nothing is added
     await this.#parts.store.dropMessages(id);
     return session;
   }
@@ -192,7 +192,7 @@ export class Operations {
     if (!room || user_identity === undefined) throw new GatewayError('ILLEGAL_STATE', 'the session has no room');
     if (isEnded(session))
       throw new GatewayError('ILLEGAL_STATE', `the session is ${session.status}`, { details: { reason: session.ended?.reason } });
-    if (!this.#mayJoin(session)) throw new GatewayError('ILLEGAL_STATE', `the session is ${session.status}: its token comes with Ready`);
+    if (!this.#mayJoin(session)) throw new GatewayError('ILLEGAL_STATE', `the session is ${session.status}: its token is sent with Ready`);
     return this.#tokenBody(session, await this.#parts.rooms.clientToken(session));
   }
 
@@ -203,7 +203,7 @@ export class Operations {
   async roomToken(session: Session, caller: Caller, guest: Omit<Guest, 'speaks'>, lifeMs: number): Promise<string> {
     authorize(session, caller, 'read');
     if (isEnded(session)) throw new GatewayError('ILLEGAL_STATE', `the session is ${session.status}`);
-    if (!this.#mayJoin(session)) throw new GatewayError('ILLEGAL_STATE', `the session is ${session.status}: its token comes with Ready`);
+    if (!this.#mayJoin(session)) throw new GatewayError('ILLEGAL_STATE', `the session is ${session.status}: its token is sent with Ready`);
     const { rooms } = this.#parts;
     const standsAs = standing(session, caller);
     if (standsAs === 'owner') return rooms.clientToken(session, { lifeMs });

@@ -79,7 +79,7 @@ export interface StoreProvider {
   /** Sessions that fit, by created_at and then session_id, the largest first. */
   listSessions(filter: SessionFilter): Promise<readonly Session[]>;
   getStatistics(): Promise<Statistics>;
-  /** At most `limit` events after `seq`, in order and without a gap; undefined: some of them are no longer kept. The last `maxEvents` are kept. */
+  /** At most `limit` events after `seq`, in order and without a gap; undefined: some of them were dropped. The last `maxEvents` are kept. */
   eventsAfter(id: string, seq: number, limit: number): MaybePromise<readonly LogEvent[] | undefined>;
   /** At most `limit` messages after `seq`, in order. They are kept as long as the record. */
   messagesAfter(id: string, seq: number, limit: number): Promise<readonly Message[]>;
@@ -87,7 +87,7 @@ export interface StoreProvider {
   /** Forgets what was said: the messages are gone, and their events in the log keep their place with an empty content. */
   dropMessages(id: string): Promise<void>;
   /**
-   * Calls `wake` after commits to this session, which must exist, also of other nodes. May wake for nothing, must not miss for ever.
+   * Calls `wake` after commits to this session, which must exist, also of other nodes. May wake for nothing, must not miss forever.
    * A function is one subscriber of a session, however often it is given.
    */
   subscribe(id: string, wake: Wake): void;
@@ -95,9 +95,9 @@ export interface StoreProvider {
   unsubscribe(id: string, wake: Wake): void;
   /** Ids of sessions whose `dueAt` is `before` or earlier, the earliest first, at most `limit`. May name some a tenth of a second early, or for nothing. */
   due(before: number, limit: number): Promise<readonly string[]>;
-  /** Says that a node lives until then, epoch ms; nodes whose time is over are forgotten. */
+  /** Writes a node's heartbeat, valid until then, epoch ms; nodes whose heartbeat has expired are dropped. */
   beat(nodeId: string, until: number): Promise<void>;
-  /** The nodes that live at this time, epoch ms. */
+  /** The nodes with a valid heartbeat at this time, epoch ms. */
   nodes(now: number): Promise<readonly string[]>;
   /** Whether the storage answers now. Rejects where it does not. */
   ping(): Promise<void>;
@@ -137,7 +137,7 @@ export interface SessionStore extends StoreProvider {
  */
 export class RoomsError extends Error {
   readonly kind: 'unreachable' | 'unauthorized' | 'busy' | 'refused' | 'not_found';
-  /** No answer came: the call may have had its effect all the same. */
+  /** No answer came: the call may have had its effect anyway. */
   readonly unknownOutcome: boolean;
   constructor(kind: RoomsError['kind'], message: string, unknownOutcome: boolean) {
     super(message);
@@ -180,7 +180,7 @@ export interface Rooms {
   /** Where clients and services join. */
   readonly url: string;
   readonly reach: Reach;
-  /** on_join: rooms come into being when somebody joins, and `create` does nothing. */
+  /** on_join: LiveKit creates rooms when somebody joins, and `create` does nothing. */
   readonly mode: 'create' | 'on_join';
   /** Whether no room can be there to be deleted: none is made by a call, and no server has ever answered, of late either. */
   readonly isNowhere: boolean;

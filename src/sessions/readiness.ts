@@ -43,14 +43,14 @@ export interface Fault {
 export const faults = {
   noAnswer: { reason: 'no_answer', error: 'the service did not answer the offer' },
   notReady: { reason: 'not_ready', error: 'the service was not ready in time' },
-  wentAway: { reason: 'lost', error: 'the service went away before it accepted' },
+  wentAway: { reason: 'lost', error: 'the service disconnected before it accepted' },
   leftRoom: { reason: 'lost', error: 'the service left the room' },
   gone: { reason: 'lost', error: 'the service is gone' },
   disconnected: { reason: 'lost', error: 'the service is disconnected' },
   notKept: { reason: 'lost', error: 'the service registered again without it' },
   deregistered: { reason: 'lost', error: 'the service was deregistered' },
   left: { reason: 'lost', error: 'the service left' },
-  leftInDisorder: { reason: 'lost', error: 'the service left in disorder' },
+  leftInDisorder: { reason: 'lost', error: 'the service reported that leaving failed' },
 } as const satisfies Record<string, Fault>;
 
 /** Emits how a requirement's service stands now. */

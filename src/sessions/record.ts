@@ -52,7 +52,7 @@ export interface Requirement {
   rests: Record<string, { failures: number; until?: number }>;
   /** A replacement must be ready by then. */
   replace_by: number | undefined;
-  /** Nobody is looked for any more. */
+  /** The search for a service is over. */
   given_up: true | undefined;
   /** Why the last service did not serve, or why none was asked. */
   error: string | undefined;
@@ -141,7 +141,7 @@ export interface Deadlines {
   rejoin?: number | undefined;
   /** The session's life ends. */
   expiry?: number | undefined;
-  /** Services asked to leave are not waited for any longer. */
+  /** The wait for services asked to leave is over. */
   leave?: number | undefined;
   /** Terminating becomes Terminated whatever is left to do. */
   end?: number | undefined;

@@ -101,7 +101,7 @@ export class RemoteCommits {
       } while (known.again);
     } catch (err) {
       this.#missed.add(id);
-      this.#parts.log.debug({ err, session_id: id }, 'session check failed; retrying in the next round');
+      this.#parts.log.debug({ err, session_id: id }, 'session check failed; retrying in the next sweep');
     } finally {
       known.looking = false;
     }

@@ -6,7 +6,7 @@ import type { StorageError } from '../errors.ts';
 const slowLineMs = 60_000;
 
 /**
- * Whether the storage does its work. An outage begins with a call that fails and ends with a heartbeat that is written: each is one line in
+ * Whether the storage does its work. An outage starts with a call that fails and ends with a heartbeat that is written: each is one line in
  * the log, however many calls fail in between.
  */
 export class StorageHealth {

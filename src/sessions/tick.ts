@@ -101,7 +101,7 @@ export function tick(d: Draft): boolean {
   return changed;
 }
 
-/** The one reason a session ends by itself now, the most telling first. */
+/** The one reason a session ends by itself now, the most informative first. */
 function whyOver(s: Session, passed: (at: number | undefined) => boolean): EndReason | undefined {
   if (passed(s.deadlines.expiry)) return s.expiry_reason;
   if (passed(s.deadlines.create)) return 'livekit_error';

@@ -69,7 +69,7 @@ export class ConnectedSocket extends WebSocket {
 
 const of = (ws: WebSocket) => (ws as ConnectedSocket).connection as Connection;
 
-/** Ids tell the order of opening, which a clock that is set back would not. */
+/** Ids reflect the order of opening, which a clock that is set back would not. */
 const startedAt = Math.trunc(performance.timeOrigin);
 /** The same for all: what makes them unique among all processes. */
 const random = randomBytes(16);
@@ -166,11 +166,11 @@ export class Connection extends Inbox implements ServicePeer {
     this.#cursor = undefined;
   }
 
-  /** Follows another session too; one it follows already is begun anew. @throws GatewayError ILLEGAL_STATE too many at once */
+  /** Follows another session too; one it follows already is started anew. @throws GatewayError ILLEGAL_STATE too many at once */
   watch(sessionId: string, make: () => LogCursor): void {
     this.unwatch(sessionId);
     this.#watches ??= new Map();
-    if (this.#watches.size >= maxWatches) throw new GatewayError('ILLEGAL_STATE', `a socket follows at most ${maxWatches} sessions`);
+    if (this.#watches.size >= maxWatches) throw new GatewayError('ILLEGAL_STATE', `a socket can watch at most ${maxWatches} sessions`);
     const cursor = make();
     this.#watches.set(sessionId, cursor);
     cursor.start();
@@ -209,7 +209,7 @@ export class Connection extends Inbox implements ServicePeer {
 
   /**
    * Called by the sweep: pings a silent socket, ends one that is gone, slow, or never said anything.
-   * @param watchedMs as `ConnectionParts.watchedMs`: nobody is judged by time in which the gateway itself stood still
+   * @param watchedMs as `ConnectionParts.watchedMs`: time in which the gateway itself stood still counts against nobody
    */
   check(now: number, watchedMs: number): void {
     if (this.closed) return;

@@ -64,7 +64,7 @@ export abstract class Cursor implements Reader {
    * @returns undefined: this socket gets nothing from here on
    */
   protected abstract personalize(event: LogEvent, session: Session | undefined): Promise<LogEvent | undefined>;
-  /** The session is over, or nothing more may be told of it. */
+  /** The session is over, or nothing more of it may be sent. */
   protected abstract onEnded(): void;
   /** Everything up to here has been sent: what `begin` said, and each event then. */
   protected passed?(seq: number, bytes: number): void;

@@ -4,7 +4,7 @@ import type { Answer, Reply, Request, RequestType } from '../../protocol/request
 export const later = Symbol('later');
 
 type OutcomeOf<T extends RequestType> = Reply<T> | typeof later;
-/** What a handler gives for any request; void: there is nothing to answer. */
+/** What a handler returns for any request; void: there is nothing to answer. */
 export type Outcome = Answer | typeof later | void;
 
 /** One entry per request; a missing or extra key, a misspelt field and a wrong answer do not compile. */

@@ -80,7 +80,7 @@ export class Holders {
       throw error;
     });
     if (session && isAnothers(session, connection) && session.link !== 'attached') {
-      throw new GatewayError('ILLEGAL_STATE', "a newer socket of this session's client held it and may come back", {
+      throw new GatewayError('ILLEGAL_STATE', "a newer socket of this session's client held it and may return", {
         details: { session_id: sessionId },
       });
     }

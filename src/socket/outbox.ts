@@ -101,7 +101,7 @@ export abstract class Outbox {
     return false;
   }
 
-  /** @param heldMs how long its peer is held first: nothing is read or sent any more, and the socket stays open */
+  /** @param heldMs how long its peer is held first: nothing is read or sent from then on, and the socket stays open */
   close({ code, reason }: CloseReason | { code: number; reason: string }, heldMs = 0): void {
     if (this.closing || this.closed) return;
     this.flush();

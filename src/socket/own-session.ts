@@ -64,7 +64,7 @@ export class OpenedSession extends OwnSession {
       this.connection.sendError(refusal, id);
       return undefined;
     }
-    // of a session that is over by now SessionEnded, its last event, is still to be told
+    // of a session that is over by now SessionEnded, its last event, is still to be sent
     const seq = session.status === 'Terminated' ? session.seq - 1 : await this.#beforeUnasked(session, news);
     const body = await operations.created(session, { replayed, seq, resume_token: resumeToken });
     this.connection.sendAnswer(answer('NewSessionResponse', body), id);
@@ -87,7 +87,7 @@ export class OpenedSession extends OwnSession {
 export class ResumedSession extends OwnSession {
   readonly #requestId: string | undefined;
   readonly #lastSeq: number;
-  /** The replay ends with this event; undefined: it has not begun, or has ended. */
+  /** The replay ends with this event; undefined: it has not started, or has ended. */
   #replayUntil: number | undefined;
   #isOver = false;
 

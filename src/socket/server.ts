@@ -103,7 +103,7 @@ export class SocketServer {
     return this.#connections.size;
   }
 
-  /** Refuses new sockets and tells the others that they will be closed. */
+  /** Refuses new sockets and notifies the others that they will be closed. */
   async drain(deadlineMs: number): Promise<void> {
     this.#draining = true;
     const frame = textFrame(JSON.stringify({ type: 'GoAway', reason: 'shutdown', deadline_ms: deadlineMs }));
@@ -214,7 +214,7 @@ export class SocketServer {
     const { limits, log } = this.#parts;
     if (this.#connections.size >= limits.maxConnections) {
       this.#turnedAway++;
-      log.warn({ max_connections: limits.maxConnections }, 'socket closed: server.max_connections are held');
+      log.warn({ max_connections: limits.maxConnections }, 'socket closed: server.max_connections reached');
       ws.on('error', () => ws.terminate());
       ws.on('close', () => this.#turnedAway--);
       ws.close(Close.Overloaded.code, Close.Overloaded.reason);

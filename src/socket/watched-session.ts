@@ -25,7 +25,7 @@ export class WatchedSession extends Cursor {
       if (!(error instanceof GatewayError || error instanceof StorageError)) throw error;
       connection.sendError(error instanceof GatewayError ? error : storageFailed(error), this.#requestId);
     }
-    // nothing will ever be told of it here
+    // nothing will ever be sent of it here
     this.end();
     return undefined;
   }

@@ -14,7 +14,7 @@ const rolledBack = /^40/;
 const redialMs = 500;
 /** SQLSTATE query_canceled: a statement's time was over, or somebody ended it. */
 export const canceledState = '57014';
-/** The server ends a statement so much earlier than its caller gives up: its answer tells one that is slow from a server that is away. */
+/** The server ends a statement so much earlier than its caller gives up: its answer distinguishes a slow statement from an unreachable server. */
 const serverShare = 0.8;
 
 export const storageError = (error: unknown): StorageError => {
@@ -66,7 +66,7 @@ export class PostgresLink {
     this.#pool.on('error', (err) => log.debug({ err }, 'a connection to postgres was lost'));
   }
 
-  /** Gives a connection that leads to the present server. Whoever takes it releases it. */
+  /** Returns a connection to the present server. The caller releases it. */
   async connect(): Promise<pg.PoolClient> {
     for (;;) {
       const client = await this.#pool.connect().catch((error: pg.DatabaseError) => {

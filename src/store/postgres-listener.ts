@@ -42,7 +42,7 @@ export class Listener {
     if (client && this.#isListening) ask(client, this.#options.timeoutMs, 'SELECT 1').catch((error) => this.#lose(client, error));
   }
 
-  /** Gives a connection up that is there and of no use. */
+  /** Drops a connection that exists but is of no use. */
   renew(reason: string): void {
     if (this.#client && this.#isListening) this.#lose(this.#client, new Error(reason));
   }

@@ -172,7 +172,9 @@ async function lastApplied(client: PoolClient, p: string): Promise<number> {
     .catch((error) => (error.code === undefinedTable ? none : Promise.reject(error)));
   const version = rows[0]?.version ?? 0;
   if (version > migrations.length) {
-    throw new StorageError(`The tables ${p}* are at migration ${version}, and this code knows ${migrations.length}: run newer code`);
+    throw new StorageError(
+      `The tables ${p}* are at migration ${version}, newer than this gateway, which knows ${migrations.length}: upgrade it`,
+    );
   }
   return version;
 }

@@ -115,7 +115,7 @@ const isUseless = (error: unknown) =>
 /** A server that is of no use is often the only one there is for a while. */
 const redialMs = 500;
 
-/** Keeps one client connected, for ever: a storage that is down comes back by itself. */
+/** Keeps one client connected, forever: it reconnects by itself to a storage that was down. */
 export class RedisLink {
   readonly #options: LinkOptions;
   readonly #clients = new Set<Client>();
@@ -181,7 +181,7 @@ export class RedisLink {
 
   /**
    * Replaces a client that did not answer, or answers and is of no use: where the peer is gone without a word, its socket would take writes
-   * for minutes; where it became a replica, for ever. What else waits for the old one keeps its own time limit.
+   * for minutes; where it became a replica, forever. What else waits for the old one keeps its own time limit.
    */
   renew(useless: object, reason: string): void {
     if (useless !== this.#client || this.#closed || performance.now() - this.#renewedAt < redialMs) return;

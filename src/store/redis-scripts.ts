@@ -8,14 +8,14 @@ export interface Script {
 
 const script = (text: string): Script => ({ text, sha1: createHash('sha1').update(text).digest('hex') });
 
-/** What the index is told of a record; read back by every script that changes one, in this order. */
+/** What the index knows of a record; read back by every script that changes one, in this order. */
 const state = `redis.call('HMGET', KEYS[1], 'version', 'due', 'created_at', 'status', 'owner', 'was')`;
 
 /**
  * The commit. Its first write is one that a full server refuses, so that all of it happens or nothing.
  * Keys: record, log, messages, message ids, denied claims. Arguments: expected, version, commit id, record, claims, due, created_at,
  * status, owner, channel, session id, events to keep; then seq, event and message id (empty: not a message) of each event.
- * Gives the outcome, the state then stored, how many messages there are, and the claim that is denied.
+ * Returns the outcome, the state then stored, how many messages there are, and the claim that is denied.
  */
 export const commit = script(`
 local stored = redis.call('HMGET', KEYS[1], 'version', 'commit_id', 'claims')
@@ -48,7 +48,7 @@ if outcome == 'done' then
 end
 return {outcome, ${state}, redis.call('ZCARD', KEYS[3]), denied}`);
 
-/** Drops everything of a session. Keys as for the commit; the denied claims stay. Gives its claims and owner. */
+/** Drops everything of a session. Keys as for the commit; the denied claims stay. Returns its claims and owner. */
 export const drop = script(`
 local held = redis.call('HMGET', KEYS[1], 'claims', 'owner')
 redis.call('DEL', KEYS[1], KEYS[2], KEYS[3], KEYS[4])
@@ -68,7 +68,7 @@ for i, text in ipairs(redis.call('LRANGE', KEYS[2], 0, -1)) do
 end
 return ${state}`);
 
-/** Events after a seq. Keys: record, log. Arguments: seq, limit. Gives nothing where some are no longer kept. */
+/** Events after a seq. Keys: record, log. Arguments: seq, limit. Returns nothing where some were dropped. */
 export const eventsAfter = script(`
 local length = redis.call('LLEN', KEYS[2])
 if length == 0 then return {} end
@@ -108,7 +108,7 @@ return 0`);
 /**
  * Takes a claim that is free, the session's own, or exactly the one to be taken over.
  * Key: the claim. Arguments: session id, version, commit id; then those of the claim to take over.
- * Gives new, mine, or held with whose it is and for how many ms.
+ * Returns new, mine, or held with whose it is and for how many ms.
  */
 export const take = script(`
 local held = redis.call('HMGET', KEYS[1], 'id', 'version', 'commit_id', 'at')
@@ -175,7 +175,7 @@ end
 local first = rank + 1 + ARGV[3]
 return redis.call('ZREVRANGE', KEYS[1], first, first + ARGV[4] - 1, 'WITHSCORES')`);
 
-/** Keys: all, messages in all, then one for each status. Gives a count for each. */
+/** Keys: all, messages in all, then one for each status. Returns a count for each. */
 export const statistics = script(`
 local counts = {redis.call('ZCARD', KEYS[1]), tonumber(redis.call('GET', KEYS[2]) or 0)}
 for i = 3, #KEYS do counts[i] = redis.call('ZCARD', KEYS[i]) end

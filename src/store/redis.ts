@@ -33,7 +33,7 @@ type Verb = <T>(name: string, work: (redis: Pick<RedisLink, 'run' | 'send'>) => 
 /**
  * Keeps sessions in Redis 6.2 or later: one server, Sentinel or Cluster. A session's keys share a hash slot, and a commit is one script on them.
  * Claims and the indexes lie in other slots. They are written first, so that a crash leaves entries too many and never one too few;
- * such entries are told by the record, and mended when they fall due or the session is next written; until then statistics count them.
+ * such entries are recognized by the record, and repaired when they fall due or the session is next written; until then statistics count them.
  * Commands are pipelined on one connection (a second one listens), which carries more than a pool would.
  * A commit is as durable as the server makes it: see appendfsync, and replication, which is asynchronous.
  */
@@ -159,7 +159,7 @@ export const redisStore: StoreFactory = async ({ url, keyPrefix, timeoutMs, cloc
   const commit = async (redis: Pick<RedisLink, 'run' | 'send'>, session: Session, expected: number, events: readonly LogEvent[]) => {
     const { session_id: id, version, commit_id } = session;
     const taken = await claims.take(redis, session).catch(async (error) => {
-      // who is out of date, or repeats what is done, is told so first
+      // a caller that is out of date, or repeats what is done, is answered first
       const [storedVersion, storedId] = (await redis.send('HMGET', own(id, 'record'), 'version', 'commit_id')) as State;
       if (Number(storedVersion) === version && storedId === commit_id) return undefined;
       throw error instanceof ClaimTaken && Number(storedVersion ?? 0) !== expected ? new VersionConflict(id) : error;

@@ -215,7 +215,7 @@ describe('a request that is not one gets an answer in the one shape', () => {
     socket.write('{"user');
     await raw(url, head('GET /health'));
     socket.destroy();
-    await expect.poll(() => said('request refused').map(({ message }) => message)).toContain('the body broke off');
+    await expect.poll(() => said('request refused').map(({ message }) => message)).toContain('the body is incomplete');
     expect(lines.filter(({ level }) => level === 'error')).toEqual([]);
   });
 

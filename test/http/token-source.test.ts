@@ -100,7 +100,7 @@ test('somebody else gets a token for a named room as far as the session is share
   expect(await as('dan')).toMatchObject({ status: 201, body: { participant_token: 'listener-token-of-dan' } });
   expect(await as()).toMatchObject({ status: 201, body: { participant_token: expect.stringMatching(/^listener-token-of-user-/) } });
   // LiveKit would throw the service out
-  const named = { code: 'VALIDATION_FAILED', message: 'participant_identity: a user may not be named like a service of the session' };
+  const named = { code: 'VALIDATION_FAILED', message: 'participant_identity: the user must not have the name of a service of the session' };
   expect(await as('asr')).toMatchObject({ status: 400, body: named });
   expect(await ask({ participant_identity: 'tts', room_config: { agents: [{ agent_name: 'tts' }] } })).toMatchObject({
     status: 400,

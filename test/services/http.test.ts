@@ -174,14 +174,14 @@ describe('an HTTP service', () => {
   for (const status of [400, 404, 422]) {
     test(`has failed with ${status}, and is not asked again at once`, async () => {
       const { client, asr } = await served({ '/join': { status } });
-      expect(await client.next((f) => f.error)).toMatchObject({ status: 'Registered', error: 'the service did not take the offer' });
+      expect(await client.next((f) => f.error)).toMatchObject({ status: 'Registered', error: 'the service refused the offer' });
       expect(asr.at('/join')).toHaveLength(1);
     });
   }
 
   test('that breaks is asked three times with the same offer', async () => {
     const { client, asr } = await served({ '/join': { status: 500 } });
-    expect(await client.next((f) => f.error)).toMatchObject({ error: 'the service did not take the offer' });
+    expect(await client.next((f) => f.error)).toMatchObject({ error: 'the service refused the offer' });
     expect(asr.at('/join')).toHaveLength(3);
     expect(new Set(asr.at('/join').map((call) => call.body.assignment_id)).size).toBe(1);
   });
@@ -305,7 +305,7 @@ describe('an HTTP service', () => {
   test('that answers with a redirect has failed, and nobody follows it', async () => {
     const other = await HttpService.start();
     const { client } = await served({ '/join': { status: 307, headers: { location: `${other.endpoint}/join` } } });
-    expect(await client.next((f) => f.error)).toMatchObject({ error: 'the service did not take the offer' });
+    expect(await client.next((f) => f.error)).toMatchObject({ error: 'the service refused the offer' });
     expect(other.calls).toEqual([]);
   });
 

@@ -196,7 +196,7 @@ test('beyond 256 that are being closed with 4503 a socket gets 503 with Retry-Af
     expect([answers.filter(({ status }) => status === 101).length, refused.length]).toEqual([256, 4]);
     for (const { text } of refused) expect(text).toMatch(/retry-after: [1-5]\r\n/);
     expect(holds().sockets).toBe(1);
-    expect(said('socket closed: server.max_connections are held')).toHaveLength(10);
+    expect(said('socket closed: server.max_connections reached')).toHaveLength(10);
   } finally {
     vi.useRealTimers();
   }

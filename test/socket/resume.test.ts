@@ -253,7 +253,7 @@ describe('a resume that comes late, over a socket that its client has given up',
     expect(await late.ask(wish)).toMatchObject({
       type: 'Error',
       code: 'ILLEGAL_STATE',
-      message: "a newer socket of this session's client held it and may come back",
+      message: "a newer socket of this session's client held it and may return",
       details: { session_id: made.session_id },
     });
     expect(await read(made.session_id)).toMatchObject({ link: 'away' });
@@ -364,7 +364,7 @@ describe('a resume attempt that is refused', () => {
       type: 'Error',
       error: 'Gone',
       code: 'RESUME_INVALID',
-      message: 'There is no session that can be resumed with this token',
+      message: 'No session can be resumed with this token',
       timestamp: new Date(clock.now()).toISOString(),
       retryable: false,
     });

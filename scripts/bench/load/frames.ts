@@ -1,7 +1,7 @@
 /** Opcodes of WebSocket frames. */
 export const op = { text: 1, close: 8, ping: 9, pong: 10 } as const;
 
-/** A client's frame, ready to be written as often as needed. Its mask is zero: the server unmasks all the same, and nothing is masked here. */
+/** A client's frame, ready to be written as often as needed. Its mask is zero: the server unmasks anyway, and nothing is masked here. */
 export function masked(payload: string | Buffer, opcode: number = op.text): Buffer {
   const length = Buffer.byteLength(payload);
   const extra = length < 126 ? 0 : 2;

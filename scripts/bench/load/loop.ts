@@ -1,6 +1,6 @@
 import type { Load } from './work.ts';
 
-/** Work that is done again and again at so many places at once; each place begins anew when its unit is done. */
+/** Work that is done again and again at so many places at once; each place starts again when its unit is done. */
 export class Loop<Place> implements Load {
   units = 0;
   readonly #places: readonly Place[];

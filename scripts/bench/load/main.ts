@@ -1,4 +1,4 @@
-// The load: a process of its own, told what to do by the bench.
+// The load: a separate process, controlled by the bench.
 import { setTimeout as sleep } from 'node:timers/promises';
 import { serve } from '../rpc.ts';
 import { type DialectName, dialects } from './dialect.ts';

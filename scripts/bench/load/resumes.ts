@@ -34,7 +34,7 @@ export const resumes: Work = async (order) => {
         if (type === 'Error') refused(buffer, start, end);
         if (type === 'MessageAdded') events++;
         if (type !== 'ResumeComplete') return;
-        if (events !== 1) throw new Error(`a resumed socket was told ${events} events instead of the one it had missed`);
+        if (events !== 1) throw new Error(`a resumed socket received ${events} events instead of the one it had missed`);
         place.last_seq = JSON.parse(buffer.toString('utf8', start, end)).seq;
         loop.done(place);
       };

@@ -1,7 +1,7 @@
 import type { Dialect } from './dialect.ts';
 import type { RawSocket } from './socket.ts';
 
-/** What a load is told. */
+/** What a load is started with. */
 export interface Order {
   port: number;
   dialect: Dialect;

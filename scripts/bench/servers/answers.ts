@@ -9,7 +9,7 @@ export type Frame = any;
 
 type Reply = (frame: object) => void;
 
-/** Handles a frame; `reply` gives the answer to its request. */
+/** Handles a frame; `reply` sends the answer to its request. */
 export function handle(peer: Peer, frame: Frame, reply: Reply): void {
   answers[frame.type]?.(peer, frame, reply);
 }
@@ -33,7 +33,7 @@ const answers: Record<string, (peer: Peer, frame: Frame, reply: Reply) => void> 
     session.parts = required_services.map((service_id: string) => newPart(session, service_id));
     session.waiting = session.parts.length;
     const isReady = session.waiting === 0;
-    // as the gateway, it answers when its services are asked: their Joining is reflected, and not told
+    // as the gateway, it answers when its services are asked: their Joining is reflected, and not sent
     session.seq = isReady ? 3 : 2 + session.parts.length;
     reply({
       type: 'NewSessionResponse',

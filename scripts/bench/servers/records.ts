@@ -95,7 +95,7 @@ export function newPart(session: YardSession, service_id: string): Part {
   return part;
 }
 
-/** Tells the session's own socket an event. */
+/** Sends the session's own socket an event. */
 export function tell<T extends object>(session: YardSession, type: string, fields: T) {
   const event = { type, seq: ++session.seq, ts: new Date().toISOString(), session_id: session.session_id, ...fields };
   session.log?.push(event);

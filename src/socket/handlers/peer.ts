@@ -17,7 +17,7 @@ export const callersAt =
 /** The named session, or the socket's own. @throws GatewayError SESSION_NOT_FOUND */
 export function idFor(named: string | undefined, peer: Connection): string {
   const id = named ?? peer.sessionId;
-  if (id === undefined) throw new GatewayError('SESSION_NOT_FOUND', 'this socket holds no session, and the request names none');
+  if (id === undefined) throw new GatewayError('SESSION_NOT_FOUND', 'no session on this connection; pass session_id');
   return id;
 }
 

@@ -25,7 +25,7 @@ export function serviceHandlers({ openings, dispatcher, registrations, reports, 
   const registered = (peer: Connection): Instance => {
     if (!peer.service) throw new GatewayError('FORBIDDEN', 'no service is registered on this socket');
     if (!dispatcher.registry.isCurrent(peer.service))
-      throw new GatewayError('FORBIDDEN', 'a newer registration has taken its place, or it was taken back');
+      throw new GatewayError('FORBIDDEN', 'it was replaced by a newer registration, or deregistered');
     return peer.service;
   };
 

@@ -13,14 +13,14 @@ export interface SessionHandlerParts extends OwnParts {
   openings: Openings;
 }
 
-/** Sessions as wholes: how they begin, come to a socket, are followed, go on and end. */
+/** Sessions as a whole: how they start, come to a socket, are followed, continue and end. */
 export function sessionHandlers(parts: SessionHandlerParts) {
   const { openings, operations, holders, callerAt } = parts;
 
   return {
     async NewSessionRequest(request, peer): Promise<typeof later> {
       const { id, user_identity, resume_window_s } = request;
-      // a storage that was emptied does not hold the socket for ever
+      // a storage that was emptied does not hold the socket forever
       if (peer.sessionId !== undefined && !(await parts.store.loadSession(peer.sessionId))) holders.release(peer);
       if (peer.sessionId !== undefined) throw new GatewayError('SESSION_ALREADY_EXISTS', 'Session already exists on this socket');
       const caller = callerOf(peer.principal, { user: user_identity });
@@ -83,7 +83,8 @@ export function sessionHandlers(parts: SessionHandlerParts) {
     },
 
     async WatchRequest({ session_id, id }, peer): Promise<typeof later> {
-      if (session_id === peer.sessionId) throw new GatewayError('ILLEGAL_STATE', 'this socket holds the session and is told its events');
+      if (session_id === peer.sessionId)
+        throw new GatewayError('ILLEGAL_STATE', 'this socket holds the session and already receives its events');
       await operations.find(session_id, callerAt(peer));
       if (peer.closed) return later;
       peer.watch(session_id, () => new WatchedSession(peer, session_id, parts, id));
