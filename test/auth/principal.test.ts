@@ -55,7 +55,7 @@ describe('who speaks for one user', () => {
     expect(await call(url, 'GET', '/api/v1/sessions?user_identity=bob')).toMatchObject({ status: 403 });
   });
 
-  test('is told of its own sessions alone where it names nobody', async () => {
+  test('sees only its own sessions where it names nobody', async () => {
     let principal: Principal = { rights: ['client'], user: 'bob' };
     const { url } = await start({}, undefined, () => ({ principal }));
     const bobs = await call(url, 'POST', '/api/v1/create-session', { user_identity: 'bob', required_services: [] });

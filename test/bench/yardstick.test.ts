@@ -68,7 +68,7 @@ const types = (frames: Frame[]) => frames.map(({ type }) => type).sort();
 
 const claimsOf = (token: string): Record<string, unknown> => JSON.parse(Buffer.from(token.split('.')[1] ?? '', 'base64url').toString());
 
-test('the yardstick tells each socket the frames of the gateway, with no field less', async () => {
+test('the yardstick sends each socket the frames of the gateway, with no field less', async () => {
   const [ours, theirs] = await Promise.all([gatewayUrl().then(talk), yardstickUrl().then(talk)]);
   expect(theirs.map(types)).toEqual(ours.map(types));
   for (const [socket, frames] of ours.entries()) {

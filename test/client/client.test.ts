@@ -52,7 +52,7 @@ describe('a client', () => {
     random.mockRestore();
   });
 
-  test('is told of sessions that it watches', async () => {
+  test('receives events of sessions that it watches', async () => {
     const { session, join } = await withSession({ visibility: 'public' });
     const watcher = join();
     const { seq } = await watcher.request('WatchRequest', { session_id: session.id });
@@ -85,7 +85,7 @@ describe('a client', () => {
     expect(states.slice(0, 2)).toEqual(['waiting', 'connecting']);
   });
 
-  test('ends a session that came after nobody waited for it any more', async () => {
+  test('ends a session that came after the wait for it was over', async () => {
     const { client, gateway } = await connected();
     gateway.rooms.holdCreate();
     await client.request('Ping', {});

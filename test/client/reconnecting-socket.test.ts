@@ -112,7 +112,7 @@ describe('a link', () => {
     expect(waits).toEqual([500, 1_000, 2_000, 4_000, 8_000, 16_000, 20_000, 20_000]);
   });
 
-  test('told to reconnect does so at once, then waits where that repeats, until a socket lived for 5 s', async () => {
+  test('asked to reconnect does so at once, then waits where that repeats, until a socket lived for 5 s', async () => {
     await makeLink();
     const waits: number[] = [];
     for (const livedMs of [0, 4_999, 0, 5_000, 0]) {
@@ -322,7 +322,7 @@ describe('a link', () => {
     expect(FakeSocket.all).toHaveLength(2);
   });
 
-  test('waits, asks and gives up as it was told to', async () => {
+  test('waits, asks and gives up as configured', async () => {
     const { link } = await makeLink({ heartbeatMs: 3_000, answerMs: 2_000, reconnect: { firstMs: 100, mostMs: 150 } });
     await vi.advanceTimersByTimeAsync(2_000);
     expect(link.state).toBe('waiting');
@@ -373,7 +373,7 @@ describe('a link', () => {
     expect(told.closed).toHaveLength(1);
   });
 
-  test('that has ended is told of once, also where it is closed then', async () => {
+  test('that has ended is reported once, also where it is closed then', async () => {
     const { link, told } = await makeLink();
     FakeSocket.last.open();
     FakeSocket.last.end(4409, 'taken over');

@@ -247,7 +247,7 @@ describe('a break before the session is there', () => {
   test.each([
     ['the request', 'client'],
     ['the answer', 'server'],
-  ])('that loses %s opens one session all the same', async (_, loser) => {
+  ])('that loses %s opens one session anyway', async (_, loser) => {
     const { client, proxy, gateway } = await connected();
     await client.request('Ping', {});
     let isLost = false;

@@ -57,7 +57,7 @@ describe('a connection that breaks', () => {
     expect(joins).toHaveLength(1);
   });
 
-  test('while the handler works is not seen by it: what it made ready is told on the new one', async () => {
+  test('while the handler works is not seen by it: what became ready is reported on the new one', async () => {
     const { client, start, open, cut, gateway, sent, begun } = await startAll();
     const { handler, joins, came, done } = slowHandler();
     const service = await start(handler);
@@ -78,7 +78,7 @@ describe('a connection that breaks', () => {
     ]);
   });
 
-  test('and is not back when the handler is done: ready is told when it is', async () => {
+  test('and is not back when the handler is done: ready is reported when it is', async () => {
     const { client, proxy, start, open, sent, begun } = await startAll();
     const { handler, came, done } = slowHandler();
     const service = await start(handler);
@@ -93,7 +93,7 @@ describe('a connection that breaks', () => {
     expect(types(sent).filter((type) => type === 'ServiceReady')).toHaveLength(1);
   });
 
-  test('with many sessions on their way: each is told to be ready afterwards', async () => {
+  test('with many sessions on their way: each is reported ready afterwards', async () => {
     const { proxy, start, gateway } = await startAll();
     const { handler, joins, done } = slowHandler();
     const service = await start(handler);
@@ -224,7 +224,7 @@ describe('a connection that breaks', () => {
     expect(types(sent)).not.toContain('ServiceLeft');
   });
 
-  test('before a failure could be told: it is told afterwards', async () => {
+  test('before a failure could be reported: it is reported afterwards', async () => {
     const { client, proxy, start, open, begun } = await startAll();
     const { handler, came, done } = slowHandler();
     const service = await start(handler);
@@ -303,7 +303,7 @@ describe('a connection that breaks', () => {
     expect(types(sent).slice(3)).toEqual(['RegisterServiceRequest', 'ServiceFailed']);
   });
 
-  test('for longer than the gateway waits: a failure meanwhile is told to nobody', async () => {
+  test('for longer than the gateway waits: a failure meanwhile is reported to nobody', async () => {
     const { client, proxy, start, open, gateway, sent } = await startAll();
     const { handler, came, done } = slowHandler();
     done.make(undefined);
@@ -364,7 +364,7 @@ describe('a connection that breaks', () => {
     await drained;
   });
 
-  test('for good before a failure could be told: nobody waits for it any more', async () => {
+  test('for good before a failure could be reported: nobody waits for it now', async () => {
     const { client, proxy, start, open, gateway } = await startAll();
     const { handler, came, done } = slowHandler();
     done.make(undefined);

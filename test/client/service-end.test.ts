@@ -118,7 +118,7 @@ describe('close', () => {
     expect(signal.reason).toMatchObject({ message: 'the service closes' });
   });
 
-  test('does not wait for ever for what does not leave', async () => {
+  test('does not wait forever for what does not leave', async () => {
     vi.useFakeTimers({ toFake: ['setTimeout', 'clearTimeout'] });
     onTestFinished(() => void vi.useRealTimers());
     const { client, start, open } = await startAll();
@@ -143,7 +143,7 @@ describe('close', () => {
     expect(types(sent)).toEqual(['RegisterServiceRequest', 'DeregisterServiceRequest']);
   });
 
-  test('while the connection is broken leaves all the same, and waits for nobody', async () => {
+  test('while the connection is broken leaves anyway, and waits for nobody', async () => {
     const { client, start, open, proxy } = await startAll();
     let left = 0;
     const service = await start(() => () => left++);
@@ -296,7 +296,7 @@ test('a session that ended while its service spoke of it is no error', async () 
   expect(errors).toEqual([]);
 });
 
-test('a frame that the gateway refuses is told', async () => {
+test('a frame that the gateway refuses is reported', async () => {
   const { client, start, open } = await startAll();
   const service = await start();
   const told = new Decision<Error>();
@@ -308,7 +308,7 @@ test('a frame that the gateway refuses is told', async () => {
   expect(service.state).toBe('open');
 });
 
-test('a close code that says stop ends it, tells why, and leaves what was served', async () => {
+test('a close code that says stop ends it, says why, and leaves what was served', async () => {
   const { client, gateway, start, open } = await startAll();
   let left = 0;
   class Loose extends WebSocket {

@@ -24,7 +24,7 @@ async function serveOne() {
   return { ...all, service, ada, session_id, seen, told, comeBack, off: () => off() };
 }
 
-test('a handler is told that the client is away, until when, and that it is back', async () => {
+test('a handler is notified that the client is away, until when, and that it is back', async () => {
   const { ada, session_id, seen, told, comeBack, service } = await serveOne();
   ada.ws.terminate();
   await told[0]?.made;
@@ -37,7 +37,7 @@ test('a handler is told that the client is away, until when, and that it is back
   expect(service.sessions).toHaveLength(1);
 });
 
-test('a handler that looks no longer is told nothing', async () => {
+test('a handler that has unsubscribed is not notified', async () => {
   const { ada, seen, off, comeBack } = await serveOne();
   off();
   ada.ws.terminate();
@@ -47,7 +47,7 @@ test('a handler that looks no longer is told nothing', async () => {
   expect(seen).toEqual([]);
 });
 
-test('a handler is told of its own session only', async () => {
+test('a handler is notified of its own session only', async () => {
   const { ada, session_id, seen, told, client, open } = await serveOne();
   const other = await open();
   await client.next('SessionReady');
@@ -79,7 +79,7 @@ async function offeredWhileAway(handler: Handler) {
 test.each([
   ['first thing', () => {}],
   ['after a wait', () => new Promise(setImmediate)],
-])('a handler that looks %s is told once that the client was away when the service was asked', async (_, wait) => {
+])('a handler that subscribes %s is notified once that the client was away when the service was asked', async (_, wait) => {
   const seen: Presence[] = [];
   const [asked, back] = [new Decision<Assignment>(), new Decision()];
   const { away, session_id, comeBack } = await offeredWhileAway(async (join) => {
@@ -100,7 +100,7 @@ test.each([
   expect(join.presence).toEqual(seen[1]);
 });
 
-test('a handler that is taken back at once is not told of what was said before', async () => {
+test('a handler that unsubscribes at once is not notified of what was sent before', async () => {
   const asked = new Decision();
   let calls = 0;
   await offeredWhileAway((join) => {

@@ -20,7 +20,7 @@ const written = (name: string, code: string) => {
   return file;
 };
 
-test('the example is a service, which leaves and ends when it is told to stop', async () => {
+test('the example is a service, which leaves and ends when it is asked to stop', async () => {
   const gateway = await startGateway();
   const room = 'connect = async (...given: string[]) => console.log("joins", ...given); disconnect = () => console.log("leaves");';
   const file = written(

@@ -33,7 +33,7 @@ test.each([
       throw new Error('no model');
     },
   ],
-])('a handler that %s fails the session with its message, and tells the program', async (_, handler) => {
+])('a handler that %s fails the session with its message, and reports it to the program', async (_, handler) => {
   const { client, start, open } = await startAll();
   const service = await start(handler);
   const told = new Decision<Error>();
@@ -44,7 +44,7 @@ test.each([
   expect(service.sessions).toEqual([]);
 });
 
-test('an error without a text, or with one the contract does not take, is told as well', async () => {
+test('an error without a text, or with one the contract does not take, is reported as well', async () => {
   const { client, start, open } = await startAll();
   await start(() => Promise.reject(`\0${'x'.repeat(511)}😀`));
   await open();
@@ -72,7 +72,7 @@ test('what the handler returned is called once, when the session ends, and is wa
   expect(service.sessions).toEqual([]);
 });
 
-test('a leave that throws ends the session all the same, and tells the program', async () => {
+test('a leave that throws ends the session anyway, and reports it to the program', async () => {
   const { client, start, open } = await startAll();
   const service = await start(() => () => Promise.reject(new Error('stuck')));
   const told = new Decision<Error>();
@@ -84,7 +84,7 @@ test('a leave that throws ends the session all the same, and tells the program',
   expect(await told.made).toMatchObject({ message: 'stuck' });
 });
 
-test('a handler at work is told when the session ends, and does not become ready', async () => {
+test('a handler at work is notified when the session ends, and does not become ready', async () => {
   const { client, start, open, sent } = await startAll();
   const { handler, came, done } = slowHandler();
   await start(handler);
@@ -102,7 +102,7 @@ test('a handler at work is told when the session ends, and does not become ready
   expect(sent.map(({ type }) => type)).toEqual(['RegisterServiceRequest', 'JoinRoomResponse', 'ServiceLeft']);
 });
 
-test('a handler that throws because it was told to leave has left, not failed', async () => {
+test('a handler that throws because it was asked to leave has left, not failed', async () => {
   const { client, start, open, sent } = await startAll();
   const { handler, came, done } = slowHandler();
   const service = await start(handler);
@@ -223,7 +223,7 @@ test('a session left unasked looks for a service again', async () => {
   expect(joins.map((join) => join.resuming)).toEqual([false, true]);
 });
 
-test('the gateway is told of a session left unasked also where leaving hangs, and what comes late is undone', async () => {
+test('the gateway is notified of a session left unasked also where leaving hangs, and what comes late is undone', async () => {
   vi.useFakeTimers({ toFake: ['setTimeout', 'clearTimeout'] });
   onTestFinished(() => void vi.useRealTimers());
   const { client, start, open, sent } = await startAll();
@@ -240,7 +240,7 @@ test('the gateway is told of a session left unasked also where leaving hangs, an
   await undone.made;
 });
 
-test('a session left with an error tells the client why', async () => {
+test('a session left with an error reports to the client why', async () => {
   const { client, start, open } = await startAll();
   const { handler, came, done } = slowHandler();
   done.make(undefined);

@@ -90,7 +90,7 @@ describe('ready', () => {
   });
 });
 
-describe('what a session tells', () => {
+describe('what a session emits', () => {
   test('reaches handlers added as soon as it is there, by type and all together, until they are taken back', async () => {
     const { client, gateway } = await connected();
     const session = await client.newSession({ user_identity: 'ada', required_services: ['asr'] });

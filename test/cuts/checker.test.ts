@@ -176,7 +176,7 @@ describe('the checker', () => {
     expect(verdictOn(c).findings.map((finding) => finding.fault)).toContain(fault);
   });
 
-  test('excuses what the client was told it would not get, and nothing beside it', () => {
+  test('excuses what the client was notified it would not get, and nothing beside it', () => {
     const c = honest();
     c.history.delivered.splice(2, 3);
     c.history.gaps = [{ from: 4, to: 6 }];

@@ -39,13 +39,13 @@ describe('a gateway that is not right is found out', () => {
     expect(await faultsWith((store) => store)).toContain('event lost');
   });
 
-  test('where it tells an event twice, which its client does not pass on', async () => {
+  test('where it sends an event twice, which its client does not pass on', async () => {
     spoilEvents((frame) => [frame, frame]);
     const faults = await faultsWith((store) => store);
     expect([...faults]).toEqual(['event doubled']);
   });
 
-  test('where it tells an event that never was', async () => {
+  test('where it sends an event that never was', async () => {
     spoilEvents((frame) => [frame.replace(/"ts":"20/, '"ts":"19')]);
     const faults = await faultsWith((store) => store);
     expect([...faults]).toEqual(['event not in the log']);

@@ -48,7 +48,7 @@ test('a body that is not as it should be is refused in plain words', async () =>
   ]);
 });
 
-test('POST /create-session answers at once with the token, and the status tells the rest', async () => {
+test('POST /create-session answers at once with the token, and the status shows the rest', async () => {
   const { url } = await startGateway();
   const asr = await connectService(url, 'asr-service-1', { auto: false });
   const { status, body } = await call(url, 'POST', '/api/v1/create-session', { ...wish, required_services: ['asr-service-1'] });

@@ -137,7 +137,7 @@ describe('issues', () => {
     expect(refused(session({ room: 'no' })).message).toMatch(/^NewSessionRequest: room: /);
   });
 
-  test('at most ten are told', () => {
+  test('at most ten are reported', () => {
     const held = Array.from({ length: 20 }, () => ({}));
     expect(paths(given({ type: 'RegisterServiceRequest', service_id: 'asr', held }))).toHaveLength(10);
   });

@@ -19,7 +19,7 @@ describeWith(parts.python)('the service in Python', () => {
     return { gateway, proxy, service, client, open };
   }
 
-  test('makes a session ready, tells how far it is, and leaves at the end', async () => {
+  test('makes a session ready, reports progress, and leaves at the end', async () => {
     const { gateway, client, open, service } = await start();
     const session_id = await open();
     expect(await client.next('ServiceProgress')).toMatchObject({ service_id: 'asr', phase: 'joining', percent: 10 });

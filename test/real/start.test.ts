@@ -184,7 +184,7 @@ print("ended", program.wait(), flush=True)`;
     });
   });
 
-  test('goes on where nobody reads its standard output and standard error any more', async () => {
+  test('goes on when nobody reads its standard output and standard error from then on', async () => {
     const gateway = await startBuiltGateway();
     gateway.process.stdout?.destroy();
     gateway.process.stderr?.destroy();

@@ -116,7 +116,7 @@ describeWith(parts.redis)('a gateway whose storage', () => {
     expect(warned()).toMatchObject([{ level: 'error', reason: expect.stringMatching(reason), msg: refusesConnection }]);
   });
 
-  test('was emptied ends its sessions as storage_lost: clients and watchers are told, the room is deleted, the socket is free', async () => {
+  test('was emptied ends its sessions as storage_lost: clients and watchers are notified, the room is deleted, the socket is free', async () => {
     const { redis, node } = await onRedis();
     const { url, clock, rooms, holds, warned } = await node();
     const [ada, watcher] = [await TestClient.connect(url), await TestClient.connect(url)];

@@ -187,7 +187,7 @@ describeWith(parts.livekit)('tokens for a real LiveKit', () => {
     expect(await inRoom(next.livekit_room)).toEqual([]);
   });
 
-  test('a TokenSource is told why it gets no token', long, async () => {
+  test('a TokenSource is answered why it gets no token', long, async () => {
     const gateway = await startGatewayOn(livekit());
     const source = TokenSource.endpoint(`${gateway.url}/livekit/token`);
     await source.fetch({ roomName: 'taken', participantIdentity: 'ada' });

@@ -170,7 +170,7 @@ test('an outage of LiveKit is one line at its start and one at its end, however 
   expect(lines.filter(({ msg }) => msg === 'LiveKit answers again')).toHaveLength(1);
 });
 
-test('what LiveKit has against one room is logged with that room, and told to nobody', async () => {
+test('what LiveKit has against one room is logged with that room, and shown to nobody', async () => {
   const { url, warned } = await gatewayOn((request, response) => {
     const isCreation = request.url?.endsWith('/CreateRoom');
     if (!isCreation) return wellDone(request, response);

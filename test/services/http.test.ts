@@ -90,7 +90,7 @@ describe('an HTTP service', () => {
     });
   });
 
-  test('accepts with any 2xx, is ready by REST, and is told once to leave', async () => {
+  test('accepts with any 2xx, is ready by REST, and is asked once to leave', async () => {
     const { url, asr, client, session_id } = await served({ '/join': { status: 204 } });
     const { body } = await asr.next('/join');
     const yes = { status: 200, body: { success: true, session_id, service_id: 'asr', all_ready: true } };
@@ -106,7 +106,7 @@ describe('an HTTP service', () => {
     expect(asr.calls.map((call) => call.path)).toEqual(['/join', '/leave']);
   });
 
-  test('that does not know a session any more leaves it all the same', async () => {
+  test('that has lost a session leaves it anyway', async () => {
     const { client, asr } = await ready({ '/leave': { status: 404 } });
     await client.ask({ type: 'EndSessionRequest' });
     await client.next('SessionEnded');
@@ -199,7 +199,7 @@ describe('an HTTP service', () => {
     expect(second.client.all.filter((f) => f.error)).toEqual([]);
   });
 
-  test('whose connection breaks three times has failed, and is told to leave should it have joined', async () => {
+  test('whose connection breaks three times has failed, and is asked to leave in case it joined', async () => {
     const { client, asr } = await served({ '/join': 'reset' });
     const failed = await client.next((f) => f.error);
     expect(failed.error).toBe('the service did not answer the offer');
@@ -216,7 +216,7 @@ describe('an HTTP service', () => {
     expect(await client.next((f) => f.error)).toMatchObject({ error: 'the service did not answer the offer' });
   });
 
-  test('that hangs has failed after ten seconds, and is told to leave should it have joined', async () => {
+  test('that hangs has failed after ten seconds, and is asked to leave in case it joined', async () => {
     const { client, clock, asr } = await served({ '/join': 'hang' });
     const { assignment_id } = (await asr.next('/join')).body;
     await clock.advance(9_000);
@@ -294,7 +294,7 @@ describe('an HTTP service', () => {
     'no JSON': 'OK',
     'of another kind': '{"accepted":"false"}',
   })) {
-    test(`whose consent is ${what} has not consented, and is told to leave should it have joined`, async () => {
+    test(`whose consent is ${what} has not consented, and is asked to leave in case it joined`, async () => {
       const { client, asr } = await served({ '/join': { raw: body } });
       const failed = await client.next((f) => f.error);
       expect(failed).toMatchObject({ error: 'the answer of the service could not be read' });
@@ -309,7 +309,7 @@ describe('an HTTP service', () => {
     expect(other.calls).toEqual([]);
   });
 
-  test('that answers more than 64 KiB is cut off, and told to leave', async () => {
+  test('that answers more than 64 KiB is cut off, and asked to leave', async () => {
     const { client, asr } = await served({ '/join': { body: { text: 'x'.repeat(1_000_000) } } });
     const failed = await client.next((f) => f.error);
     expect(failed.error).toBe('the service did not answer the offer');
@@ -339,7 +339,7 @@ describe('an HTTP service', () => {
 });
 
 describe('probes', () => {
-  test('any status is a sign of life', async () => {
+  test('any status counts as a heartbeat', async () => {
     const { url, clock } = await startGateway();
     const asr = await HttpService.start({ '/health': { status: 500 } });
     await asr.register(url, { service_id: 'asr' });
@@ -377,7 +377,7 @@ describe('probes', () => {
     }
   });
 
-  test('a service that is down is back with its next sign of life, on the same port', async () => {
+  test('a service that is down is back with its next answer, on the same port', async () => {
     const { url, clock } = await startGateway();
     const asr = await HttpService.start();
     await asr.register(url, { service_id: 'asr' });

@@ -144,7 +144,7 @@ test('twenty creations at once with one key make exactly one session, over socke
   expect(rooms.open.size).toBe(1);
 });
 
-test('creations that look for the key at the same moment are one session all the same', async () => {
+test('creations that look for the key at the same moment are one session anyway', async () => {
   const clock = new ManualClock();
   const rooms = new FakeRooms(() => clock.now());
   const memory = memoryStore();

@@ -232,7 +232,7 @@ describe('an offer', () => {
     expect(await loads(url)).toEqual({ 'asr-1': 0, 'asr-2': 1 });
   });
 
-  test('that hangs goes to the next candidate after ten seconds, and the late one is told to leave', async () => {
+  test('that hangs goes to the next candidate after ten seconds, and the late one is asked to leave', async () => {
     const { url, clock } = await startGateway();
     const one = await connectService(url, 'asr-1', manual);
     const two = await connectService(url, 'asr-2', manual);
@@ -402,7 +402,7 @@ describe('a service that comes back', () => {
     await third.client.next('SessionReady');
   });
 
-  test('too late is told what is over, and is offered what waits', async () => {
+  test('too late is notified of what is over, and is offered what waits', async () => {
     const { url, clock } = await startGateway();
     const asr = await connectService(url, 'asr-1', { ...manual, instance_id: 'a' });
     const { client, session_id } = await open(url);
@@ -525,7 +525,7 @@ describe('a service lost in a running session', () => {
     return { ...gateway, ...session, one, two, assignment_id };
   }
 
-  test('is replaced by another of its kind, which is told that it takes over', async () => {
+  test('is replaced by another of its kind, which is notified that it takes over', async () => {
     const { client, clock, one, two } = await running();
     await drop(one);
     await clock.advance(4_000);
@@ -589,7 +589,7 @@ describe('a service lost in a running session', () => {
     expect(await client.next('SessionEnded')).toMatchObject({ reason: 'service_lost' });
   });
 
-  test('that only left the room is told to leave before another comes', async () => {
+  test('that only left the room is asked to leave before another comes', async () => {
     const { client, clock, rooms, one, two, session_id, assignment_id } = await running();
     rooms.join(`room-${session_id}`, 'asr-1', 'agent');
     await clock.advance(30_000);

@@ -20,7 +20,7 @@ async function served(wish: object = {}) {
   return { ...stage, asr, tts, idle, assignment_id };
 }
 
-test('every service of the session is told when its client goes away, until when, and when it is back', async () => {
+test('every service of the session is notified when its client goes away, until when, and when it is back', async () => {
   const { made, breaks, back, clock, asr, tts, idle } = await served();
   await breaks();
   const { session_id } = made;
@@ -48,7 +48,7 @@ test.each([
   expect([...presences(asr), ...presences(tts)]).toEqual([]);
 });
 
-test('a session without a window tells its services nothing but to leave', async () => {
+test('a session without a window only asks its services to leave', async () => {
   const { client, clock, asr } = await served({ resume_window_s: 0 });
   client.ws.terminate();
   await client.closed;
@@ -58,7 +58,7 @@ test('a session without a window tells its services nothing but to leave', async
   expect(presences(asr)).toEqual([]);
 });
 
-test('the window over, they are asked to leave, and told nothing else', async () => {
+test('the window over, they are asked to leave, and sent nothing else', async () => {
   const { breaks, clock, asr } = await served({ join_timeout_s: 300 });
   await breaks();
   await clock.advance(61_000);
@@ -66,7 +66,7 @@ test('the window over, they are asked to leave, and told nothing else', async ()
   expect(presences(asr)).toHaveLength(1);
 });
 
-test('a service that comes back is told how the client stands by then', async () => {
+test('a service that returns is notified how the client stands by then', async () => {
   const { url, made, breaks, back, asr, tts, assignment_id } = await served();
   const comesBack = async () => {
     const service = await connectService(url, 'asr', { auto: false, held: [{ session_id: made.session_id, assignment_id }] });
@@ -91,7 +91,7 @@ test('a service that comes back is told how the client stands by then', async ()
   expect(presences(tts)).toHaveLength(2);
 });
 
-test('a service that is offered the session while its client is away is told so after the offer', async () => {
+test('a service that is offered the session while its client is away is notified after the offer', async () => {
   const { url, breaks, back, made, clock } = await resumable({ required_services: ['asr', 'tts'] });
   await breaks();
   const asr = await connectService(url, 'asr');
@@ -136,7 +136,7 @@ test.each([
 test.each([
   ['presence', {}, '/presence'],
   ['a path of its own', { microservices: { presence_path: '/v1/client' } }, '/v1/client'],
-])('an HTTP service is told at %s', async (_, config, path) => {
+])('an HTTP service is notified at %s', async (_, config, path) => {
   const { url, made, breaks, back, clock } = await resumable({ required_services: ['asr'] }, config);
   const asr = await HttpService.start();
   await asr.register(url, { service_id: 'asr' });
@@ -165,7 +165,7 @@ test('an HTTP service that does not answer costs the session nothing', async () 
   expect(await read()).toMatchObject({ status: 'Ready', ready_services: ['asr'] });
 });
 
-test('an HTTP service that registers again while the client is away is told', async () => {
+test('an HTTP service that registers again while the client is away is notified', async () => {
   const { url, breaks } = await resumable({ required_services: ['asr'] });
   const asr = await HttpService.start();
   await asr.register(url, { service_id: 'asr', instance_id: 'one' });

@@ -113,7 +113,7 @@ test('the log names what a session waits for, and what it ended for', async () =
   expect(warned).toContain('not ready within 30 s: nope (never registered), asr (CUDA out of memory)');
 });
 
-test('REST is told which services were missing, and why', async () => {
+test('REST answers which services were missing, and why', async () => {
   const { url, clock } = await startGateway();
   const asked = rest(`${url}/api/v1/sessions`, 'POST', { user_identity: 'ada', required_services: ['nope'] });
   await expect.poll(async () => (await rest(`${url}/api/v1/stats`)).body.by_status).toEqual({ WaitingForServices: 1 });
@@ -180,7 +180,7 @@ test('a session that names no services takes those that are there, unless they a
   expect(await client.ask({ type: 'NewSessionRequest', user_identity: 's32' })).toMatchObject({ type: 'NewSessionResponse' });
 });
 
-test('a service is told whom it serves', async () => {
+test('a service is sent whom it serves', async () => {
   const { url } = await startGateway();
   const asr = await connectService(url, 'asr');
   await open(url, { user_name: 'Ada L.' });

@@ -209,7 +209,7 @@ test('a session that may not be read is answered as one that never was', async (
   expect(await told(id)).toBe(await told('nobody'));
 });
 
-test('with whom a session is shared is told to its owner and the operator alone', async () => {
+test('with whom a session is shared is shown to its owner and the operator alone', async () => {
   const { url, session } = await stage();
   const id = await session('public');
   const shares = { pat: 'participant', vic: 'viewer' };

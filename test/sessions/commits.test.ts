@@ -120,7 +120,7 @@ describe('what happens to a session in one turn', () => {
     expect(commits).toHaveLength(1);
   });
 
-  test('fails as a whole where the storage does, and nothing of it was told', async () => {
+  test('fails as a whole where the storage does, and nothing of it was sent', async () => {
     const { sessions, commits, ids, ready, spoil } = await asked();
     spoil.before = () => {
       throw new StorageError('no answer');
@@ -327,7 +327,7 @@ describe('those that wait for a service', () => {
 });
 
 describe('services that are there', () => {
-  test('are asked for in the commit that makes the session, and told after it', async () => {
+  test('are asked for in the commit that creates the session, and sent after it', async () => {
     const { commits, told, register, make, assignmentOf } = node();
     for (const service_id of services) await register(service_id);
     await make();
@@ -375,7 +375,7 @@ describe('services that are there', () => {
     expect(await sessions.get('s1')).toMatchObject({ requirements: [{ assignment: { service_id: 'asr-1', attempt: 2 } }] });
   });
 
-  test('and come while the session is being written, are asked all the same', async () => {
+  test('and come while the session is being written, are asked anyway', async () => {
     const { spoil, register, make, assignmentOf } = node();
     await register('asr');
     spoil.before = async () => {

@@ -131,7 +131,7 @@ test('a session made on one node is read, messaged, changed and watched over the
   expect(seen.map(({ seq }) => seq)).toEqual(seen.map((_, i) => begun.seq + 1 + i));
 });
 
-test('a session held by a socket of one node is ended over the other, and its client is told', async () => {
+test('a session held by a socket of one node is ended over the other, and its client is notified', async () => {
   const { node } = deployment();
   const [a, b] = [await node(), await node()];
   const ada = await TestClient.connect(a.url);
@@ -334,7 +334,7 @@ test('a service is no part of a session that a service of another node serves', 
   expect(await namesake.ask({ type: 'GetSessionRequest', session_id })).toMatchObject({ code: 'SESSION_NOT_FOUND' });
 });
 
-test('a service reached by one node is told to leave, and its slot freed, when the session ends over the other', async () => {
+test('a service reached by one node is asked to leave, and its slot freed, when the session ends over the other', async () => {
   const { node, rooms } = deployment();
   const [a, b] = [await node(), await node()];
   const asr = await connectService(a.url, 'asr', { max_sessions: 1 });
@@ -469,7 +469,7 @@ describe('a session whose client may come back', () => {
     expect(await winner?.ask({ type: 'GetSessionRequest' })).toMatchObject({ session_id, link: 'attached' });
   });
 
-  test('that is resumed at another node before a slow storage has told this one of its own resume, is the other s', async () => {
+  test('that is resumed at another node before a slow storage has answered its own resume, is the other s', async () => {
     const { node } = deployment();
     const [a, b] = [await node(), await node()];
     const old = await TestClient.connect(a.url);
@@ -533,7 +533,7 @@ describe('a session whose client may come back', () => {
     expect(await linkOf(b.api, session_id)).toMatchObject({ status: 'Terminated', end_reason: 'resume_expired' });
   });
 
-  test('whose node was held for dead, and lives, is kept with its socket', async () => {
+  test('whose node was considered dead, and lives, is kept with its socket', async () => {
     const { node, advance } = deployment();
     const [a, b] = [await node(), await node()];
     const client = await TestClient.connect(a.url);
@@ -570,7 +570,7 @@ describe('a session whose client may come back', () => {
     for (const each of [made, away]) expect((await comeBack(b.url, each, each.seq)).answer).toMatchObject({ recovered: true });
   });
 
-  test('tells a service of another node that its client is away, and back', async () => {
+  test('notifies a service of another node that its client is away, and back', async () => {
     const { node, advance } = deployment();
     const [a, b] = [await node(), await node()];
     const asr = await connectService(b.url, 'asr');

@@ -270,7 +270,7 @@ test('seq has no gap and ends with the record s', () => {
   });
 });
 
-test('the status moves along the allowed arrows only, and each move is told', () => {
+test('the status moves along the allowed arrows only, and each move is reported', () => {
   holds(({ events, steps }) => {
     let at: Status | undefined;
     for (const event of events) {
@@ -406,7 +406,7 @@ test('a session waits for its client exactly while it is away, and only where it
   });
 });
 
-test('the services are told each time the client goes away and each time it comes back, and at no other time', () => {
+test('the services are notified each time the client goes away and each time it comes back, and at no other time', () => {
   holds(({ steps }) => {
     for (const { before, decision } of steps) {
       const went = before?.link !== 'away' && decision.session.link === 'away';

@@ -40,7 +40,7 @@ describe('the standing of a caller', () => {
   });
 });
 
-test('who may read a session and not do more is told what is missing', () => {
+test('who may read a session and not do more gets an error that says what is missing', () => {
   const shared = session({ shares: { bob: 'viewer' }, visibility: 'shared' });
   const bob = caller({ user: 'bob' });
   expect(() => authorize(shared, bob, 'own')).toThrow(/only the owner/);

@@ -77,7 +77,7 @@ describe('making the room', () => {
     expect(story.waits(1).count('deleteRoom')).toBe(1);
   });
 
-  test('a room whose making failed without an answer is deleted all the same', () => {
+  test('a room whose creation failed without an answer is deleted anyway', () => {
     const story = creating().happens({ type: 'RoomFailed', code: 'LIVEKIT_ERROR', message: 'no answer', made: true });
     expect(statusOf(story)).toBe('Terminated');
     expect(story.count('deleteRoom')).toBe(1);
@@ -132,7 +132,7 @@ describe('waiting for services', () => {
     expect(statusOf(story.happens(...served('llm')))).toBe('Ready');
   });
 
-  test('SessionReady tells how long each part took', () => {
+  test('SessionReady reports how long each part took', () => {
     const story = creating()
       .waits(100)
       .happens({ type: 'RoomCreated', made: true })
@@ -242,7 +242,7 @@ describe('the user', () => {
     expectEndAt(active().happens(seen('asr')), 20_000, 'client_gone');
   });
 
-  test('a user who came back between two looks stays Active, and both changes are told', () => {
+  test('a user who came back between two looks stays Active, and both changes are reported', () => {
     const story = active();
     const told = story.events.length;
     story.happens({ type: 'RoomSeen', participants: [present('asr'), present('user', 'PA_again')] });
@@ -386,7 +386,7 @@ describe('a lost service', () => {
     expect(readySession().happens({ type: 'ServiceLeft', assignment_id: 'asr-1', clean: true }).session.health).toBe('degraded');
   });
 
-  test('is replaced by one that is told it takes over, and the session is restored', () => {
+  test('is replaced by one that is notified it takes over, and the session is restored', () => {
     const story = degraded().happens(offer('asr', 2));
     expect(assignmentOf(story)).toMatchObject({ assignment_id: 'asr-2', attempt: 2, resuming: true });
     story.happens(readySaid('asr'));
@@ -441,7 +441,7 @@ describe('a room that is gone', () => {
     expect(reasonOf(joining().happens(seen('user'), { type: 'RoomGone' }))).toBe('room_deleted');
   });
 
-  test('is deleted all the same: it may come back', () => {
+  test('is deleted anyway: it may come back', () => {
     const story = active().happens({ type: 'RoomGone' }, { type: 'ServiceLeft', assignment_id: 'asr-1', clean: true });
     expect(story.count('deleteRoom')).toBe(1);
   });
@@ -493,7 +493,7 @@ describe('the end', () => {
     expect(story.session.room?.state).toBe('deleting');
   });
 
-  test('tells how long the session lasted', () => {
+  test('reports how long the session lasted', () => {
     const story = active().waits(60_000).happens(clientEnds).waits(10_000);
     expect(story.events.at(-1)).toMatchObject({ type: 'SessionEnded', duration_s: 70 });
   });
@@ -643,7 +643,7 @@ describe('a client that may come back', () => {
     expectEndAt(make().happens(socketBreaks), ms, reason);
   });
 
-  test('waits for nothing any more once the session is ending', () => {
+  test('waits for nothing once the session is ending', () => {
     const story = active(windowOf(60)).happens(socketBreaks, clientEnds);
     expect(story.session.deadlines.resume).toBeUndefined();
     expect(reasonOf(story.waits(120_000))).toBe('client_ended');

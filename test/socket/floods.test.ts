@@ -78,7 +78,7 @@ test('of a hundred pings at once the last is answered, and the socket stays open
   await expect.poll(() => pongs.at(-1)).toBe('100');
 });
 
-test('a ping is a sign of life', async () => {
+test('a ping counts as a heartbeat', async () => {
   const { url, clock } = await startGateway();
   const client = await TestClient.connect(url, [], { autoPong: false });
   let pings = 0;

@@ -35,7 +35,7 @@ const ask = (client: TestClient, type: string, body: object = {}) => client.ask(
 const eventsOf = (client: TestClient, type: string): Frame[] => client.all.filter((frame) => frame.type === type);
 
 describe('an update', () => {
-  test('merges, removes with null, and tells what changed in which version', async () => {
+  test('merges, removes with null, and reports what changed in which version', async () => {
     const { ada, path } = await open({ metadata: { topic: 'weather', level: 3 } });
     const first = await ask(ada, 'UpdateSessionRequest', { context_updates: { turn: 1, plan: { steps: ['a'] }, gone: true } });
     const second = await ask(ada, 'UpdateSessionRequest', {
@@ -173,7 +173,7 @@ describe('messages', () => {
   const say = (client: TestClient, content: string, more: object = {}) =>
     ask(client, 'AddMessageRequest', { role: 'user', content, ...more });
 
-  test('are kept in order, with who said them, and told as they come', async () => {
+  test('are kept in order, with who said them, and sent as they come', async () => {
     const { ada, path } = await open();
     const first = await say(ada, 'hello');
     const second = (await rest(`${path}/messages`, 'POST', { role: 'assistant', content: 'hi' })).body;
@@ -247,7 +247,7 @@ describe('messages', () => {
     expect(eventsOf(ada, 'MessageAdded')).toHaveLength(1);
   });
 
-  test('a hundred at once are a hundred, each told once in order', async () => {
+  test('a hundred at once are a hundred, each sent once in order', async () => {
     const { ada, path } = await open();
     const answers = await Promise.all(range(100).map((n) => rest(`${path}/messages`, 'POST', { role: 'user', content: `${n}` })));
     expect(answers.map(({ status }) => status)).toEqual(Array(100).fill(201));
@@ -378,7 +378,7 @@ describe('the time a session has', () => {
 });
 
 describe('sharing', () => {
-  test('makes a private session a shared one, and is told with visibility and shares', async () => {
+  test('makes a private session a shared one, and is reported with visibility and shares', async () => {
     const { ada, path } = await open();
     expect(await ask(ada, 'ShareSessionRequest', { target_user_id: 'bob' })).toMatchObject({
       visibility: 'shared',

@@ -126,7 +126,7 @@ test('when the socket closes, what waits is dropped, and its answer to the close
   expect(inbox.started).toEqual(['first']);
 });
 
-test('what waits for those that run is not begun on a socket that closes meanwhile', async () => {
+test('what waits for those that run is not started on a socket that closes meanwhile', async () => {
   const { inbox } = heldInbox();
   inbox.frame(ready('1'));
   inbox.frame(get('2'));

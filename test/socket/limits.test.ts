@@ -95,7 +95,7 @@ test('a silent peer is pinged, and cut when it does not answer: a client after 2
   await healthy.caughtUp();
 });
 
-test('nobody is judged by time in which the gateway stood still: not who has to answer a ping, not who has yet to speak', async () => {
+test('time in which the gateway stood still counts against nobody: not who has to answer a ping, not who has yet to speak', async () => {
   const { url, clock } = await startGateway();
   const silent = await TestClient.connect(url);
   const client = await TestClient.connect(url, [], { autoPong: false });
@@ -157,7 +157,7 @@ function textFrame(text: string): Buffer {
   return Buffer.concat([head, Buffer.alloc(4), body]);
 }
 
-test('a reader that asks and never reads is not read from any more, then closed as too slow', async () => {
+test('a reader that asks and never reads is not read from after a while, then closed as too slow', async () => {
   const { url, clock, holds } = await startGateway({
     limits: { buffered_bytes: 16_384, messages_per_second: 1_000_000, message_burst: 1_000_000, answer_bytes_per_second: 1_000_000_000 },
   });

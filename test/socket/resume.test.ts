@@ -154,7 +154,7 @@ describe('the old socket half open', () => {
     });
   });
 
-  test('whose bytes arrive nowhere is left behind all the same', async () => {
+  test('whose bytes arrive nowhere is left behind anyway', async () => {
     const { url, clock, read, holds } = await startStage();
     const proxy = await TcpProxy.before(portOf(url));
     const old = await TestClient.connect(`http://127.0.0.1:${proxy.port}`);
@@ -428,7 +428,7 @@ describe('a resume attempt that is refused', () => {
 });
 
 describe('the window', () => {
-  test('ends the session with resume_expired: its services leave, its room goes, and its token is told so', async () => {
+  test('ends the session with resume_expired: its services leave, its room goes, and its token is answered so', async () => {
     const { url, rooms, clock, read, holds } = await startStage();
     const asr = await connectService(url, 'asr');
     const client = await TestClient.connect(url);
@@ -613,7 +613,7 @@ describe('while the client is away the session goes on', () => {
   test.each([
     ['half open', false],
     ['broken', true],
-  ])('one that is ending, its old socket %s, is told to the newer one until SessionEnded', async (_, isBroken) => {
+  ])('one that is ending, its old socket %s, is sent to the newer one until SessionEnded', async (_, isBroken) => {
     const { url, clock, read } = await startStage();
     // it never leaves: the end takes its three seconds
     const asr = await connectService(url, 'asr', { auto: false });

@@ -89,7 +89,7 @@ test('a service whose socket has gone may be replaced by any instance of its id'
     .toBe('RegisterServiceResponse');
 });
 
-test('a declined offer is made again after the asked pause, and the client is told each step', async () => {
+test('a declined offer is made again after the asked pause, and the client is sent each step', async () => {
   const { url, clock } = await startGateway();
   const asr = await connectService(url, 'asr', { auto: false });
   const { client } = await waiting(url);

@@ -138,7 +138,7 @@ test('a room name is one live session’s at a time, and the next one gets a roo
   expect([...rooms.open.keys()]).toEqual([next.livekit_room]);
 });
 
-test('a service and a waiting client are told both names of the room', async () => {
+test('a service and a waiting client are sent both names of the room', async () => {
   const { url } = await startGateway();
   const asr = await connectService(url, 'asr');
   const client = await TestClient.connect(url);

@@ -161,7 +161,7 @@ test('thirty-two sessions are watched at once, and one more is refused until one
 test.each([
   ['made private', 'PATCH', '', { visibility: 'private' }],
   ['unshared', 'DELETE', '/share/bob', undefined],
-] as const)('a session that is %s is told of no longer', async (_, method, suffix, body) => {
+] as const)('a session that is %s is not reported from then on', async (_, method, suffix, body) => {
   const { api, id, bob, say, subscriptions } = await (async () => {
     const { storage, subscriptions } = counting();
     return { ...(await stage({ visibility: 'private' }, { storage })), subscriptions };
@@ -191,7 +191,7 @@ test('one whose place is taken by a lesser one still watches', async () => {
   expect(await bob.next('MessageAdded')).toMatchObject({ content: 'for bob too' });
 });
 
-test('the end of a watched session is the last that is told of it, and frees its place', async () => {
+test('the end of a watched session is the last that is sent of it, and frees its place', async () => {
   const { storage, subscriptions } = counting();
   const { api, id, bob } = await stage({}, { storage });
   const before = subscriptions();
@@ -269,7 +269,7 @@ test('a session that is closed to its watcher while the watch begins is refused,
   expect(await bob.ask({ type: 'GetSessionRequest' })).toMatchObject({ owner_id: 'bob' });
 });
 
-test('a watcher whose right cannot be looked up for a while is told when it can', async () => {
+test('a watcher whose right cannot be looked up for a while is notified when it can', async () => {
   let failing = false;
   let failed = 0;
   const memory = memoryStore();

@@ -74,7 +74,7 @@ function stuckConnection() {
   return { connection, socket, callbacks, endTurn, woken: () => woken };
 }
 
-test('a cursor that was told there is no room is woken, though the socket was emptied before the turn ended', () => {
+test('a cursor that was refused for want of room is woken, though the socket was emptied before the turn ended', () => {
   const { connection, socket, callbacks, endTurn, woken } = stuckConnection();
   connection.send({ a: 'x'.repeat(900) });
   endTurn();
@@ -87,7 +87,7 @@ test('a cursor that was told there is no room is woken, though the socket was em
   expect(woken()).toBe(1);
 });
 
-test('a cursor that was told there is no room is woken, though what filled the socket were pings', () => {
+test('a cursor that was refused for want of room is woken, though what filled the socket were pings', () => {
   const { connection, socket, woken } = stuckConnection();
   socket.writableLength = 2_000;
   expect(connection.writable).toBe(false);

@@ -271,7 +271,7 @@ export function storeContract(name: string, make: (() => Promise<StoreProvider>)
         await expect(store.saveSession(record('c', { claims: [roomClaim('hall')] }), 0, [])).rejects.toThrow(ClaimTaken);
       });
 
-      test('that is refused is not told to a commit that is out of date', async () => {
+      test('that is refused is not reported to a commit that is out of date', async () => {
         const store = await open();
         await store.saveSession(record('a', { claims: lobby }), 0, []);
         await store.saveSession(record('b'), 0, []);
@@ -612,7 +612,7 @@ export function storeContract(name: string, make: (() => Promise<StoreProvider>)
         await vi.waitFor(() => expect(stays).toHaveBeenCalled());
       });
 
-      test('is told of each session it follows, and of no other', async () => {
+      test('is notified of each session it follows, and of no other', async () => {
         const store = await open();
         for (const id of ['a', 'b', 'c']) await store.saveSession(record(id), 0, []);
         const woken = vi.fn<(id: string) => void>();

@@ -63,7 +63,7 @@ describe('cleanExpiredSessions', () => {
     expect(await left()).not.toContain('fresh tombstone');
   });
 
-  test('drops no more than it is told to', async () => {
+  test('drops no more than asked for', async () => {
     const { store, clock } = stage();
     const dead = { ...saved(terminated()), deadlines: { forget: clock.now() } };
     for (const i of range(5)) await store.saveSession({ ...dead, session_id: `s${i}`, commit_id: `${i}` }, 0, []);
