@@ -1,4 +1,4 @@
-import { allMessages, hasId, type Message } from './json-schema.ts';
+import { allMessages, hasId, type Message } from './messages.ts';
 import { frameSchemas } from './published.ts';
 import { type RequestRow, requests } from './requests.ts';
 import { type Role, roles } from './roles.ts';

@@ -1,11 +1,6 @@
-import { type ZodObject, z } from 'zod';
-import { answers } from './answers.ts';
-import { commands } from './commands.ts';
-import { controls } from './controls.ts';
-import { events } from './events.ts';
+import { z } from 'zod';
 import { requestId, sessionId } from './fields.ts';
-import { notices } from './notices.ts';
-import { requests } from './requests.ts';
+import { hasId, type Message } from './messages.ts';
 
 /** As much of a JSON Schema as the messages use. */
 export interface JsonSchema {
@@ -33,32 +28,7 @@ export interface JsonSchema {
   mayGrow?: true;
 }
 
-/** Every message, by direction and type. */
-export const messages = { requests, answers, events, commands, notices, controls } satisfies Record<
-  string,
-  Record<string, { about: string; body: ZodObject }>
->;
-export type Direction = keyof typeof messages;
-export const directions = Object.keys(messages) as Direction[];
-
-export interface Message {
-  direction: Direction;
-  type: string;
-  /** Its type; of a notice that passes a request on under the request's type, that with `Notice` behind it. */
-  name: string;
-  about: string;
-  body: ZodObject;
-}
-
-/** Every message in the order of the code. */
-export const allMessages: readonly Message[] = directions.flatMap((direction) =>
-  Object.entries(messages[direction]).map(([type, { about, body }]) => {
-    const name = direction === 'notices' && Object.hasOwn(requests, type) ? `${type}Notice` : type;
-    return { direction, type, name, about, body };
-  }),
-);
-
-/** Reduces a schema to what is published. Passed to zod as `override`. */
+/** Removes from a JSON Schema what is internal. Passed to zod as `override`. */
 export function publicSchema({ jsonSchema }: { jsonSchema: object }): void {
   const schema: JsonSchema = jsonSchema;
   // a later gateway may add fields, and peers must take them
@@ -78,9 +48,6 @@ const inEnvelope = (schema: z.ZodType): JsonSchema => {
   const { $schema: _, ...rest } = z.toJSONSchema(schema, { io: 'input' });
   return rest as JsonSchema;
 };
-
-/** Whether a message carries the `id` of a request. */
-export const hasId = ({ direction, type }: Message) => direction === 'requests' || direction === 'answers' || type === 'Error';
 
 const ignored: JsonSchema = {
   type: 'array',

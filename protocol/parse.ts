@@ -1,7 +1,7 @@
 import { check, type Issue } from './check.ts';
 import type { ErrorCode } from './errors.ts';
 import { clip, requestId } from './fields.ts';
-import { allMessages } from './json-schema.ts';
+import { allMessages } from './messages.ts';
 import { nearest } from './nearest.ts';
 import { type Request, type RequestRow, requests } from './requests.ts';
 

@@ -1,4 +1,5 @@
-import { allMessages, frameSchema, type JsonSchema } from './json-schema.ts';
+import { frameSchema, type JsonSchema } from './json-schema.ts';
+import { allMessages } from './messages.ts';
 import { availabilities, serviceStatuses, shareRoles, statuses, visibilities } from './states.ts';
 
 /** Where schemas of a document stand under their names, by the prefix of their references. */

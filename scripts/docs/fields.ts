@@ -1,4 +1,5 @@
-import { allMessages, bodySchema, type JsonSchema, type Message } from '../../protocol/json-schema.ts';
+import { bodySchema, type JsonSchema } from '../../protocol/json-schema.ts';
+import { allMessages, type Message } from '../../protocol/messages.ts';
 import { endReasons, serviceStatuses, statuses } from '../../protocol/states.ts';
 
 /** Lists that stand in PROTOCOL.md once, by what a field that holds one of them is called. */

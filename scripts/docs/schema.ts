@@ -1,4 +1,5 @@
-import { allMessages, type Direction, directions, frameSchema, type JsonSchema } from '../../protocol/json-schema.ts';
+import { frameSchema, type JsonSchema } from '../../protocol/json-schema.ts';
+import { allMessages, type Direction, directions } from '../../protocol/messages.ts';
 import { frameSchemas } from '../../protocol/published.ts';
 import { PROTOCOL_VERSION, SUBPROTOCOL } from '../../protocol/version.ts';
 

@@ -1,5 +1,6 @@
 import { failureReasons } from '../../protocol/failures.ts';
-import { allMessages, bodySchema, type Direction, type JsonSchema, type Message } from '../../protocol/json-schema.ts';
+import { bodySchema, type JsonSchema } from '../../protocol/json-schema.ts';
+import { allMessages, type Direction, type Message } from '../../protocol/messages.ts';
 import { pascal } from '../../protocol/published.ts';
 import { type RequestRow, requests } from '../../protocol/requests.ts';
 import { availabilities, endReasons, serviceStatuses, shareRoles, statuses, visibilities } from '../../protocol/states.ts';

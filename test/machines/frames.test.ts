@@ -1,7 +1,7 @@
 import { readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterAll, beforeAll, expect, test } from 'vitest';
-import { allMessages } from '../../protocol/json-schema.ts';
+import { allMessages } from '../../protocol/messages.ts';
 import { startGateway } from '../support/gateway.ts';
 import { describeWith, parts } from '../support/parts.ts';
 import { addProgram, compile, document, lastLine, npmTool, pythonTool, run, workFolder } from './generated.ts';

@@ -1,7 +1,7 @@
 import { describe, expect, test } from 'vitest';
 import { z } from 'zod';
 import { check } from '../../protocol/check.ts';
-import { allMessages } from '../../protocol/json-schema.ts';
+import { allMessages } from '../../protocol/messages.ts';
 import { parse } from '../../protocol/parse.ts';
 import { routes } from '../../protocol/rest.ts';
 import { configSchema } from '../../src/config.ts';

@@ -3,7 +3,7 @@ import { join } from 'node:path';
 import { describe, expect, test } from 'vitest';
 import { Close, verdict } from '../../protocol/close.ts';
 import { type ErrorKind, errors } from '../../protocol/errors.ts';
-import { allMessages, directions } from '../../protocol/json-schema.ts';
+import { allMessages, directions } from '../../protocol/messages.ts';
 import { type RequestRow, requests } from '../../protocol/requests.ts';
 import { type RouteRow, routes } from '../../protocol/rest.ts';
 import { endReasons, serviceStatuses, statuses } from '../../protocol/states.ts';

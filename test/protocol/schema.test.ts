@@ -1,6 +1,7 @@
 import { readFileSync } from 'node:fs';
 import { expect, test } from 'vitest';
-import { allMessages, bodySchema, frameSchema } from '../../protocol/json-schema.ts';
+import { bodySchema, frameSchema } from '../../protocol/json-schema.ts';
+import { allMessages } from '../../protocol/messages.ts';
 import { PROTOCOL_VERSION } from '../../protocol/version.ts';
 import { fieldTable, fillTables, words } from '../../scripts/docs/fields.ts';
 import { schema } from '../../scripts/docs/schema.ts';

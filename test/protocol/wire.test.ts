@@ -2,7 +2,7 @@ import { readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, expect, test } from 'vitest';
 import { z } from 'zod';
-import { allMessages, type Message } from '../../protocol/json-schema.ts';
+import { allMessages, type Message } from '../../protocol/messages.ts';
 import { type Parsed, parse } from '../../protocol/parse.ts';
 
 /** `ok-*.json` is a frame; `later-*.json` one that a newer gateway may send, with values that this version does not know; `bad-*.json` is a frame of a peer and how it is refused. */
