@@ -2,6 +2,7 @@ import { z } from 'zod';
 
 // NUL and lone surrogates pass JSON.parse, but not every store: refused here, so that all stores agree
 const wellFormed = (text: string) => text.isWellFormed() && !text.includes('\0');
+const wellFormedRule = 'must not contain NUL or half a surrogate pair';
 /** As much of it as every language's regular expressions can say; those of the published schemas are written for all of them. */
 const wellFormedPattern = '^[^\\x00]*$';
 
@@ -10,7 +11,7 @@ export const clip = (text: string, max: number) => text.slice(0, max).toWellForm
 
 /** Text that every store and every peer can hold. */
 export const text = (max: number, min = 0) =>
-  z.string().min(min).max(max).refine(wellFormed, 'must hold neither NUL nor half a surrogate pair').meta({ pattern: wellFormedPattern });
+  z.string().min(min).max(max).refine(wellFormed, wellFormedRule).meta({ pattern: wellFormedPattern });
 
 /** Names a schema that is used in many places, for those who generate code. */
 export const titled = (title: string, schema: z.ZodType): void => void z.globalRegistry.add(schema, { ...schema.meta(), title });
@@ -47,7 +48,7 @@ export const wanted = z
   .meta({ title: 'WantedService' });
 export type Wanted = z.output<typeof wanted>;
 /** Any JSON whose texts every store can hold. Its depth is limited where it is parsed. */
-export const json = z.unknown().refine(isStorable, 'must hold neither NUL nor half a surrogate pair');
+export const json = z.unknown().refine(isStorable, wellFormedRule);
 function isStorable(value: unknown): boolean {
   if (typeof value === 'string') return wellFormed(value);
   if (typeof value !== 'object' || value === null) return true;
@@ -60,7 +61,10 @@ function isStorable(value: unknown): boolean {
 export const httpUrl = z
   .url({ protocol: /^https?$/, error: 'must be an http or https URL' })
   .max(2_048)
-  .refine((url) => !/^https?:\/\/[^/?#]*@/.test(url), 'must hold no user and no password');
+  .refine((url) => !/^https?:\/\/[^/?#]*@/.test(url), 'must not contain a user name or password');
+/** Whether each % is followed by the two digits of a byte. */
+export const isPercentEncoded = (url: string) => !/%(?![0-9a-f]{2})/i.test(url);
+export const percentRule = 'has a % that is not followed by two hexadecimal digits; write % as %25';
 const pathOf = (url: string) => /^[^:]*:\/\/[^/\\]*(.*)$/s.exec(url)?.[1] ?? '';
 const encodedDots = /(^|[\\/])(\.|%2e){1,2}(?=[\\/]|$)/i;
 
@@ -68,7 +72,7 @@ const encodedDots = /(^|[\\/])(\.|%2e){1,2}(?=[\\/]|$)/i;
 export const endpointUrl = httpUrl
   .refine((url) => !/[?#]/.test(url), 'must have no query (?) and no fragment (#): what the service needs to know goes into the path')
   .refine((url) => !/[\\\s]/.test(url) && !encodedDots.test(pathOf(url)), 'must not contain dot segments, backslashes or spaces')
-  .refine((url) => !/%(?![0-9a-f]{2})/i.test(url), 'has a % that is not followed by two hexadecimal digits; write % as %25')
+  .refine(isPercentEncoded, percentRule)
   .meta({ pattern: '^[^?#]*$' });
 
 export const time = z.iso.datetime().describe('ISO-8601, UTC');
@@ -80,7 +84,7 @@ const maxKeys = 64;
 export const storableKeys = (map: object) => Object.keys(map).every((key) => key !== '' && !isLonger(key, 128) && wellFormed(key));
 /** As zod's `max`: in code points. */
 const isLonger = (text: string, max: number) => text.length > max && [...text].length > max;
-export const keyRule = 'keys must have 1 to 128 characters, and neither NUL nor half a surrogate pair';
+export const keyRule = 'keys must have 1 to 128 characters, and must not contain NUL or half a surrogate pair';
 
 /** A map of strings on the wire of which numbers and booleans are taken as well. */
 export const labels = z

@@ -1,4 +1,5 @@
 import { z } from 'zod';
+import { isPercentEncoded, percentRule } from '../protocol/fields.ts';
 
 /** Text that is a number counts as one; what is merely empty or true does not. */
 const toNumber = (value: unknown) => (typeof value === 'string' && /^-?\d+(\.\d+)?$/.test(value) ? Number(value) : value);
@@ -65,7 +66,7 @@ export const liveKitUrl = z
     'must not contain a user name or password: clients are given this address',
   )
   .refine((text) => !/[?#]/.test(text), 'must not contain ? or #')
-  .refine((text) => !/%(?![0-9a-f]{2})/i.test(text), 'has a % that is not followed by two hexadecimal digits; write % as %25');
+  .refine(isPercentEncoded, percentRule);
 /** Where the gateway reaches LiveKit's API. */
 export const liveKitServerUrl = liveKitUrl.refine(
   (text) => (parsed(text)?.pathname ?? '/') === '/',

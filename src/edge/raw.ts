@@ -1,11 +1,15 @@
 import { STATUS_CODES } from 'node:http';
 import type { Duplex } from 'node:stream';
+import type { Logger } from 'pino';
 
 /** On every answer: it is what its type says, and nobody keeps a copy. */
 export const safeHeaders = { 'x-content-type-options': 'nosniff', 'cache-control': 'no-store' } as const;
 
 /** A peer that does not close its side after a refusal is cut after this. */
 const lingerMs = 1_000;
+
+/** Returns an error listener for connections that are to become WebSockets; without one, a reset would end the process. */
+export const earlyErrorListener = (log: Logger) => (err: Error) => log.debug({ err }, 'socket failed before it was a websocket');
 
 /** Answers on a bare connection, where there is no ServerResponse, and ends it. */
 export function respondRaw(socket: Duplex, status: number, headers: Record<string, string>, body: string): void {

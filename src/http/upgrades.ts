@@ -2,7 +2,7 @@ import type { IncomingMessage } from 'node:http';
 import type { Duplex } from 'node:stream';
 import type { Logger } from 'pino';
 import { askedFor } from '../auth/admission.ts';
-import { refuseUpgrade } from '../edge/raw.ts';
+import { earlyErrorListener, refuseUpgrade } from '../edge/raw.ts';
 
 /** Answers a GET that asks for a WebSocket: with one, or with why not. */
 export type Upgrade = (request: IncomingMessage, socket: Duplex, head: Buffer) => void;
@@ -12,10 +12,11 @@ export class Upgrades {
   readonly #byPath = new Map<string, Upgrade>();
   readonly #log: Logger;
   readonly #nothingHere: string;
-  readonly #onError = (err: Error) => this.#log.debug({ err }, 'socket failed before it was a websocket');
+  readonly #onError: (err: Error) => void;
 
   constructor(table: Readonly<Record<`/${string}`, Upgrade>>, log: Logger) {
     this.#log = log;
+    this.#onError = earlyErrorListener(log);
     for (const [path, upgrade] of Object.entries(table)) this.#byPath.set(path, upgrade).set(`${path}/`, upgrade);
     this.#nothingHere = `sockets are served at ${Object.keys(table).join(' and ')}`;
   }

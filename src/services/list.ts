@@ -1,5 +1,5 @@
 import { GatewayError } from '../errors.ts';
-import { readPage, sizeOf } from '../sessions/pages.ts';
+import { bytesOf, readPage, sizeOf } from '../sessions/pages.ts';
 import { type Instance, matches, type Registry } from './registry.ts';
 
 /** What a page holds at most, as JSON, beyond its first item: so that 1,024 services of ordinary size are one page, made within a few ms. */
@@ -7,8 +7,6 @@ const maxPageBytes = 524_288;
 
 /** The names of the fields, the numbers and words around what is measured. */
 const around = 220;
-
-const bytesOf = (text: string | undefined) => (text === undefined ? 0 : Buffer.byteLength(text));
 
 const sizeOfService = ({ service_id, endpoint, metadata }: Instance) =>
   around + bytesOf(service_id) + bytesOf(endpoint?.url) + sizeOf(metadata);

@@ -52,7 +52,8 @@ const session = 800;
 const service = 180;
 const participant = 90;
 
-const bytesOf = (text: string | undefined) => (text === undefined ? 0 : Buffer.byteLength(text));
+/** Bytes of a text in UTF-8; 0: there is none. */
+export const bytesOf = (text: string | undefined) => (text === undefined ? 0 : Buffer.byteLength(text));
 
 /** About the bytes of a session as it is shown, without its context. */
 export function sizeOfSession({

@@ -10,7 +10,7 @@ import { PROTOCOL_VERSION, SUBPROTOCOL } from '../../protocol/version.ts';
 import { type Admission, askedFor } from '../auth/admission.ts';
 import type { Admitted, Principal } from '../auth/principal.ts';
 import type { Clock } from '../clock.ts';
-import { refuseUpgrade } from '../edge/raw.ts';
+import { earlyErrorListener, refuseUpgrade } from '../edge/raw.ts';
 import { hasBody } from '../edge/target.ts';
 import { drained } from '../level.ts';
 import type { Registrations } from '../services/registration.ts';
@@ -57,6 +57,7 @@ export class SocketServer {
   readonly #wss: WebSocketServer;
   readonly #shared: ConnectionParts;
   readonly #stop: () => void;
+  readonly #onEarlyError: (err: Error) => void;
   #draining = false;
   /** Sockets above the limit that are being closed. */
   #turnedAway = 0;
@@ -67,6 +68,7 @@ export class SocketServer {
   constructor(parts: SocketServerParts) {
     this.#parts = parts;
     const { handlers, limits, clock, log } = parts;
+    this.#onEarlyError = earlyErrorListener(log);
     let watchedMs = 0;
     this.#shared = {
       handlers,
@@ -148,8 +150,6 @@ export class SocketServer {
   /** Ends of sockets that are being reported to their sessions. */
   readonly #reporting = new Set<Promise<unknown>>();
   readonly #onGone = new Map<Connection, () => void>();
-
-  readonly #onEarlyError = (err: Error) => this.#parts.log.debug({ err }, 'socket failed before it was a websocket');
 
   /** Answers a GET that asks for a WebSocket: with one, or with why not. */
   upgrade(request: IncomingMessage, socket: Duplex, head: Buffer): void {
