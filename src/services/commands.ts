@@ -112,7 +112,7 @@ export class Commands {
 }
 
 /** Asks a service to leave a session that does not wait for its answer. */
-export function askToLeave(link: Link | undefined, assignment_id: string, reason = 'the offer is over'): void {
+export function askToLeave(link: Pick<Link, 'send'> | undefined, assignment_id: string, reason = 'the offer is over'): void {
   link?.send({ type: 'LeaveRoomRequest', assignment_id, reason, deadline_ms: 0 });
 }
 

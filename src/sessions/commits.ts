@@ -115,9 +115,9 @@ export class Sessions {
     this.#unsureWatchers.push(watcher);
   }
 
-  /** Whether the watchers of this node get the commit, or got it: nobody here has to read what it wrote. */
-  isOwn(commit_id: string): boolean {
-    return commit_id.startsWith(this.#ownCommits);
+  /** Whether the watchers of this node get the commit, or got it: nobody here has to read what it wrote. Without an id nobody knows whose it is. */
+  isOwn(commit_id: string | undefined): boolean {
+    return commit_id?.startsWith(this.#ownCommits) === true;
   }
 
   #notify(commit: Commit): void {

@@ -27,7 +27,7 @@ export class RemoteCommits {
   #closed = false;
   readonly #wake = (id: string, commit_id?: string) => {
     // of this node's own commits #keep gets the record
-    if (commit_id === undefined || !this.#parts.sessions.isOwn(commit_id)) void this.#look(id);
+    if (!this.#parts.sessions.isOwn(commit_id)) void this.#look(id);
   };
 
   constructor(parts: RemoteParts) {

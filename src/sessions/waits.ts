@@ -34,7 +34,7 @@ export class Waits {
       wake();
     };
     const onSignal = (_: string, commit_id?: string) => {
-      if (commit_id === undefined || !this.#sessions.isOwn(commit_id)) show();
+      if (!this.#sessions.isOwn(commit_id)) show();
     };
     const onAbort = () => wake();
     // all before the first look: a commit in between wakes

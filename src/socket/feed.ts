@@ -58,7 +58,7 @@ export class Feeds {
     sessions.onCommit((commit) => this.#take(commit));
     sessions.onUnsure((id) => this.#bySession.get(id)?.wake());
     this.#wake = (id, commit_id) => {
-      if (commit_id === undefined || !sessions.isOwn(commit_id)) this.#bySession.get(id)?.wake();
+      if (!sessions.isOwn(commit_id)) this.#bySession.get(id)?.wake();
     };
   }
 

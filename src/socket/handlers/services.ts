@@ -1,6 +1,7 @@
 import { Close } from '../../../protocol/close.ts';
 import { answer } from '../../../protocol/requests.ts';
 import { GatewayError } from '../../errors.ts';
+import { askToLeave } from '../../services/commands.ts';
 import type { Dispatcher } from '../../services/dispatcher.ts';
 import { type Link, socketLink } from '../../services/links.ts';
 import type { Registrations } from '../../services/registration.ts';
@@ -25,7 +26,7 @@ export function serviceHandlers({ openings, dispatcher, registrations, reports, 
   const registered = (peer: Connection): Instance => {
     if (!peer.service) throw new GatewayError('FORBIDDEN', 'no service is registered on this socket');
     if (!dispatcher.registry.isCurrent(peer.service))
-      throw new GatewayError('FORBIDDEN', 'it was replaced by a newer registration, or deregistered');
+      throw new GatewayError('FORBIDDEN', 'this registration was replaced by a newer one, or deregistered');
     return peer.service;
   };
 
@@ -33,7 +34,7 @@ export function serviceHandlers({ openings, dispatcher, registrations, reports, 
   const sockets = new WeakMap<Link, Connection>();
 
   /** Its service has registered on a newer socket: what comes here was given up and stayed on its way. */
-  const isOutrun = ({ service_id, instance_id }: Pick<Instance, 'service_id' | 'instance_id'>, peer: Connection): boolean => {
+  const isSuperseded = ({ service_id, instance_id }: Pick<Instance, 'service_id' | 'instance_id'>, peer: Connection): boolean => {
     const current = dispatcher.registry.get(service_id);
     const holder = current?.link && sockets.get(current.link);
     if (!holder || holder.closed || current.instance_id !== instance_id || holder.id <= peer.id) return false;
@@ -47,7 +48,7 @@ export function serviceHandlers({ openings, dispatcher, registrations, reports, 
       if (peer.service && peer.service.service_id !== wish.service_id) {
         throw new GatewayError('FORBIDDEN', `this socket is registered as ${peer.service.service_id}; one service a socket`);
       }
-      if (wish.instance_id !== undefined && isOutrun({ ...wish, instance_id: wish.instance_id }, peer)) return later;
+      if (wish.instance_id !== undefined && isSuperseded({ ...wish, instance_id: wish.instance_id }, peer)) return later;
       const link = socketLink(peer);
       // it is registered at once, and what it held is settled after: meanwhile its older sockets are to be known as such
       sockets.set(link, peer);
@@ -99,8 +100,7 @@ export function serviceHandlers({ openings, dispatcher, registrations, reports, 
       const { service } = peer;
       if (!accepted) return service && reports.declined(service, assignment_id, reason, retry_after_ms);
       // another may serve by now
-      if (!(service && (await reports.accepted(service, assignment_id))))
-        peer.send({ type: 'LeaveRoomRequest', assignment_id, reason: 'the offer is over', deadline_ms: 0 });
+      if (!(service && (await reports.accepted(service, assignment_id)))) askToLeave(peer, assignment_id);
     },
 
     async ServiceReady({ session_id, service_id, assignment_id }, peer) {
