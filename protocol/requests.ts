@@ -95,7 +95,7 @@ const named = (services: readonly (string | object)[] | undefined, id: string) =
 const coherent = <T extends typeof newSessionFields>(fields: T) =>
   fields
     .refine((body) => body.user_identity !== undefined || body.workspace_dir !== undefined, {
-      message: 'at least one of user_identity and workspace_dir is needed',
+      message: 'at least one of user_identity and workspace_dir is required',
       path: ['user_identity'],
     })
     .refine(
@@ -109,7 +109,7 @@ const coherent = <T extends typeof newSessionFields>(fields: T) =>
       ({ user_identity: user, required_services, optional_services }) =>
         user === undefined || !(named(required_services, user) || named(optional_services, user)),
       {
-        message: 'the user must not have the name of a service of the session: LiveKit would throw one of them out',
+        message: 'must differ from the services requested: LiveKit would disconnect one of them',
         path: ['user_identity'],
       },
     );
@@ -314,7 +314,7 @@ export const requests = {
     body: z
       .object({ session_id: sessionId.optional(), service_id: serviceId.optional(), assignment_id: assignmentId.optional() })
       .refine((body) => body.assignment_id !== undefined || (body.session_id !== undefined && body.service_id !== undefined), {
-        message: 'either assignment_id, or session_id and service_id are needed',
+        message: 'either assignment_id, or session_id and service_id are required',
         path: ['assignment_id'],
       }),
     reply: 'ServiceReadyResponse',

@@ -43,7 +43,7 @@ export class Health {
     if (kind === this.#trouble || !(this.#parts.expected || this.reach.ever)) return;
     this.#trouble = kind;
     if (kind === 'unauthorized') void this.#sayUnauthorized(error.message);
-    else this.#parts.log.warn({ reason: error.message }, 'LiveKit is out of reach');
+    else this.#parts.log.warn({ reason: error.message }, 'LiveKit is unreachable');
   }
 
   #reached(): void {

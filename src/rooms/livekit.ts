@@ -155,7 +155,7 @@ export class LiveKitRooms implements Rooms {
 
   /** As `#call`, of what will be asked again anyway: while LiveKit is out of reach one of all these calls a second goes out, and the others fail at once. */
   #repeated<T>(call: () => Promise<T>): Promise<T> {
-    if (this.#rests) return Promise.reject(new RoomsError('unreachable', 'LiveKit was out of reach a moment ago', false));
+    if (this.#rests) return Promise.reject(new RoomsError('unreachable', 'LiveKit was unreachable a moment ago', false));
     this.#askAt = this.#clock.now() + restMs;
     return this.#call(call);
   }

@@ -85,7 +85,7 @@ export class Dispatcher implements Offers {
     const offers: Offer[] = [];
     const busy: number[] = [];
     const unfit: number[] = [];
-    // LiveKit throws out the first holder of an identity: neither the user's nor one already there
+    // LiveKit disconnects the first holder of an identity: neither the user's nor one already there
     const taken = new Set([session.user_identity, ...[...assignments(session), ...session.leaving].map(identityOf)]);
     // the most specific first, so that nobody takes the one service another can have
     const pending = [...session.requirements.entries()].filter(([, requirement]) => isPending(requirement));

@@ -148,7 +148,7 @@ export class Registry {
         'Service ID already exists: another process holds this service_id; give each process its own id and ask for services by metadata, or send its instance_id if it is the same service',
       );
     if (!old && this.#byId.size >= this.#max)
-      throw new GatewayError('TOO_MANY_SERVICES', `This node has ${this.#max} services registered, which is its limit`);
+      throw new GatewayError('TOO_MANY_SERVICES', `This node has reached its limit of ${this.#max} services`);
     const id = uuid();
     const instance: Instance = {
       id,

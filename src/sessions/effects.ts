@@ -90,12 +90,12 @@ export class Effects {
 /** What a session and its client see of a room that could not be created: nothing that is meant for the operator. */
 function roomFailed(err: unknown): Extract<Input, { type: 'RoomFailed' }> {
   if (err instanceof RoomNameTaken) {
-    return { type: 'RoomFailed', code: 'ROOM_NAME_IN_USE', message: 'Somebody else made a room of this name', made: false };
+    return { type: 'RoomFailed', code: 'ROOM_NAME_IN_USE', message: 'A room of this name already exists', made: false };
   }
   const code = 'LIVEKIT_ERROR';
   if (!(err instanceof RoomsError)) return { type: 'RoomFailed', code, message: 'The room could not be created', made: true };
   const made = err.unknownOutcome;
   return err.isPassing
-    ? { type: 'RoomFailed', code, message: 'LiveKit is out of reach', made }
-    : { type: 'RoomFailed', code, message: 'LiveKit did not take the request', retryable: false, made };
+    ? { type: 'RoomFailed', code, message: 'LiveKit is unreachable', made }
+    : { type: 'RoomFailed', code, message: 'LiveKit refused the request', retryable: false, made };
 }

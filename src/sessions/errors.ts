@@ -1,6 +1,6 @@
 import { GatewayError } from '../errors.ts';
 
-/** LiveKit would throw one of them out. */
+/** LiveKit would disconnect one of them. */
 export const namedLikeService = () => new GatewayError('VALIDATION_FAILED', 'the user must not have the name of a service of the session');
 
 /** @param isExact LiveKit's room has the name itself, which rests after its session */

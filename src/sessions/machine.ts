@@ -226,7 +226,7 @@ const rules: { [T in Input['type']]: Rule<T> } = {
   LiveKitLost(d) {
     // one that was never reached for this room is not lost
     if (!d.s.room?.seen || isEnded(d.s)) return nothing;
-    terminate(d, 'livekit_error', 'gateway', { code: 'LIVEKIT_ERROR', message: 'LiveKit has been out of reach for too long' });
+    terminate(d, 'livekit_error', 'gateway', { code: 'LIVEKIT_ERROR', message: 'LiveKit has been unreachable for too long' });
   },
 
   Attached(d, { node_id, connection_id, token_hash }) {

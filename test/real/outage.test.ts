@@ -134,7 +134,7 @@ describeWith(parts.livekit)('a LiveKit that is killed and started again', () => 
     await livekit.kill();
     const create = () => rest(`${gateway.url}/api/v1/create-session`, 'POST', { user_identity: 'ada', required_services: [] });
     const refused = await create();
-    const body = { error: 'LiveKitError', code: 'LIVEKIT_ERROR', retryable: true, message: 'LiveKit is out of reach' };
+    const body = { error: 'LiveKitError', code: 'LIVEKIT_ERROR', retryable: true, message: 'LiveKit is unreachable' };
     expect(refused).toMatchObject({ status: 502, body });
     expect(gateway.holds()).toMatchObject({ live_sessions: 0, watched_rooms: 0, waiting: 0 });
 
@@ -151,7 +151,7 @@ describeWith(parts.livekit)('a LiveKit that is killed and started again', () => 
     await livekit.start();
     const gateway = await startGatewayIn(new HandClock(), { ...livekit, ...wrong });
     const refused = await rest(`${gateway.url}/api/v1/create-session`, 'POST', { user_identity: 'ada', required_services: [] });
-    const body = { error: 'LiveKitError', code: 'LIVEKIT_ERROR', retryable: false, message: 'LiveKit did not take the request' };
+    const body = { error: 'LiveKitError', code: 'LIVEKIT_ERROR', retryable: false, message: 'LiveKit refused the request' };
     expect(refused).toMatchObject({ status: 502, body });
     expect((await rest(`${gateway.url}/ready`)).status).toBe(503);
     expect(gateway.holds()).toMatchObject({ live_sessions: 0, watched_rooms: 0, waiting: 0 });

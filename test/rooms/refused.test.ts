@@ -75,12 +75,12 @@ test('a LiveKit that refuses the key is plain words for a client, and one line o
   const client = await TestClient.connect(url);
   for (const room_name of [undefined, 'parlour']) {
     const refused = await client.ask({ ...wish, room_name });
-    expect(refused).toMatchObject({ code: 'LIVEKIT_ERROR', message: 'LiveKit did not take the request', retryable: false });
+    expect(refused).toMatchObject({ code: 'LIVEKIT_ERROR', message: 'LiveKit refused the request', retryable: false });
     expect(JSON.stringify(refused)).not.toMatch(/eyJ|LIVEKIT_API|127\.0\.0\.1/);
   }
   expect(await rest(`${url}/api/v1/create-session`, 'POST', { user_identity: 'ada', required_services: [] })).toMatchObject({
     status: 502,
-    body: { message: 'LiveKit did not take the request', retryable: false },
+    body: { message: 'LiveKit refused the request', retryable: false },
   });
   expect(warned()).toEqual([
     expect.objectContaining({
@@ -96,7 +96,7 @@ const named = { LIVEKIT_URL: 'ws://127.0.0.1:1', LIVEKIT_API_KEY: 'key', LIVEKIT
 test.each<[string, Answer, string, string]>([
   ['LiveKit refuses the gateway', unauthorized('invalid API key: key'), 'check LIVEKIT_API_KEY (livekit.api_key)', 'check livekit.api_key'],
   ['LiveKit refuses the gateway', wrongSecret, 'check LIVEKIT_API_SECRET (livekit.api_secret)', 'check livekit.api_secret'],
-  ['LiveKit is out of reach', (request) => request.socket.destroy(), 'check LIVEKIT_URL (livekit.server_url)', 'check livekit.server_url'],
+  ['LiveKit is unreachable', (request) => request.socket.destroy(), 'check LIVEKIT_URL (livekit.server_url)', 'check livekit.server_url'],
 ])('%s: the log names what is to be checked as whoever set it did', async (msg, answer, byEnv, byPath) => {
   for (const [env, advice] of [
     [named, byEnv],
@@ -135,11 +135,11 @@ test.each([302, 307, 308])(
     const { url, said, warned } = await gatewayOn((_, response) =>
       response.writeHead(status, { location: `http://user:password@${target}?token=eyJhbGciOiJIUzI1NiJ9.e30.x` }).end(),
     );
-    await said('LiveKit is out of reach');
+    await said('LiveKit is unreachable');
     const client = await TestClient.connect(url);
     for (const room_name of [undefined, 'parlour']) {
       const refused = await client.ask({ ...wish, room_name });
-      expect(refused).toMatchObject({ code: 'LIVEKIT_ERROR', message: 'LiveKit is out of reach', retryable: true });
+      expect(refused).toMatchObject({ code: 'LIVEKIT_ERROR', message: 'LiveKit is unreachable', retryable: true });
       expect(JSON.stringify(refused)).not.toMatch(/127\.0\.0\.1|redirect/);
     }
     expect(followed).toBe(0);
@@ -159,10 +159,10 @@ test('an outage of LiveKit is one line at its start and one at its end, however 
   livekit.answer = (request) => request.socket.destroy();
   for (let i = 0; i < 5; i++) {
     const refused = await client.ask(wish);
-    expect(refused).toMatchObject({ code: 'LIVEKIT_ERROR', message: 'LiveKit is out of reach', retryable: true });
+    expect(refused).toMatchObject({ code: 'LIVEKIT_ERROR', message: 'LiveKit is unreachable', retryable: true });
     expect(JSON.stringify(refused)).not.toMatch(/127\.0\.0\.1|LIVEKIT_SERVER/);
   }
-  expect(warned()).toEqual([expect.objectContaining({ msg: 'LiveKit is out of reach' })]);
+  expect(warned()).toEqual([expect.objectContaining({ msg: 'LiveKit is unreachable' })]);
   expect(warned()[0]).not.toHaveProperty('err');
   livekit.answer = wellDone;
   expect(await client.ask(wish)).toMatchObject({ status: 'Ready' });
@@ -179,7 +179,7 @@ test('what LiveKit has against one room is logged with that room, and shown to n
   });
   const client = await TestClient.connect(url);
   const refused = await client.ask(wish);
-  expect(refused).toMatchObject({ code: 'LIVEKIT_ERROR', message: 'LiveKit did not take the request', retryable: false });
+  expect(refused).toMatchObject({ code: 'LIVEKIT_ERROR', message: 'LiveKit refused the request', retryable: false });
   expect(warned()).toEqual([
     expect.objectContaining({
       msg: 'room creation failed',

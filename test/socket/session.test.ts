@@ -181,7 +181,7 @@ test('an unreachable LiveKit is an error in the answer, and the socket is free f
   const client = await TestClient.connect(url);
   const refused = await client.ask({ type: 'NewSessionRequest', user_identity: 'ada' });
   expect(refused).toMatchObject({ type: 'Error', code: 'LIVEKIT_ERROR', retryable: true });
-  expect(refused.message).toBe('LiveKit is out of reach');
+  expect(refused.message).toBe('LiveKit is unreachable');
   expect(holds()).toMatchObject(nothingHeld);
   rooms.reachable = true;
   expect(await client.ask({ type: 'NewSessionRequest', user_identity: 'ada' })).toMatchObject({ status: 'Ready' });
