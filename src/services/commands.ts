@@ -2,6 +2,7 @@ import type { Logger } from 'pino';
 import type { Command } from '../../protocol/commands.ts';
 import { leaveMs } from '../../protocol/times.ts';
 import type { Clock } from '../clock.ts';
+import { GatewayError } from '../errors.ts';
 import type { Sessions } from '../sessions/commits.ts';
 import type { Rooms } from '../sessions/ports.ts';
 import { faults } from '../sessions/readiness.ts';
@@ -62,7 +63,11 @@ export class Commands {
     this.#calls.delete(assignment_id);
     if (delivery?.outcome === 'aborted') return;
     if (delivery?.outcome === 'accepted')
-      await sessions.apply(session.session_id, { type: 'Accepted', assignment_id }).catch(() => askToLeave(link, assignment_id));
+      await sessions.apply(session.session_id, { type: 'Accepted', assignment_id }).catch((error) => {
+        // a storage that does not answer may have taken it
+        if (!(error instanceof GatewayError)) throw error;
+        askToLeave(link, assignment_id);
+      });
     if (delivery?.outcome === 'accepted' || delivery?.outcome === 'sent') {
       // what it was sent before the offer it could not know what to do with; its client may have gone or come since
       const now = session.resume && (await sessions.get(session.session_id));

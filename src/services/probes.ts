@@ -11,6 +11,9 @@ const stepMs = 100;
 /** Of which a round has at most so many, where more than 20 are asked at once: all are asked within half the time of a round. */
 const maxSteps = everyMs / 2 / stepMs;
 
+/** Each is a connection for up to 5 s; a process may often have no more than 1,024 files open. */
+const maxUnderWay = 256;
+
 /**
  * Asks each HTTP service every 10 s whether it is there: any status is a yes; after three times nobody it is disconnected, after the next yes
  * it is back. Nobody's turn depends on the answers of others. `close` stops it.
@@ -41,13 +44,14 @@ export class Probes {
     const due = [...this.#registry.all()].flatMap((instance) => (instance.endpoint ? { instance, endpoint: instance.endpoint } : []));
     const count = Math.max(atOnce, Math.ceil(due.length / maxSteps));
     const step = () => {
-      for (const { instance, endpoint } of due.splice(0, count)) void this.#probe(instance, endpoint);
+      const free = Math.max(0, maxUnderWay - this.#asked.size);
+      for (const { instance, endpoint } of due.splice(0, Math.min(count, free))) void this.#probe(instance, endpoint);
       if (due.length > 0) return;
       this.#stopRound?.();
       this.#stopRound = undefined;
     };
-    if (due.length > count) this.#stopRound = this.#clock.every(stepMs, step);
     step();
+    if (due.length > 0) this.#stopRound = this.#clock.every(stepMs, step);
   }
 
   /** Cannot reject: `answers` does not. */

@@ -53,6 +53,8 @@ export class Registrations {
   async register(request: RegistrationRequest, link: Link, { held = [], own, answer }: RegisterOptions = {}): Promise<Registered> {
     const { dispatcher, log } = this.#parts;
     const { instance, old } = this.#put(request, link, own);
+    // until it is answered nothing is offered to it: it could not expect that
+    instance.availability = 'full';
     const before = [...(old?.slots ?? [])];
     // what the old registration held is decided here: its socket reports for nothing from here on
     if (old) dispatcher.registry.free(old);
@@ -71,6 +73,8 @@ export class Registrations {
     const registered = { instance, keep, release };
     if (answer?.(registered) === false) this.disconnected(instance);
     else {
+      // it may have been drained meanwhile
+      if (instance.availability === 'full') instance.availability = 'available';
       dispatcher.commands.resendPresence(instance, kept);
       void dispatcher.offerWaiting(instance);
     }

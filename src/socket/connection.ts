@@ -15,10 +15,11 @@ import type { Instance } from '../services/registry.ts';
 import type { Turn } from '../turn.ts';
 import { dispatch, type Handlers, later, type Outcome } from './dispatch.ts';
 import { answerText, textFrame } from './frames.ts';
-import type { HangUps } from './hang-ups.ts';
 import { IgnoredFields } from './ignored.ts';
 import { Inbox } from './inbox.ts';
 import type { MeterLimits } from './metered.ts';
+import type { Held } from './outbox.ts';
+import type { Tarpit } from './tarpit.ts';
 
 const maxWatches = 32;
 
@@ -46,7 +47,7 @@ export interface LogCursor {
 export interface ConnectionParts {
   handlers: Handlers<Connection>;
   turn: Turn;
-  hangUps: HangUps;
+  tarpit: Tarpit;
   limits: SocketLimits;
   clock: Clock;
   log: Logger;
@@ -144,14 +145,14 @@ export class Connection extends Inbox implements ServicePeer {
     return this.#id;
   }
 
-  override close(given: CloseReason | { code: number; reason: string }, heldMs?: number): void {
+  override close(given: CloseReason | { code: number; reason: string }, held?: Held): void {
     if (this.closing || this.closed) return;
     const { code, reason } = given;
     if (isPeersFault(code)) {
       this.#brokeProtocol = true;
       this.parts.log.info({ connection_id: this.id, session_id: this.sessionId, code, reason }, 'socket closed for what it sent');
     }
-    super.close(given, heldMs);
+    super.close(given, held);
   }
 
   /** Follows the session that it holds, or is to be sent the end of. What did so before has ended. */

@@ -76,7 +76,7 @@ export class Holders {
       this.#isOutrun(session, connection) ? undefined : { token_hash: tokenHash },
     ).catch((error) => {
       // it has ended meanwhile
-      if (error instanceof GatewayError) return undefined;
+      if (error instanceof GatewayError && error.code === 'ILLEGAL_STATE') return undefined;
       throw error;
     });
     if (session && isAnothers(session, connection) && session.link !== 'attached') {

@@ -3,6 +3,7 @@ import type { CloseReason } from '../../protocol/close.ts';
 import { type Parsed, parse } from '../../protocol/parse.ts';
 import { type RequestRow, requests } from '../../protocol/requests.ts';
 import { Metered } from './metered.ts';
+import type { Held } from './outbox.ts';
 
 /** Reading stops when so many frames wait: more than a person types, and handled within milliseconds. */
 const pauseAt = 32;
@@ -57,12 +58,12 @@ export abstract class Inbox extends Metered {
     if (done) void this.#drain(done, undefined);
   }
 
-  override close(given: CloseReason | { code: number; reason: string }, heldMs?: number): void {
+  override close(given: CloseReason | { code: number; reason: string }, held?: Held): void {
     if (this.closing || this.closed) return;
     this.dropWaiting();
     // or its answer to our close would not be read
     if (this.#isPaused) this.#pauseReading(false);
-    super.close(given, heldMs);
+    super.close(given, held);
   }
 
   /** The socket ends: nothing more of it is handled. */

@@ -1,11 +1,10 @@
 import type { Socket } from 'node:net';
 import type { WebSocket } from 'ws';
 import { Close, type CloseReason } from '../../protocol/close.ts';
-import type { Clock } from '../clock.ts';
 import { GatewayError } from '../errors.ts';
 import { drained, isMuch, largeBytes } from '../level.ts';
-import type { HangUps } from './hang-ups.ts';
 import { Outbox, type OutboxLimits, type OutboxParts } from './outbox.ts';
+import type { Tarpit } from './tarpit.ts';
 import type { Breach, FrameListener } from './ws-internals.ts';
 
 /** What a socket may cost. */
@@ -24,9 +23,8 @@ export interface MeterLimits extends OutboxLimits {
 }
 
 export interface MeteredParts extends OutboxParts {
-  hangUps: HangUps;
+  tarpit: Tarpit;
   limits: MeterLimits;
-  clock: Clock;
 }
 
 /** What the limits on messages let in may come in two fragments each. */
@@ -112,14 +110,14 @@ export abstract class Metered extends Outbox implements FrameListener {
   }
 
   #breach(why: CloseReason, what?: string): Breach {
-    const { limits, hangUps, clock } = this.parts;
+    const { limits, tarpit, clock } = this.parts;
     const retryAfterMs = Math.ceil(1_000 / limits.messagesPerSecond);
     if (what !== undefined) this.sendError(new GatewayError('RATE_LIMITED', what, { retryAfterMs }));
     if (this.closing) return { why };
-    const heldMs = hangUps.wait(clock.now());
-    this.close(why, heldMs);
-    // after the timer of close, which has the same time
-    return heldMs === 0 ? { why } : { why, held: new Promise((done) => setTimeout(done, heldMs).unref()) };
+    const ms = tarpit.heldMs(clock.now());
+    if (ms > 0) return { why, held: new Promise((over) => this.close(why, { ms, over })) };
+    this.close(why);
+    return { why };
   }
 
   /** Its peer asked for this. */

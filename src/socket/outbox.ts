@@ -1,6 +1,7 @@
 import type { Socket } from 'node:net';
 import type { WebSocket } from 'ws';
 import { Close, type CloseReason } from '../../protocol/close.ts';
+import type { Clock } from '../clock.ts';
 import type { Turn } from '../turn.ts';
 import { pongFrame, textFrame } from './frames.ts';
 
@@ -13,8 +14,15 @@ export interface OutboxLimits {
   slowReaderMs: number;
 }
 
+/** How long a peer is held before its socket is closed, and what is called when its close frame has been written. */
+export interface Held {
+  ms: number;
+  over(): void;
+}
+
 export interface OutboxParts {
   turn: Turn;
+  clock: Clock;
   limits: OutboxLimits;
 }
 
@@ -101,17 +109,19 @@ export abstract class Outbox {
     return false;
   }
 
-  /** @param heldMs how long its peer is held first: nothing is read or sent from then on, and the socket stays open */
-  close({ code, reason }: CloseReason | { code: number; reason: string }, heldMs = 0): void {
+  /** @param held its peer is held first: the socket stays open, and nothing is read or sent */
+  close({ code, reason }: CloseReason | { code: number; reason: string }, held?: Held): void {
     if (this.closing || this.closed) return;
     this.flush();
     this.closing = true;
-    if (heldMs === 0) return this.ws.close(code, reason);
+    if (!held) return this.ws.close(code, reason);
     this.ws.pause();
-    setTimeout(() => {
+    const stop = this.parts.clock.every(held.ms, () => {
+      stop();
       this.ws.resume();
       this.ws.close(code, reason);
-    }, heldMs).unref();
+      held.over();
+    });
   }
 
   terminate(): void {

@@ -12,16 +12,16 @@ import type { Admitted, Principal } from '../auth/principal.ts';
 import type { Clock } from '../clock.ts';
 import { earlyErrorListener, refuseUpgrade } from '../edge/raw.ts';
 import { hasBody } from '../edge/target.ts';
-import { drained } from '../level.ts';
+import { Bucket } from '../level.ts';
 import type { Registrations } from '../services/registration.ts';
 import { afterRunning, inTurns, spreadMs } from '../time.ts';
 import type { Turn } from '../turn.ts';
 import { ConnectedSocket, Connection, type ConnectionParts, type SocketLimits } from './connection.ts';
 import type { Handlers } from './dispatch.ts';
 import { textFrame } from './frames.ts';
-import { HangUps } from './hang-ups.ts';
 import type { Holders } from './holders.ts';
 import { frameRate } from './metered.ts';
+import { Tarpit } from './tarpit.ts';
 import { endOnlyOnce, listenToFrames } from './ws-internals.ts';
 
 const checkMs = 1_000;
@@ -61,19 +61,18 @@ export class SocketServer {
   #draining = false;
   /** Sockets above the limit that are being closed. */
   #turnedAway = 0;
-  /** Upgrades of late, in thousandths, as of `#upgradedAt`. */
-  #upgrades = 0;
-  #upgradedAt = 0;
+  readonly #upgrades: Bucket;
 
   constructor(parts: SocketServerParts) {
     this.#parts = parts;
+    this.#upgrades = new Bucket(parts.limits.upgradesPerSecond);
     const { handlers, limits, clock, log } = parts;
     this.#onEarlyError = earlyErrorListener(log);
     let watchedMs = 0;
     this.#shared = {
       handlers,
       turn: parts.turn,
-      hangUps: new HangUps(),
+      tarpit: new Tarpit(),
       limits,
       clock,
       log,
@@ -198,15 +197,8 @@ export class SocketServer {
 
   /** Whether one more socket can be accepted now, if only to be closed with 4503. */
   #mayCome(): boolean {
-    const { limits, clock } = this.#parts;
     if (this.#turnedAway >= maxTurnedAway) return false;
-    const now = clock.now();
-    const perSecond = 1_000 * limits.upgradesPerSecond;
-    this.#upgrades = drained(this.#upgrades, now - this.#upgradedAt, perSecond);
-    this.#upgradedAt = now;
-    if (this.#upgrades + 1_000 > perSecond) return false;
-    this.#upgrades += 1_000;
-    return true;
+    return this.#upgrades.take(this.#parts.clock.now());
   }
 
   /** Keeps a new websocket, unless there are too many. A function of its own: nothing that lives as long as the socket may hold on to its request. */

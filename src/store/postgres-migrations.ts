@@ -1,6 +1,5 @@
 import type { PoolClient } from 'pg';
 import { StorageError } from '../errors.ts';
-import { maxEvents } from '../sessions/ports.ts';
 
 /** SQLSTATE the commit raises, with the claim as its detail, when another session holds it. */
 export const claimTakenState = 'SG001';
@@ -11,6 +10,7 @@ const migrationMs = 60_000;
 /** SQLSTATE: there is no such table. */
 const undefinedTable = '42P01';
 
+/** In two released entries: what changes it is an entry with a text of its own. It keeps as many events as `maxEvents` says. */
 const saveFunction = (p: string, signal: string) => `
 -- The commit. True: it is stored, now or before. False: the stored version is another. Every write to a session locks its row first.
 CREATE OR REPLACE FUNCTION ${p}save(p_record json, p_expected bigint, p_due bigint, p_events json) RETURNS boolean LANGUAGE plpgsql AS $$
@@ -59,7 +59,7 @@ BEGIN
     INSERT INTO ${p}events (session_id, seq, body)
     SELECT v_id, (e.body->>'seq')::bigint, e.body FROM json_array_elements(p_events) AS e(body);
     DELETE FROM ${p}events WHERE session_id = v_id
-      AND seq <= (SELECT max((e.body->>'seq')::bigint) FROM jsonb_array_elements(v_events) AS e(body)) - ${maxEvents};
+      AND seq <= (SELECT max((e.body->>'seq')::bigint) FROM jsonb_array_elements(v_events) AS e(body)) - 512;
     INSERT INTO ${p}messages (session_id, seq, message_id, body)
     SELECT v_id, (e.body->>'seq')::bigint, e.body->>'message_id', e.body FROM json_array_elements(p_events) AS e(body)
     WHERE e.body->>'type' = 'MessageAdded'

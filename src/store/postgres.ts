@@ -13,15 +13,17 @@ import {
   VersionConflict,
 } from '../sessions/ports.ts';
 import { dueAt, type Session } from '../sessions/record.ts';
-import { Line } from './line.ts';
 import { canceledState, PostgresLink, storageError } from './postgres-link.ts';
 import { Listener } from './postgres-listener.ts';
 import { migrate } from './postgres-migrations.ts';
+import { Semaphore } from './semaphore.ts';
 import { Signals } from './signals.ts';
 
 const defaultPoolMax = 10;
 /** How often the listening connection is looked after: a peer that is gone without a word shows in nothing else. */
 const listenerCheckMs = 10_000;
+/** A query that begins within this of its call has not waited for others. */
+const shortMs = 10;
 
 /** What is in front of every table, function and channel. "session:" gives "session_"; what is no plain name keeps apart by its hash. */
 export function tablePrefix(keyPrefix: string): string {
@@ -108,26 +110,34 @@ export const postgresStore: StoreFactory = async ({ url, keyPrefix, timeoutMs, c
     return prepared;
   };
 
-  const query = async <Row>(text: string, ...values: unknown[]): Promise<Row[]> => {
+  const query = <Row>(text: string, ...values: unknown[]): Promise<Row[]> => queryUntil(performance.now() + timeoutMs, text, values);
+
+  const queryUntil = async <Row>(until: number, text: string, values: unknown[]): Promise<Row[]> => {
     if (isClosed) throw new StorageError('The storage is closed');
-    const until = performance.now() + timeoutMs;
     const attempt = async () => {
       await prepare().catch((error) => Promise.reject(storageError(error)));
       return link.query<Row>(text, values, until);
     };
-    return inTime(timeoutMs, attempt(), () => new StorageError(`postgres did not answer within ${timeoutMs} ms`));
+    return inTime(until - performance.now(), attempt(), () => new StorageError(`postgres did not answer within ${timeoutMs} ms`));
   };
 
   /** However slow lists are, half of the connections are left for what sessions need. */
-  const looks = new Line(Math.max(1, Math.floor(max / 2)), timeoutMs);
+  const looks = new Semaphore(Math.max(1, Math.floor(max / 2)));
   /** As `query`, of what looks at many rows: that it takes too long is no sign that the server is away. */
   const look = async <Row>(text: string, ...values: unknown[]): Promise<Row[]> => {
+    const startedAt = performance.now();
+    const until = startedAt + timeoutMs;
+    let waitedMs = 0;
     try {
-      return await looks.run(() => query<Row>(text, ...values));
+      return await looks.run(until, () => {
+        waitedMs = performance.now() - startedAt;
+        return queryUntil<Row>(until, text, values);
+      });
     } catch (error) {
-      const { cause } = error as StorageError;
-      if ((cause as { code?: string } | undefined)?.code !== canceledState) throw error;
-      throw new StorageError(`not done in time: ${(cause as Error).message}`, { cause, slow: true });
+      const { message, cause } = error as StorageError;
+      // one that had to wait had less time than an answer may take
+      if ((cause as { code?: string } | undefined)?.code !== canceledState && waitedMs < shortMs) throw error;
+      throw new StorageError(`not done in time: ${(cause as Error | undefined)?.message ?? message}`, { cause, slow: true });
     }
   };
 

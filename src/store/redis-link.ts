@@ -208,7 +208,8 @@ export class RedisLink {
       if (err instanceof Error) this.failure = err;
       log.debug({ err }, 'redis connection failed');
     });
-    this.#watchGreeting(client);
+    // a Cluster's driver reports `connect` after every node's `ready`
+    if (!this.isCluster) this.#watchGreeting(client);
     // a Cluster says so of each node, before it knows them all
     let isConnected = false;
     client.on('ready', () => isConnected && this.#ready(client));

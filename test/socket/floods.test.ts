@@ -95,7 +95,7 @@ test('a ping counts as a heartbeat', async () => {
 });
 
 test('where many are closed for floods at once, most are held first: they do not come back at once', async () => {
-  const { url } = await startGateway({ limits: few });
+  const { url, clock } = await startGateway({ limits: few });
   const healthy = await TestClient.connect(url);
   const flooders = await Promise.all(Array.from({ length: 40 }, () => TestClient.connect(url)));
   /** Those that got a close frame. */
@@ -108,13 +108,17 @@ test('where many are closed for floods at once, most are held first: they do not
   for (const flooder of flooders) flooder.ws.send('{"type":"Ping"}', () => {});
   await healthy.caughtUp();
   expect(closed()).toBe(16);
+  await clock.advance(5_000);
   for (const flooder of flooders) expect(await flooder.closed).toEqual({ code: 4529, reason: 'rate limited' });
   expect(flooders.flatMap((flooder) => flooder.types())).not.toContain('Pong');
 });
 
-test('messages beyond the limit end with 4529 after they were held, too', async () => {
-  const { url } = await startGateway({ limits: few });
+test('whoever sends too many messages is held as well, where many do', async () => {
+  const { url, clock } = await startGateway({ limits: few });
   const flooders = await Promise.all(Array.from({ length: 20 }, () => TestClient.connect(url)));
   for (const flooder of flooders) for (let i = 0; i < 40; i++) flooder.ws.send('{"type":"Ping"}', () => {});
+  await Promise.all(flooders.map((flooder) => flooder.next('Error')));
+  await expect.poll(() => flooders.filter(({ ws }) => ws.readyState === ws.OPEN).length).toBe(4);
+  await clock.advance(5_000);
   for (const flooder of flooders) expect(await flooder.closed).toEqual({ code: 4529, reason: 'rate limited' });
 });

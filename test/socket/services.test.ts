@@ -1,5 +1,6 @@
 import { describe, expect, test } from 'vitest';
 import type { StoreProvider } from '../../src/sessions/ports.ts';
+import type { Session } from '../../src/sessions/record.ts';
 import { memoryStore } from '../../src/store/memory.ts';
 import { registerStoreProvider } from '../../src/store/open.ts';
 import { connectService, TestClient } from '../support/client.ts';
@@ -45,29 +46,58 @@ test('a registration that comes late, over a socket that its service has given u
   await client.next('SessionReady');
 });
 
-test('a late registration is known as such also while the storage takes what the newer socket holds', async () => {
+/** A gateway whose storage takes what is given to it when a test says so; `isHeld` tells what waits for that. */
+async function slowStage(isHeld: (session: Session) => boolean = () => true) {
   let slow: Promise<void> | undefined;
   let letGo = () => {};
   registerStoreProvider('taking-its-time', async (): Promise<StoreProvider> => {
     const memory = memoryStore();
     return {
       ...memory,
-      async saveSession(...args) {
-        await slow;
-        await memory.saveSession(...args);
+      async saveSession(session, ...more) {
+        if (isHeld(session)) await slow;
+        await memory.saveSession(session, ...more);
       },
     };
   });
-  const { url } = await startGateway({ storage: { url: 'taking-its-time:' } });
+  const hold = () => {
+    slow = new Promise((go) => {
+      letGo = go;
+    });
+  };
+  return { ...(await startGateway({ storage: { url: 'taking-its-time:' } })), hold, letGo: () => letGo() };
+}
+
+test('nothing is offered to a service before its registration is answered', async () => {
+  let held = '';
+  const { url, hold, letGo } = await slowStage(({ session_id }) => session_id === held);
+  const old = await connectService(url, 'asr', { instance_id: 'a' });
+  const { client, session_id } = await waiting(url);
+  const { assignment_id } = await old.next('JoinRoomRequest');
+  await client.next('SessionReady');
+  const fresh = await TestClient.connect(url);
+  held = session_id;
+  hold();
+  fresh.send({ type: 'RegisterServiceRequest', id: 'r', service_id: 'asr', instance_id: 'a', held: [{ session_id, assignment_id }] });
+  await old.closed;
+  const other = await TestClient.connect(url);
+  await other.ask({ type: 'NewSessionRequest', user_identity: 'eve', required_services: ['asr'] });
+  await other.caughtUp();
+  letGo();
+  await fresh.next('JoinRoomRequest');
+  const types = fresh.types().filter((type) => type !== 'Hello');
+  expect(types.slice(0, 2)).toEqual(['RegisterServiceResponse', 'JoinRoomRequest']);
+});
+
+test('a late registration is known as such also while the storage takes what the newer socket holds', async () => {
+  const { url, hold, letGo } = await slowStage();
   const old = await connectService(url, 'asr', { instance_id: 'a' });
   const { client, session_id } = await waiting(url);
   const { assignment_id } = await old.next('JoinRoomRequest');
   await client.next('SessionReady');
   const late = await TestClient.connect(url);
   const fresh = await TestClient.connect(url);
-  slow = new Promise((go) => {
-    letGo = go;
-  });
+  hold();
   const register = { type: 'RegisterServiceRequest', service_id: 'asr', instance_id: 'a' };
   const answer = fresh.ask({ ...register, held: [{ session_id, assignment_id }] });
   await old.closed;

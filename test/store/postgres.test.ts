@@ -1,7 +1,7 @@
 import { describe, expect, test, vi } from 'vitest';
 import type { Metadata } from '../../protocol/fields.ts';
 import { StorageError } from '../../src/errors.ts';
-import { ClaimTaken, type SessionFilter, type StoreProvider, VersionConflict } from '../../src/sessions/ports.ts';
+import { ClaimTaken, maxEvents, type SessionFilter, type StoreProvider, VersionConflict } from '../../src/sessions/ports.ts';
 import type { Session } from '../../src/sessions/record.ts';
 import { memoryStore } from '../../src/store/memory.ts';
 import { tablePrefix } from '../../src/store/postgres.ts';
@@ -43,6 +43,13 @@ describeWith(...(canRun ? [] : [parts.postgres]))('postgres store alone', () => 
       await Promise.all(stores.map((store, i) => store.saveSession(record(`s${i}`), 0, [])));
       const { rows } = await (await connect(url())).query(`SELECT version FROM ${tablePrefix(keyPrefix)}migrations`);
       expect(rows).toEqual([{ version: 1 }, { version: 2 }]);
+    });
+
+    test('keep as many events as every provider', async () => {
+      const keyPrefix = freshPrefix();
+      await (await openStore(url(), { keyPrefix })).ping();
+      const { rows } = await (await connect(url())).query(`SELECT prosrc FROM pg_proc WHERE proname = '${tablePrefix(keyPrefix)}save'`);
+      expect(rows).toEqual([{ prosrc: expect.stringContaining(` - ${maxEvents};`) }]);
     });
 
     test('of newer code are refused, until they are not', async () => {

@@ -3,11 +3,13 @@ import { createServer } from 'node:net';
 import pino from 'pino';
 import { afterAll, beforeAll, expect, onTestFinished, test, vi } from 'vitest';
 import type { Clock } from '../../src/clock.ts';
-import { systemClock } from '../../src/clock.ts';
+import { afterReading, systemClock } from '../../src/clock.ts';
 import { StorageError } from '../../src/errors.ts';
+import { makeLog } from '../../src/log/log.ts';
 import { ClaimTaken, type StoreProvider, VersionConflict } from '../../src/sessions/ports.ts';
 import { StorageHealth } from '../../src/sessions/storage-health.ts';
 import { redisStore } from '../../src/store/redis.ts';
+import { RedisLink } from '../../src/store/redis-link.ts';
 import * as scripts from '../../src/store/redis-scripts.ts';
 import { t0 } from '../sessions/build.ts';
 import { ManualClock } from '../support/clock.ts';
@@ -514,6 +516,19 @@ describeWith(parts.redis)('redis cluster', () => {
     cluster = await launchCluster();
   });
   afterAll(() => cluster.stop());
+  test('its connections stay: none is given up for a greeting that came long ago', async () => {
+    const shortMs = 200;
+    const ready = vi.fn();
+    const link = new RedisLink({ url: cluster.url, timeoutMs: shortMs, log: makeLog('silent'), ready });
+    onTestFinished(() => link.close());
+    await link.tried;
+    await vi.waitFor(() => expect(ready).toHaveBeenCalled());
+    const first = link.current;
+    // what would give it up waits as long as this
+    await new Promise<void>((done) => afterReading(3 * shortMs, done));
+    expect(link.current).toBe(first);
+  });
+
   storeContract('redis cluster', parts.redis.path ? () => open(cluster.url, freshPrefix()) : undefined);
 
   test('a commit wakes subscribers of the other store', async () => {

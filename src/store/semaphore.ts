@@ -1,21 +1,22 @@
+import { afterReading } from '../clock.ts';
 import { StorageError } from '../errors.ts';
 
 /** Lets so many go on at once; the others wait, in order. */
-export class Line {
+export class Semaphore {
   readonly #atOnce: number;
-  readonly #timeoutMs: number;
   #running = 0;
   readonly #waiting = new Set<() => void>();
 
-  /** @param timeoutMs how long one waits */
-  constructor(atOnce: number, timeoutMs: number) {
+  constructor(atOnce: number) {
     this.#atOnce = atOnce;
-    this.#timeoutMs = timeoutMs;
   }
 
-  /** @throws StorageError slow: its turn did not come in time */
-  async run<T>(work: () => Promise<T>): Promise<T> {
-    if (this.#running === this.#atOnce) await this.#wait();
+  /**
+   * @param until how long it waits, on the clock of `performance.now()`
+   * @throws StorageError slow: its turn did not come in time
+   */
+  async run<T>(until: number, work: () => Promise<T>): Promise<T> {
+    if (this.#running === this.#atOnce) await this.#wait(until - performance.now());
     else this.#running += 1;
     try {
       return await work();
@@ -27,17 +28,17 @@ export class Line {
     }
   }
 
-  #wait(): Promise<void> {
+  #wait(ms: number): Promise<void> {
     return new Promise((done, fail) => {
       const go = () => {
-        clearTimeout(timer);
+        stop();
         this.#waiting.delete(go);
         done();
       };
-      const timer = setTimeout(() => {
+      const stop = afterReading(ms, () => {
         this.#waiting.delete(go);
         fail(new StorageError(`not done in time: ${this.#atOnce} others are slow`, { slow: true }));
-      }, this.#timeoutMs);
+      });
       this.#waiting.add(go);
     });
   }
