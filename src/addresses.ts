@@ -13,9 +13,9 @@ export const isLoopback = (address: string) => loopback.check(address, address.i
 export const isLoopbackHost = (host: string) => host === 'localhost' || isLoopback(host.replace(/^\[|\]$/g, ''));
 
 /** Where what listens on a host can be reached from this machine: the address that stands for all of them is none to connect to. */
-export function localUrl(host: string, port: number): string {
+export function localUrl({ host, port, isTls }: { host: string; port: number; isTls: boolean }): string {
   const reached = host === '0.0.0.0' ? '127.0.0.1' : host === '::' ? '::1' : host;
-  return `http://${reached.includes(':') ? `[${reached}]` : reached}:${port}`;
+  return `http${isTls ? 's' : ''}://${reached.includes(':') ? `[${reached}]` : reached}:${port}`;
 }
 
 /** Whether a connection to this address reaches what is bound to `bound`; both as a socket names them. */

@@ -72,8 +72,17 @@ export function loadConfig(env: NodeJS.ProcessEnv, flags: Record<string, string>
       `only one of it and storage.connection_string (${sources.get('storage.connection_string')}) can be used`,
     );
   }
+  refuseHalfTls(config);
   refuseDevKey(config);
   return config;
+}
+
+/** @throws ConfigError */
+function refuseHalfTls(config: Config): void {
+  const { tls_cert, tls_key } = config.server;
+  if ((tls_cert === undefined) === (tls_key === undefined)) return;
+  const [set, missing] = tls_key === undefined ? ['tls_cert', 'tls_key'] : ['tls_key', 'tls_cert'];
+  throw refuse(config, `server.${set}`, `is set without server.${missing} (SERVER_${missing?.toUpperCase()}): set both or neither`);
 }
 
 /** LiveKit's dev key, which counts where none is set, is known to everybody: it is good for one machine. @throws ConfigError it would be used beyond, or half of it */

@@ -40,6 +40,14 @@ export const configSchema = z.object({
       .describe(
         'Public host names of the gateway, comma-separated; while nothing authenticates, requests for others are refused (prevents DNS rebinding)',
       ),
+    tls_cert: z
+      .string()
+      .min(1)
+      .optional()
+      .describe(
+        'PEM file of the certificate with its chain: serves https and wss only; read again when it changes; set together with tls_key',
+      ),
+    tls_key: z.string().min(1).optional().describe('PEM file of its private key, without a passphrase'),
     keep_alive_s: seconds(1, 3_600)
       .default(75)
       .describe('Seconds an idle HTTP connection is kept open; must be longer than in a proxy in front'),

@@ -18,7 +18,7 @@ import { Readiness } from './http/readiness.ts';
 import { Upgrades } from './http/upgrades.ts';
 import { webhook } from './http/webhook.ts';
 import { LimitedLog } from './log/limited.ts';
-import { cannotListen, outboundOf, storageTypeOf, storeOf, workspacesOf } from './resources.ts';
+import { cannotListen, outboundOf, storageTypeOf, storeOf, tlsOf, workspacesOf } from './resources.ts';
 import { Leftovers } from './rooms/leftovers.ts';
 import { type LiveKitConfig, LiveKitRooms } from './rooms/livekit.ts';
 import { Reconciler } from './rooms/reconcile.ts';
@@ -71,7 +71,6 @@ export interface Gateway {
 export async function startGateway({ config, livekit, log: full, clock = systemClock, ...given }: GatewayParts): Promise<Gateway> {
   const limitedLog = new LimitedLog(full, clock);
   const { log } = limitedLog;
-  const stopWatchingDescriptors = watchDescriptors(clock, log);
   const settings = runtimeConfig(config);
   const nodeId = uuid();
   let isDraining = false;
@@ -85,11 +84,16 @@ export async function startGateway({ config, livekit, log: full, clock = systemC
   // nothing of this process's own memory can be out of reach
   const isWatched = storageType !== 'memory';
   const store = await storeOf(config, clock, log, isWatched ? storageHealth : undefined);
-  const listener = await listen({ ...settings.listen, clock, log }).catch(async (error: NodeJS.ErrnoException) => {
-    await store.close();
-    throw cannotListen(config, error);
-  });
+  const { tls: files } = settings.listen;
+  const pair = await tlsOf(config);
+  const listener = await listen({ ...settings.listen, tls: files && pair && { files, pair }, clock, log }).catch(
+    async (error: NodeJS.ErrnoException) => {
+      await store.close();
+      throw cannotListen(config, error);
+    },
+  );
   own = { address: listener.address, port: listener.port };
+  const stopWatchingDescriptors = watchDescriptors(clock, log);
   const authMode = authModeOf(config.auth);
   const admit = admission({
     ...settings.admission,
@@ -171,7 +175,7 @@ export async function startGateway({ config, livekit, log: full, clock = systemC
   listener.open({ request: requestListener(app, clock), upgrade: upgrades.take });
 
   return {
-    url: localUrl(config.server.host, listener.port),
+    url: localUrl({ host: config.server.host, port: listener.port, isTls: settings.listen.tls !== undefined }),
     holders,
     holds: () => ({ ...holds(), watched_rooms: reconciler.size, waiting: dispatcher.waiting }),
     async close() {

@@ -77,9 +77,9 @@ const warn = (config: Config) => {
 
 /** Where a gateway with these settings can be reached from here. */
 function configuredUrl(given: Record<string, unknown>): string {
-  const { host, port } = configOf(given).server;
+  const { host, port, tls_cert } = configOf(given).server;
   if (port === 0) throw new ConfigError('--url is required: server.port is 0, so the port is not known');
-  return localUrl(host, port);
+  return localUrl({ host, port, isTls: tls_cert !== undefined });
 }
 
 /** The address of a gateway's REST API, also where its socket's, or only host and port, was given. */
@@ -93,10 +93,11 @@ function restUrl(given: string): string {
 /** Asks a running gateway and prints its list, a line each. */
 async function list(what: 'microservices' | 'sessions', columns: readonly string[], given: Record<string, unknown>): Promise<void> {
   const url = typeof given.url === 'string' ? restUrl(given.url) : configuredUrl(given);
+  const certificate = typeof given.url === 'string' ? undefined : configOf(given).server.tls_cert;
   const items: Record<string, unknown>[] = [];
   // a page may end before it holds as many as it could
   for (let cursor: string | undefined; ; ) {
-    const page = await fetchPage(url, `${what}${cursor === undefined ? '' : `?cursor=${cursor}`}`);
+    const page = await fetchPage(url, `${what}${cursor === undefined ? '' : `?cursor=${cursor}`}`, certificate);
     items.push(...page.items);
     cursor = page.next_cursor;
     if (cursor === undefined || (what === 'sessions' && items.length >= listed)) break;
@@ -112,10 +113,18 @@ async function list(what: 'microservices' | 'sessions', columns: readonly string
     );
 }
 
-async function fetchPage(url: string, path: string): Promise<{ items: Record<string, unknown>[]; next_cursor?: string }> {
+/** @param certificate the file of the gateway's own; absent: its name must be that of its certificate, as for any other server */
+async function fetchPage(
+  url: string,
+  path: string,
+  certificate?: string,
+): Promise<{ items: Record<string, unknown>[]; next_cursor?: string }> {
   // a dropped connection is waited for by timers that do not keep the process alive
   const awake = setTimeout(() => {}, 2 * listMs);
-  const response = await fetch(`${url}/api/v1/${path}`, { signal: AbortSignal.timeout(listMs) }).catch((error: Error) => {
+  const signal = AbortSignal.timeout(listMs);
+  const ask = async (at: string) =>
+    certificate === undefined ? fetch(at, { signal }) : (await import('./pinned.ts')).fetchPinned(certificate, at, signal);
+  const response = await ask(`${url}/api/v1/${path}`).catch((error: Error) => {
     throw new ConfigError(`--url ${url}: no gateway answers there (${(error.cause as { code?: string })?.code ?? error.message})`);
   });
   const body = (await response.json().catch(() => ({ message: 'the server there is not a session gateway' }))) as {

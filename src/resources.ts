@@ -4,12 +4,14 @@ import type { Logger } from 'pino';
 import type { Clock } from './clock.ts';
 import { type Config, ConfigError } from './config.ts';
 import { allowedNetworks, refuse } from './config-load.ts';
+import { tlsFiles } from './config-runtime.ts';
 import { guard } from './services/guard.ts';
 import { Outbound } from './services/outbound.ts';
 import type { SessionStore } from './sessions/ports.ts';
 import type { StorageHealth } from './sessions/storage-health.ts';
 import { chooseStore, nameOf, openStore, storageUrl, WishError } from './store/open.ts';
 import { withVerbs } from './store/verbs.ts';
+import { readTls, TlsError, type TlsPair } from './tls.ts';
 import { workspaces } from './workspace.ts';
 
 // What a configuration opens. What cannot be opened is refused with the line that names the setting and what set it.
@@ -25,6 +27,7 @@ export const storageTypeOf = ({ storage }: Config) => storage.storage_type ?? na
 export async function checkConfig(config: Config): Promise<void> {
   await workspacesOf(config);
   await outboundOf(config).close();
+  await tlsOf(config);
   await chooseStore(config.storage).catch((error) => {
     throw storageRefused(config, error);
   });
@@ -33,6 +36,15 @@ export async function checkConfig(config: Config): Promise<void> {
     throw cannotListen(config, error);
   });
   await new Promise((closed) => server.close(closed));
+}
+
+/** The certificate and its key; undefined: none is set. @throws ConfigError */
+export async function tlsOf(config: Config): Promise<TlsPair | undefined> {
+  const files = tlsFiles(config.server);
+  if (!files) return undefined;
+  return readTls(files).catch((error) => {
+    throw error instanceof TlsError ? refuse(config, `server.tls_${error.of}`, error.message) : error;
+  });
 }
 
 /** Another program listens there: the configuration may be right anyway. */

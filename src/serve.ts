@@ -62,7 +62,9 @@ export async function serve(config: Config): Promise<void> {
     apiKey: api_key,
     apiSecret: api_secret,
     mode,
-    ...(config.server.port > 0 && { webhookUrl: `${localUrl(config.server.host, config.server.port)}/livekit/webhook` }),
+    ...(config.server.port > 0 && {
+      webhookUrl: `${localUrl({ ...config.server, isTls: config.server.tls_cert !== undefined })}/livekit/webhook`,
+    }),
   });
   started.livekit = livekit;
   const gateway = await startGateway({ config, livekit, log }).catch(async (error) => {

@@ -5,6 +5,7 @@ import { join } from 'node:path';
 import { expect, onTestFinished, test } from 'vitest';
 import { connectService } from './support/client.ts';
 import { startGateway } from './support/gateway.ts';
+import { startBuiltGateway } from './support/process.ts';
 
 /** Runs the built command line to its end. */
 function run(args: string[], env: Record<string, string> = {}) {
@@ -198,4 +199,19 @@ test('services and sessions list what a running gateway has', async () => {
   for (const id of ids) await connectService(url, id, { metadata: heavy });
   const lines = (await list('services')).trim().split('\n');
   expect(lines.slice(1).map((line) => line.split(' ')[0])).toEqual(['asr', ...ids]);
+});
+
+test('services and sessions ask a gateway that serves TLS, by its own certificate and no other', async () => {
+  const tls = (name: string) => join(import.meta.dirname, `http/tls/${name}`);
+  const env = { SERVER_TLS_CERT: tls('first.cert.pem'), SERVER_TLS_KEY: tls('first.key.pem') };
+  const gateway = await startBuiltGateway(env);
+  const { port, protocol } = new URL(gateway.url);
+  expect(protocol).toBe('https:');
+  const at = { SERVER_PORT: port, ...env };
+  expect(run(['sessions'], at)).toMatchObject({ status: 0, stdout: expect.stringContaining('session_id'), stderr: '' });
+  const other = { SERVER_TLS_CERT: tls('second.cert.pem'), SERVER_TLS_KEY: tls('second.key.pem') };
+  expect(run(['services'], { SERVER_PORT: port, ...other })).toMatchObject({
+    status: 78,
+    stderr: expect.stringContaining('it has another certificate than'),
+  });
 });

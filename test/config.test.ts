@@ -360,6 +360,8 @@ describe("LiveKit's dev key stays on one machine", () => {
     [{ LIVEKIT_API_KEY: 'k' }, {}, 'LIVEKIT_API_KEY (livekit.api_key): is set without livekit.api_secret (LIVEKIT_API_SECRET)'],
     [{ LIVEKIT_API_SECRET: 's' }, {}, 'LIVEKIT_API_SECRET (livekit.api_secret): is set without livekit.api_key (LIVEKIT_API_KEY)'],
     [{}, { 'livekit-api-secret': 's' }, '--livekit-api-secret (livekit.api_secret): is set without livekit.api_key (LIVEKIT_API_KEY)'],
+    [{ SERVER_TLS_CERT: 'c.pem' }, {}, 'SERVER_TLS_CERT (server.tls_cert): is set without server.tls_key (SERVER_TLS_KEY)'],
+    [{}, { 'server-tls-key': 'k.pem' }, '--server-tls-key (server.tls_key): is set without server.tls_cert (SERVER_TLS_CERT)'],
   ])('half a key is refused: %j %j', (env, flags, line) => {
     expect(() => loadConfig(env, flags)).toThrow(new ConfigError(`${line}: set both or neither`));
   });

@@ -18,7 +18,7 @@ const mayImport: Record<string, readonly string[]> = {
   'src/services': ['protocol', 'src/sessions', ...ground],
 
   'src/socket': ['protocol', 'src/sessions', 'src/services', 'src/auth', 'src/edge', 'src/level.ts', 'src/turn.ts', ...ground],
-  'src/http': ['protocol', 'src/sessions', 'src/services', 'src/auth', 'src/edge', 'src/level.ts', 'src/turn.ts', ...ground],
+  'src/http': ['protocol', 'src/sessions', 'src/services', 'src/auth', 'src/edge', 'src/level.ts', 'src/tls.ts', 'src/turn.ts', ...ground],
 
   'src/client': ['protocol'],
 
@@ -32,17 +32,29 @@ const mayImport: Record<string, readonly string[]> = {
   'src/descriptors.ts': ['src/clock.ts'],
   'src/errors.ts': ['protocol', 'src/time.ts'],
   'src/secrets.ts': [],
+  'src/pinned.ts': [],
   'src/time.ts': [],
+  'src/tls.ts': ['src/clock.ts'],
   'src/version.ts': [],
 
   'src/config.ts': ['protocol', 'src/auth', 'src/services', 'src/config-values.ts'],
-  'src/config-runtime.ts': ['src/config.ts'],
+  'src/config-runtime.ts': ['src/config.ts', 'src/tls.ts'],
   'src/config-load.ts': ['protocol', 'src/addresses.ts', 'src/config.ts', 'src/config-strays.ts', 'src/config-values.ts'],
   'src/config-strays.ts': ['protocol', 'src/config.ts'],
   'src/config-values.ts': [],
   'src/log': ['src/clock.ts', 'src/secrets.ts', 'src/time.ts'],
   'src/workspace.ts': ['src/errors.ts'],
-  'src/resources.ts': ['src/sessions', 'src/store', 'src/services', 'src/config.ts', 'src/config-load.ts', 'src/workspace.ts', ...ground],
+  'src/resources.ts': [
+    'src/sessions',
+    'src/store',
+    'src/services',
+    'src/config.ts',
+    'src/config-load.ts',
+    'src/config-runtime.ts',
+    'src/tls.ts',
+    'src/workspace.ts',
+    ...ground,
+  ],
   'src/library.ts': ['protocol', 'src/sessions', 'src/store', 'src/auth', 'src/log', ...ground],
 };
 /** They put the parts together, and may import everything. */

@@ -166,8 +166,13 @@ ${openExample}\`\`\`
 
 ## Proxies, TLS and Docker
 
-There is no authentication yet, and the gateway does not speak TLS. On a network it belongs behind something that does both, or on a network where
-everybody may do everything.
+There is no authentication yet. On a network the gateway belongs behind something that authenticates, or on a network where everybody may do
+everything.
+
+- **TLS**: \`server.tls_cert\` and \`server.tls_key\` make it serve https and wss, and nothing else, at its port. Both are PEM files; the certificate's has
+  its chain. They are looked at every 10 s: a renewed certificate is used for new connections, without a restart, and files that do not fit together change
+  nothing and are reported. Within two weeks of its end a certificate is warned of. \`session-gateway services\` and \`sessions\` trust the configured
+  certificate, whatever name it has.
 
 - **AUTH_MODE** must be set explicitly if a proxy forwards requests: without it, requests that carry a \`Forwarded\`, \`Via\`, \`X-Real-IP\` or
   \`X-Forwarded-*\` header are refused, because a proxy on this machine would expose a gateway that serves only this machine. The proxy should send one of

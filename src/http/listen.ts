@@ -1,5 +1,6 @@
 import { once } from 'node:events';
-import { createServer, type IncomingMessage, type RequestListener, type Server, type ServerResponse } from 'node:http';
+import { createServer as createHttpServer, type IncomingMessage, type RequestListener, type Server, type ServerResponse } from 'node:http';
+import { createServer as createHttpsServer } from 'node:https';
 import type { AddressInfo } from 'node:net';
 import type { Duplex } from 'node:stream';
 import type { Logger } from 'pino';
@@ -7,6 +8,7 @@ import type { Clock } from '../clock.ts';
 import { respondRaw, safeHeaders } from '../edge/raw.ts';
 import { normalize } from '../edge/target.ts';
 import { GatewayError } from '../errors.ts';
+import { type TlsFiles, type TlsPair, watchTls } from '../tls.ts';
 import { holdContinue } from './expect.ts';
 import type { Upgrade } from './upgrades.ts';
 
@@ -14,6 +16,8 @@ import type { Upgrade } from './upgrades.ts';
 const backlog = 4_096;
 /** How often Node looks for requests that take too long. */
 const checkMs = 1_000;
+/** A TLS handshake may take as long as a request's head. */
+const handshakeMs = 5_000;
 const json = { 'content-type': 'application/json' };
 
 export interface ListenParts {
@@ -21,6 +25,8 @@ export interface ListenParts {
   port: number;
   /** How long an idle connection is kept for further requests. */
   keepAliveMs: number;
+  /** Serves https and wss with these, and nothing else; undefined: without TLS. */
+  tls?: { files: TlsFiles; pair: TlsPair } | undefined;
   clock: Clock;
   log: Logger;
 }
@@ -43,13 +49,21 @@ export interface Listener {
 }
 
 /** Listens for HTTP/1.1. @throws the system's error where it cannot */
-export async function listen({ host, port, keepAliveMs, clock, log }: ListenParts): Promise<Listener> {
-  const server = createServer({
+export async function listen({ host, port, keepAliveMs, tls, clock, log }: ListenParts): Promise<Listener> {
+  const options = {
     connectionsCheckingInterval: checkMs,
     keepAliveTimeout: keepAliveMs,
     // `normalize` does it, with a body that says so
     requireHostHeader: false,
-  });
+  };
+  let stopWatching = () => {};
+  let server: Server;
+  if (tls) {
+    const { cert, key } = tls.pair;
+    const secure = createHttpsServer({ ...options, cert, key, minVersion: 'TLSv1.2', handshakeTimeout: handshakeMs });
+    stopWatching = watchTls(tls.files, tls.pair, secure, clock, log);
+    server = secure;
+  } else server = createHttpServer(options);
   // past its count Node drops headers in silence, those that say who asks among them; their bytes are bounded
   server.maxHeadersCount = 0;
   const stopLimiting = limitTimes(server);
@@ -103,7 +117,7 @@ export async function listen({ host, port, keepAliveMs, clock, log }: ListenPart
       if (forWebSocket) return takers?.upgrade(request, socket, head);
       // as a connection that has just been accepted: its first request is this one, without the offer to upgrade
       socket.unshift(Buffer.concat([headOf(request), head]));
-      server.emit('connection', socket);
+      server.emit(tls ? 'secureConnection' : 'connection', socket);
     });
   });
 
@@ -136,6 +150,7 @@ export async function listen({ host, port, keepAliveMs, clock, log }: ListenPart
     },
     async close() {
       stopLimiting();
+      stopWatching();
       server.closeAllConnections();
       await new Promise((closed) => server.close(closed));
     },
