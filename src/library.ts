@@ -105,7 +105,7 @@ const noServices: Offers = {
   reserve: () => undefined,
   offer: async () => {},
   leave() {},
-  presence() {},
+  notify() {},
   release() {},
 };
 const named = (id: string) => checked(sessionId, id, 'session_id');

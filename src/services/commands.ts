@@ -4,10 +4,10 @@ import { leaveMs } from '../../protocol/times.ts';
 import type { Clock } from '../clock.ts';
 import { GatewayError } from '../errors.ts';
 import type { Sessions } from '../sessions/commits.ts';
+import { changeable, type NotificationType, news, notification } from '../sessions/notifications.ts';
 import type { Rooms } from '../sessions/ports.ts';
 import { faults } from '../sessions/readiness.ts';
 import { type Assignment, assignments, identityOf, isEnded, type Leaving, labelOf, type Session } from '../sessions/record.ts';
-import { iso } from '../time.ts';
 import type { Link } from './links.ts';
 import type { Instance, Registry } from './registry.ts';
 
@@ -69,9 +69,9 @@ export class Commands {
         askToLeave(link, assignment_id);
       });
     if (delivery?.outcome === 'accepted' || delivery?.outcome === 'sent') {
-      // what it was sent before the offer it could not know what to do with; its client may have gone or come since
-      const now = session.resume && (await sessions.get(session.session_id));
-      if (now?.link === 'away' && !isEnded(now)) link?.send(presenceOf(now));
+      // what it was sent before the offer it could not know what to do with; how the session stands may have changed since
+      const now = changeable(session).length > 0 && (await sessions.get(session.session_id));
+      if (now && !isEnded(now)) for (const what of news(now)) link?.send(notification(what, now));
       return;
     }
     const { outcome: _, detail, ...refusal } = delivery ?? { outcome: '', detail: undefined, ...faults.disconnected };
@@ -99,16 +99,16 @@ export class Commands {
     if (!link?.saysLeft) void sessions.report(sessionId, { type: 'ServiceLeft', assignment_id, clean: true });
   }
 
-  presence(session: Session): void {
+  notify(session: Session, what: NotificationType): void {
     for (const assignment of assignments(session)) {
       // the node that reaches the service sees the same record and sends it; a service that has not been offered it yet is notified then
-      if (this.#isHere(assignment)) this.#parts.registry.boundTo(assignment)?.link?.send(presenceOf(session));
+      if (this.#isHere(assignment)) this.#parts.registry.boundTo(assignment)?.link?.send(notification(what, session));
     }
   }
 
-  /** Reports to a service that is back how the clients stand of what it kept: that may have changed while it was away. */
-  resendPresence({ link }: Instance, kept: readonly Session[]): void {
-    for (const session of kept) if (session.resume && !isEnded(session)) link?.send(presenceOf(session));
+  /** Reports to a service that is back how the sessions stand that it kept: that may have changed while it was away. */
+  resend({ link }: Instance, kept: readonly Session[]): void {
+    for (const session of kept) if (!isEnded(session)) for (const what of changeable(session)) link?.send(notification(what, session));
   }
 
   #isHere({ node_id }: Pick<Leaving, 'node_id'>): boolean {
@@ -120,10 +120,3 @@ export class Commands {
 export function askToLeave(link: Pick<Link, 'send'> | undefined, assignment_id: string, reason = 'the offer is over'): void {
   link?.send({ type: 'LeaveRoomRequest', assignment_id, reason, deadline_ms: 0 });
 }
-
-const presenceOf = ({ session_id, link, deadlines }: Session): Command<'ClientPresence'> => ({
-  type: 'ClientPresence',
-  session_id,
-  status: link === 'away' ? 'away' : 'connected',
-  ...(deadlines.resume !== undefined && { resume_deadline: iso(deadlines.resume) }),
-});

@@ -5,6 +5,7 @@ import type { Clock } from '../clock.ts';
 import { GatewayError, StorageError } from '../errors.ts';
 import type { Sessions } from '../sessions/commits.ts';
 import type { Offer } from '../sessions/inputs.ts';
+import type { NotificationType } from '../sessions/notifications.ts';
 import type { Found, Offers, Rooms } from '../sessions/ports.ts';
 import { isUnreported } from '../sessions/readiness.ts';
 import { type Assignment, assignments, identityOf, isEnded, isPending, type Leaving, type Session } from '../sessions/record.ts';
@@ -133,8 +134,8 @@ export class Dispatcher implements Offers {
     this.commands.leave(sessionId, assignment, reason);
   }
 
-  presence(session: Session): void {
-    this.commands.presence(session);
+  notify(session: Session, what: NotificationType): void {
+    this.commands.notify(session, what);
   }
 
   release(sessionId: string, assignment: Leaving, isLapsed = false): void {

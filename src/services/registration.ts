@@ -75,7 +75,7 @@ export class Registrations {
     else {
       // it may have been drained meanwhile
       if (instance.availability === 'full') instance.availability = 'available';
-      dispatcher.commands.resendPresence(instance, kept);
+      dispatcher.commands.resend(instance, kept);
       void dispatcher.offerWaiting(instance);
     }
     return registered;

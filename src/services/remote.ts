@@ -1,4 +1,5 @@
 import type { Logger } from 'pino';
+import { changed } from '../sessions/notifications.ts';
 import type { Commit, Offers } from '../sessions/ports.ts';
 import { assignments, isEnded, isPending, type Session } from '../sessions/record.ts';
 
@@ -12,7 +13,7 @@ interface RemoteParts {
 export function onRemoteCommit({ before, session }: Commit, parts: RemoteParts): void {
   const { offers, nodeId } = parts;
   const id = session.session_id;
-  if (before && (before.link === 'away') !== (session.link === 'away') && !isEnded(session)) offers.presence(session);
+  if (before && !isEnded(session)) for (const what of changed(before, session)) offers.notify(session, what);
   const reason = session.ended?.reason ?? 'the session goes on without it';
   const active = new Map(assignments(session).map((a) => [a.assignment_id, a.node_id]));
   const leaving = new Set(session.leaving.map((a) => a.assignment_id));

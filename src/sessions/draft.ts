@@ -2,6 +2,7 @@ import type { EventBody, EventType, LogEvent } from '../../protocol/events.ts';
 import type { ServiceStatus, Status } from '../../protocol/states.ts';
 import { iso } from '../time.ts';
 import { copyRequirement, copyRoom, copySession, copyTimings, deadlines } from './copy.ts';
+import type { NotificationType } from './notifications.ts';
 import { type Assignment, type Leaving, labelOf, type Room, type Session } from './record.ts';
 
 /** What is to be done after a commit. The record already says so: an effect that is lost is found again by its deadline. */
@@ -13,8 +14,8 @@ export type Effect =
   | { do: 'offer'; assignment: Assignment }
   /** Ask the service to leave, where it can still be reached. */
   | { do: 'leave'; assignment: Leaving; reason: string }
-  /** Notify the services whether the client is there. */
-  | { do: 'presence' }
+  /** Report to the services how this stands now. */
+  | { do: 'notify'; what: NotificationType }
   /** The assignment is over: its slot is free. */
   | { do: 'release'; assignment: Leaving; isLapsed?: boolean }
   /** Drop the record. */

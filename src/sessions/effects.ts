@@ -38,12 +38,14 @@ export class Effects {
           return await offers().offer(session, effect.assignment);
         case 'leave':
           return offers().leave(id, effect.assignment, effect.reason);
-        case 'presence':
-          return offers().presence(session);
+        case 'notify':
+          return offers().notify(session, effect.what);
         case 'release':
           return offers().release(id, effect.assignment, effect.isLapsed);
         case 'forget':
           return await store.deleteSession(id);
+        default:
+          effect satisfies never;
       }
     } catch (err) {
       log[err instanceof StorageError ? 'debug' : 'error'](

@@ -238,7 +238,7 @@ const rules: { [T in Input['type']]: Rule<T> } = {
     s.connection_id = connection_id;
     if (s.resume && token_hash !== undefined) s.resume = { ...s.resume, token_hash };
     s.deadlines.resume = undefined;
-    if (wasAway) d.effects.push({ do: 'presence' });
+    if (wasAway) d.effects.push({ do: 'notify', what: 'ClientPresence' });
   },
 
   Detached(d, { connection_id, how }) {
@@ -251,7 +251,7 @@ const rules: { [T in Input['type']]: Rule<T> } = {
     }
     s.link = 'away';
     s.deadlines.resume = d.now + s.resume.window_ms;
-    d.effects.push({ do: 'presence' });
+    d.effects.push({ do: 'notify', what: 'ClientPresence' });
   },
 
   UserAsked(d) {

@@ -4,6 +4,7 @@ import type { Status } from '../../protocol/states.ts';
 import type { Clock } from '../clock.ts';
 import type { Effect } from './draft.ts';
 import type { Input } from './inputs.ts';
+import type { NotificationType } from './notifications.ts';
 import type { Assignment, Leaving, Participant, Room, Session } from './record.ts';
 
 /** Somebody else committed first: load again and decide anew. */
@@ -236,8 +237,8 @@ export interface Offers {
   offer(session: Session, assignment: Assignment): Promise<void>;
   /** Sends a LeaveRoomRequest, where the service can still be reached. */
   leave(sessionId: string, assignment: Leaving, reason: string): void;
-  /** Notifies the session's services whether its client is there, where they can be reached. */
-  presence(session: Session): void;
+  /** Reports to the session's services how this stands, where they can be reached. */
+  notify(session: Session, what: NotificationType): void;
   /** Frees the assignment's slot. `isLapsed`: its offer was not answered in time, and may be yet. */
   release(sessionId: string, assignment: Leaving, isLapsed?: boolean): void;
 }

@@ -594,7 +594,7 @@ describe('a session whose client may come back', () => {
   test.each(open)('%s: is away after a broken socket, until its window is over', (_, { make, status }) => {
     const story = away(make);
     expect(story.session).toMatchObject({ status, link: 'away', deadlines: { resume: story.now + 60_000 } });
-    expect(story.count('presence')).toBe(1);
+    expect(story.count('notify')).toBe(1);
     expect(outcomeOf(story, socketBreaks)).toBe('nothing');
   });
 
@@ -602,7 +602,7 @@ describe('a session whose client may come back', () => {
     const story = away(make).happens(socketComes);
     expect(story.session).toMatchObject({ status, link: 'attached', node_id: 'node-1', connection_id: 'socket-2' });
     expect(story.session.deadlines.resume).toBeUndefined();
-    expect(story.count('presence')).toBe(2);
+    expect(story.count('notify')).toBe(2);
     // of the socket that broke nothing more is heard
     expect(outcomeOf(story, socketBreaks)).toBe('nothing');
   });
@@ -636,7 +636,7 @@ describe('a session whose client may come back', () => {
 
   test('whose newer socket holds it: the end of the older one changes nothing', () => {
     const story = active(window).happens(socketComes);
-    expect(story.count('presence')).toBe(0);
+    expect(story.count('notify')).toBe(0);
     expect(outcomeOf(story, socketBreaks)).toBe('nothing');
     expect(outcomeOf(story, { ...socketBreaks, how: 'closed' } as Input)).toBe('nothing');
   });

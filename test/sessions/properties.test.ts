@@ -6,6 +6,7 @@ import { create } from '../../src/sessions/create.ts';
 import type { Effect } from '../../src/sessions/draft.ts';
 import type { Decision, Input } from '../../src/sessions/inputs.ts';
 import { next } from '../../src/sessions/machine.ts';
+import { changed } from '../../src/sessions/notifications.ts';
 import { assignments, dueAt, isEnded, isServing, type Session } from '../../src/sessions/record.ts';
 import { present, spec, t0, timeouts } from './build.ts';
 
@@ -411,7 +412,19 @@ test('the services are notified each time the client goes away and each time it 
     for (const { before, decision } of steps) {
       const went = before?.link !== 'away' && decision.session.link === 'away';
       const came = before?.link === 'away' && decision.session.link === 'attached';
-      expect(decision.effects.filter((effect) => effect.do === 'presence')).toHaveLength(went || came ? 1 : 0);
+      expect(decision.effects.filter((effect) => effect.do === 'notify' && effect.what === 'ClientPresence')).toHaveLength(
+        went || came ? 1 : 0,
+      );
+    }
+  });
+});
+
+test('the services reached from the node that commits are notified of the same changes as those that other nodes reach', () => {
+  holds(({ steps }) => {
+    for (const { before, decision } of steps) {
+      const { session, effects } = decision;
+      const news = before && !isEnded(session) ? changed(before, session) : [];
+      expect(effects.flatMap((effect) => (effect.do === 'notify' ? [effect.what] : []))).toEqual(news);
     }
   });
 });

@@ -8,6 +8,6 @@ export const noOffers: Offers = {
   reserve: () => undefined,
   offer: async () => {},
   leave: () => {},
-  presence: () => {},
+  notify: () => {},
   release: () => {},
 };
