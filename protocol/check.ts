@@ -17,7 +17,7 @@ const maxIssues = 10;
 
 /** Checks a value; everything that comes in passes here, so that all of it is refused in the same words. */
 export function check<S extends z.ZodType>(schema: S, value: unknown): { success: true; data: z.output<S> } | Fault {
-  // words are looked for only where something is wrong: with a map of its own zod takes its slower way
+  // words are looked for only where something is wrong: with its own map zod takes its slower way
   const quick = schema.safeParse(value);
   if (quick.success) return quick;
   const result = schema.safeParse(value, inWords);

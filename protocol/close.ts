@@ -15,7 +15,7 @@ export const Close = {
   TooSlow: { code: 4451, reason: 'too slow' },
   /** The process is shutting down; a GoAway came before. */
   Draining: { code: 4452, reason: 'draining' },
-  /** The gateway met a fault of its own while it served this socket. */
+  /** A fault in the gateway while it served this socket. */
   Internal: { code: 4500, reason: 'internal error' },
   /** The gateway holds as many sockets as it may. */
   Overloaded: { code: 4503, reason: 'overloaded' },

@@ -40,7 +40,7 @@ export const selector = z
   .record(text(128, 1), text(1_024, 1))
   .refine((map) => Object.keys(map).length >= 1 && Object.keys(map).length <= 8, 'must have 1 to 8 keys')
   .describe('Metadata a service must have, as in {"type":"ASR"}')
-  // with a field of its own it is a class to those who generate code
+  // with its own field it is a class to code generators
   .meta({ title: 'Selector', properties: { type: { type: 'string', description: 'What the service does, for example ASR' } } });
 export const wanted = z
   .union([serviceId, selector])

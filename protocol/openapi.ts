@@ -149,7 +149,7 @@ interface Written {
   responses: Record<string, Content>;
 }
 
-/** The document with each body under a name of its own, as code is generated from it. */
+/** The document with each body under its own name, as code is generated from it. */
 function withNames(document: ReturnType<typeof createDocument>) {
   const named: Named = { prefix: '#/components/schemas/', schemas: {}, plain: true };
   const name = ({ content = {} }: Content, as: string) => {

@@ -26,7 +26,7 @@ async function end(code: number): Promise<void> {
   ending = true;
   await gateway.close();
   await livekit.stop();
-  // the media engine keeps threads of its own
+  // the media engine keeps its own threads
   process.exit(code);
 }
 process.on('SIGINT', () => void end(130));

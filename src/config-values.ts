@@ -34,7 +34,7 @@ export function originOf(text: string): string | undefined {
   if (text === 'null') return text;
   const [, scheme = '', host = ''] = /^([a-z][a-z0-9+.-]*):\/\/([^/?#@*;\s"']*)\/?$/i.exec(text) ?? [];
   if (/^https?$/i.test(scheme)) return URL.canParse(text) ? new URL(text).origin : undefined;
-  // apps have schemes of their own (capacitor://localhost), pages of files have no host; sockets are no pages
+  // apps have their own schemes (capacitor://localhost), pages of files have no host; sockets are no pages
   return scheme === '' || /^wss?$/i.test(scheme) ? undefined : `${scheme}://${host}`.toLowerCase();
 }
 

@@ -67,7 +67,7 @@ export const configSchema = z.object({
           .map(({ about }) => about)
           .join('. '),
       ),
-    // each mode knows the type of its own
+    // each mode knows its own type
     ...(Object.assign({}, ...Object.values<AuthMode>(authModes).map((mode) => mode.settings)) as object),
   }),
   livekit: z.object({

@@ -111,7 +111,7 @@ const noServices: Offers = {
 const named = (id: string) => checked(sessionId, id, 'session_id');
 const as = (user: string): Caller => callerOf(everybody, { user: checked(identity, user, 'user_id') });
 
-/** Makes a manager with a storage of its own. Call `initialize` before anything else, `shutdown` at the end. */
+/** Creates a manager with its own storage. Call `initialize` before anything else, `shutdown` at the end. */
 export function createSessionManager(options: SessionManagerOptions = {}): SessionManager {
   const clock = options.clock ?? systemClock;
   const log = makeLog('silent');

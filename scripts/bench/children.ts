@@ -9,7 +9,7 @@ const answerMs = 120_000;
 
 const hasTaskset = spawnSync('taskset', ['-V'], { stdio: 'ignore' }).status === 0;
 export const coreCount = availableParallelism();
-/** Server and load each have a core of their own. */
+/** Server and load each have their own core. */
 export const isPinned = hasTaskset && coreCount >= 2;
 const cores = { server: '0', load: '1' } as const;
 
@@ -18,7 +18,7 @@ export function leaveServerAlone(): void {
   if (isPinned) spawnSync('taskset', ['-apc', cores.load, `${process.pid}`], { stdio: 'ignore' });
 }
 
-/** A server or a load: a built script in a process of its own that answers questions. */
+/** A server or a load: a built script in its own process that answers questions. */
 export class Child {
   readonly #process: ChildProcess;
   readonly #name: string;

@@ -20,7 +20,7 @@ export interface Contestant {
 export const gateway: Contestant = { name: 'gateway', script: 'servers/gateway.js', dialect: 'plain' };
 /** What the others are compared with. */
 export const bare: Contestant = { name: 'bare ws', script: 'servers/bare.js', dialect: 'plain' };
-/** The same again, in a process of its own: how far it is from itself is the noise. */
+/** The same again, in its own process: how far it is from itself is the noise. */
 export const again: Contestant = { ...bare, name: 'bare ws again' };
 export const socketio: Contestant = { name: 'socket.io', script: 'servers/socketio.js', dialect: 'socketio' };
 

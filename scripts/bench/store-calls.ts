@@ -1,4 +1,4 @@
-// What one session asks of its storage: a client's socket, three required services on sockets of their own, ready, active, ended by its client.
+// What one session asks of its storage: a client's socket, three required services on their own sockets, ready, active, ended by its client.
 import { once } from 'node:events';
 import { setTimeout as sleep } from 'node:timers/promises';
 import WebSocket from 'ws';

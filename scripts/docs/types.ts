@@ -6,7 +6,7 @@ import { type RequestRow, requests } from '../../protocol/requests.ts';
 import { availabilities, endReasons, serviceStatuses, shareRoles, statuses, visibilities } from '../../protocol/states.ts';
 import { defaultOf } from './fields.ts';
 
-/** Lists of words that have a type of their own, by what it is called in the generated file. */
+/** Lists of words that have their own type, by what it is called in the generated file. */
 const lists: [type: string, values: readonly string[]][] = [
   ['Availability', availabilities],
   ['EndReason', endReasons],

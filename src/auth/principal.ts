@@ -35,7 +35,7 @@ export interface AuthMode {
   about: string;
   /** Whether a peer must say who it is; what Hello's `auth` says. */
   isRequired: boolean;
-  /** Settings of its own in the section `auth`, by key. */
+  /** Its own settings in the section `auth`, by key. */
   settings: Readonly<Record<string, z.ZodType>>;
   /** Those of them that are masked where they are printed. */
   secrets: readonly string[];

@@ -38,7 +38,7 @@ export interface ClientEvents {
   /** The connection's new state. */
   state: ConnectionState;
   /**
-   * An event of a session watched by a WatchRequest of your own.
+   * An event of a session watched by your own WatchRequest.
    * @deprecated since 0.1, removed in 0.2: use `client.watch`, which outlives a connection
    */
   watched: LogEvent;

@@ -1,7 +1,7 @@
 import { afterReading } from './deadline.ts';
 
 export interface Wait<A> {
-  /** The request's own mark, which comes back in its answer. */
+  /** The request's own id, which is echoed in its answer. */
   id: string;
   /** The frame as it is sent, the first time and again. */
   text: string;

@@ -31,7 +31,7 @@ export class Budget {
   }
 
   /**
-   * Waits until a request may be handled: those before it on its connection are answered, and where it asks for much it has a turn of its own.
+   * Waits until a request may be handled: those before it on its connection are answered, and a request for much gets its own turn.
    * @throws GatewayError RATE_LIMITED
    */
   async enter({ socket }: IncomingMessage, response: ServerResponse): Promise<void> {

@@ -12,7 +12,7 @@ const answerMs = 1_000;
 const startMs = 10_000;
 const stopMs = 5_000;
 
-/** What was found, and in which mode the rooms are made with it. */
+/** What was found, and in which mode it is used. */
 export interface Found extends Key {
   mode: 'create' | 'on_join';
   serverUrl: string;
@@ -49,7 +49,7 @@ export function findLiveKitBinary(env: NodeJS.ProcessEnv = process.env): string 
 
 /**
  * Decides which LiveKit to use. Where nothing is set it looks once: a server at the dev defaults, else a binary, which it starts
- * as a child on loopback; else rooms are made when somebody joins, by whatever LiveKit comes later.
+ * as a child on loopback; else it goes on without one, and rooms are created on join by whatever LiveKit appears later.
  */
 export async function findLiveKit(wanted: Wanted): Promise<Found> {
   const key = { apiKey: wanted.apiKey ?? devKey.apiKey, apiSecret: wanted.apiSecret ?? devKey.apiSecret };
@@ -80,12 +80,12 @@ export async function findLiveKit(wanted: Wanted): Promise<Found> {
     mode: 'on_join',
     serverUrl,
     expected: false,
-    said: `LiveKit: none found${binary ? ` (${binary} did not start)` : ''}; rooms are made when somebody joins. To get one: npm run livekit`,
+    said: `LiveKit: none found${binary ? ` (${binary} did not start)` : ''}; no room is created in advance. To get one: npm run livekit`,
     stop: nothingToStop,
   };
 }
 
-const shown = (mode: Found['mode']) => (mode === 'create' ? 'rooms are created' : 'rooms are made when somebody joins');
+const shown = (mode: Found['mode']) => (mode === 'create' ? 'rooms are created' : 'rooms are created on join');
 
 async function answers(url: string, key: Key): Promise<boolean> {
   const client = new RoomApi(url, key, answerMs / 1_000);

@@ -42,7 +42,7 @@ export function markedSession(metadata: string, gateway: string): string | undef
   }
 }
 
-/** Rooms on a LiveKit server. Holds no connection of its own: nothing to close. */
+/** Rooms on a LiveKit server. Holds no connection itself: nothing to close. */
 export class LiveKitRooms implements Rooms {
   readonly url: string;
   readonly mode: 'create' | 'on_join';

@@ -22,7 +22,7 @@ const restMs = 10_000;
 /** A notification, whose answer does not matter, waits this long for its turn. */
 const turnMs = 10_000;
 
-/** What came back, or why nothing did; `isUnsent`: it was not even sent. */
+/** The answer, or why there is none; `isUnsent`: it was not even sent. */
 export type Reply =
   | { status: number; headers: Record<string, string | string[] | undefined>; text: string }
   | { error: string; isUnsent?: true };

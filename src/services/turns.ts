@@ -5,7 +5,7 @@ interface Line {
 }
 
 /**
- * Gives calls their turns. Each endpoint may have one call of its own under way, always; further ones share `shared` places, which go round
+ * Gives calls their turns. Each endpoint may always have its own one call in progress; further ones share `shared` places, which go round
  * the endpoints that wait for one. So an endpoint that does not answer holds up its own calls.
  */
 export class Turns {

@@ -21,7 +21,7 @@ interface Parts {
 }
 
 /**
- * Takes into a commit what follows from it at once, which saves commits of their own: offers that nobody needs now are cancelled, a room
+ * Takes into a commit what follows from it at once, which saves separate commits: offers that nobody needs now are cancelled, a room
  * that exists nowhere is deleted, and services that are free are reserved.
  * @returns the reserved slots: they are to be released where the commit fails
  */

@@ -19,7 +19,7 @@ export type NewSession = z.output<typeof newSessionFields>;
 
 /** How a session is asked for. */
 interface Opening {
-  /** Who asks: owns the session, and has idempotency keys of their own. */
+  /** Who asks: owns the session, and has their own idempotency keys. */
   caller: Caller;
   /** The connection that holds it, and the hash of the resume token given there; absent: none does. */
   holder?: { connection_id: string; token_hash: string };

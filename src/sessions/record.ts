@@ -29,7 +29,7 @@ export interface Assignment {
   ready_by: number | undefined;
   /** Ready: how long after its offer it was. */
   ready_ms: number | undefined;
-  /** Its socket or its participant went without a word; lost at this time unless it comes back. */
+  /** Its socket or its participant went without a word; lost at this time unless it returns. */
   suspect: { cause: 'socket' | 'room'; until: number } | undefined;
 }
 
@@ -219,7 +219,7 @@ export interface Session {
         missing: string[];
         /** Why each of them was not. */
         failures?: Failure[] | undefined;
-        /** Why its room could not be made. */
+        /** Why its room could not be created. */
         error?: RoomFailure | undefined;
       }
     | undefined;

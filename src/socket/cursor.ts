@@ -56,7 +56,7 @@ export abstract class Cursor implements Reader {
    * @returns the last event that the answer reflects; undefined: it is too early, or over
    */
   protected abstract begin(session: Session | undefined, news: readonly Entry[]): Promise<number | undefined>;
-  /** Whether this socket gets such an event in a form of its own. */
+  /** Whether this socket gets such an event in its own form. */
   protected abstract needsPersonalizing(event: LogEvent): boolean;
   /**
    * Adapts an event for this socket: adds a token, checks access again.

@@ -1,6 +1,6 @@
 /**
  * A text frame as a server sends it, whole and unmasked (RFC 6455, 5.2), as a string of its bytes: to be written as latin1.
- * Strings of bytes are joined and written without a buffer of their own, which small frames would spend half their time on.
+ * Strings of bytes are joined and written without a separate buffer, which small frames would spend half their time on.
  */
 export function textFrame(text: string): string {
   const length = Buffer.byteLength(text);

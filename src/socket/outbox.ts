@@ -5,7 +5,7 @@ import type { Clock } from '../clock.ts';
 import type { Turn } from '../turn.ts';
 import { pongFrame, textFrame } from './frames.ts';
 
-/** More than this is written at once: a write of its own costs little beside it, and its time is seen by whoever measures the turn. */
+/** More than this is written at once: a separate write costs little beside it, and its time is seen by whoever measures the turn. */
 const largeWriteBytes = 16_384;
 
 /** What waits for a peer, and for how long it may. */

@@ -184,7 +184,7 @@ export class SocketServer {
     // a list of offers is allowed, and ws takes none
     headers.upgrade = 'websocket';
     this.#wss.handleUpgrade(request, socket, head, (ws) => {
-      // the websocket has a listener of its own from here on
+      // the websocket has its own listener from here on
       socket.off('error', this.#onEarlyError);
       const connection = this.#take(ws as ConnectedSocket, socket as Socket, found.principal);
       if (!connection) return;
@@ -201,7 +201,7 @@ export class SocketServer {
     return this.#upgrades.take(this.#parts.clock.now());
   }
 
-  /** Keeps a new websocket, unless there are too many. A function of its own: nothing that lives as long as the socket may hold on to its request. */
+  /** Keeps a new websocket, unless there are too many. A separate function: nothing that lives as long as the socket may hold on to its request. */
   #take(ws: ConnectedSocket, socket: Socket, principal: Principal): Connection | undefined {
     const { limits, log } = this.#parts;
     if (this.#connections.size >= limits.maxConnections) {

@@ -2,7 +2,7 @@
 const encoding = 'in a user name or password write # as %23, / as %2F, ? as %3F, @ as %40 and % as %25';
 const severalHosts = /^redis(s?)-(sentinel|cluster):\/\/(?:([^:@/]*):([^@/]*)@)?([^/@]+)(?:\/(.*))?$/i;
 
-/** What may follow the name of a master, behind a ?: the Sentinels have passwords of their own. */
+/** What may follow the name of a master, behind a ?: the Sentinels have their own passwords. */
 const ofSentinels = ['sentinel_username', 'sentinel_password'];
 
 /** The parts of redis-sentinel://user:password@host:port,host:port/name?sentinel_password=... and redis-cluster://...; undefined: it is no such address. */

@@ -16,7 +16,7 @@ export interface ListenerOptions {
   connected(): void;
 }
 
-/** Hears of commits on a connection of its own, which is made again whenever it is lost. */
+/** Listens for commits on its own connection, which is reopened whenever it is lost. */
 export class Listener {
   readonly #options: ListenerOptions;
   #first: Promise<void> | undefined;

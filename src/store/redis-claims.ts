@@ -14,7 +14,7 @@ type Redis = Pick<RedisLink, 'run' | 'send'>;
 type Held = ['new' | 'mine'] | ['held', id: string, version: string, commit_id: string, ageMs: number];
 
 /**
- * Names that one session holds. They are taken before the commit that names them, in a slot of their own: one whose record does not
+ * Names that one session holds. They are taken before the commit that names them, in their own slot: one whose record does not
  * name it is of a commit under way, or was left behind. After `graceMs` it may be taken over, and the commit under way is refused.
  */
 export class RedisClaims {

@@ -28,7 +28,7 @@ describe('npm start', () => {
     const url = await restUrl(gateway);
     expect(url).toMatch(/^http:\/\/127\.0\.0\.1:\d+$/);
     expect(await gateway.line(/^Socket:/)).toBe(`Socket:   ${url.replace('http', 'ws')}/ws`);
-    expect(gateway.lines).toContainEqual(expect.stringMatching(/^LiveKit: .*as configured \(rooms are made when somebody joins\)$/));
+    expect(gateway.lines).toContainEqual(expect.stringMatching(/^LiveKit: .*as configured \(rooms are created on join\)$/));
     const [program, socket, paste] = (await gateway.line(/^Try:/)).match(/websocat|ws:\S+|{.*}/g) ?? [];
     expect([program, socket]).toEqual(['websocat', `${url.replace('http', 'ws')}/ws`]);
 
@@ -115,7 +115,7 @@ describe('the built gateway', () => {
   test.each([
     ['on_join', 200, true],
     ['create', 503, false],
-  ])('says in /ready that rooms are made by %s, and what an absent LiveKit means then', async (mode, status, ready) => {
+  ])('says in /ready that rooms are created by %s, and what an absent LiveKit means then', async (mode, status, ready) => {
     const { url } = await startBuiltGateway({ LIVEKIT_MODE: mode });
     const answer = await fetch(`${url}/ready`);
     expect(answer.status).toBe(status);

@@ -23,7 +23,7 @@ test('a room behind two hundred whose users are awaited is looked at in its turn
   expect((await rest(`${url}/api/v1/sessions/${session_id}`)).body).toMatchObject({ status: 'Active' });
 });
 
-test('a room made on join that nobody ever saw outlives a LiveKit that comes and goes', async () => {
+test('a room created on join that nobody ever saw outlives a LiveKit that comes and goes', async () => {
   const { url, rooms, clock } = await startGateway({ livekit: { lost_after_s: 10 } });
   Object.assign(rooms, { mode: 'on_join' });
   rooms.holdCreate();

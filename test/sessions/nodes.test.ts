@@ -106,7 +106,7 @@ function deployment() {
 }
 const wish = { user_identity: 'ada', room: false, visibility: 'public' };
 
-test('a session made on one node is read, messaged, changed and watched over the other', async () => {
+test('a session created on one node is read, messaged, changed and watched over the other', async () => {
   const { node } = deployment();
   const [a, b] = [await node(), await node()];
   const { body } = await rest(a.api, 'POST', wish);

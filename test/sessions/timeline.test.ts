@@ -88,7 +88,7 @@ describe('making the room', () => {
     expect(story.count('deleteRoom')).toBe(0);
   });
 
-  test('a session ended while its room is made deletes the room when it is there', () => {
+  test('a session ended while its room is being created deletes the room when it exists', () => {
     const story = creating().happens(clientEnds);
     expect(story.count('deleteRoom')).toBe(0);
     expect(story.happens({ type: 'RoomCreated', made: true }).count('deleteRoom')).toBe(1);

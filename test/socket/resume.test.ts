@@ -490,7 +490,7 @@ describe('the window', () => {
 });
 
 describe('while the client is away the session goes on', () => {
-  test('from Creating: the room is made, and is there when it comes back with its key', async () => {
+  test('from Creating: the room is created, and exists when it returns with its key', async () => {
     const { url, rooms, clock, read, holds } = await startStage();
     rooms.holdCreate();
     const wish = { type: 'NewSessionRequest', user_identity: 'ada', required_services: [], resume_window_s: 60, idempotency_key: 'k' };

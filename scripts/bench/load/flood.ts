@@ -1,4 +1,4 @@
-// Peers that mean harm, in a process of their own. Whoever is closed comes back at once.
+// Malicious peers, in their own process. Whoever is closed comes back at once.
 import { connect, type Socket } from 'node:net';
 import { serve } from '../rpc.ts';
 import { masked, op } from './frames.ts';

@@ -1,4 +1,4 @@
-// A client that behaves, in a process of its own: how long its requests take.
+// A well-behaved client, in its own process: how long its requests take.
 import { setTimeout as sleep } from 'node:timers/promises';
 import { serve } from '../rpc.ts';
 import { plainDialect } from './dialect.ts';

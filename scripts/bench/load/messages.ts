@@ -11,7 +11,7 @@ export const messages: Work = async ({ port, dialect, size }) => {
   await Promise.all(sockets.map((socket) => ask(socket, open, 'NewSessionResponse')));
   const message = dialect.request({ type: 'AddMessageRequest', id: '1', role: 'user', content: 'Hello, how are you?' });
 
-  // each lane has sockets of its own, so that no socket has two requests under way
+  // each lane has its own sockets, so that no socket has two requests under way
   const places = Array.from({ length: lanes }, (_, lane) => ({ sockets: sockets.filter((_, i) => i % lanes === lane), at: 0 }));
   const loop = new Loop<(typeof places)[number]>(places, (place) => {
     place.at = (place.at + 1) % place.sockets.length;
