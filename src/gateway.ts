@@ -52,6 +52,8 @@ export interface GatewayParts {
   rooms?: Rooms;
   /** Default: by auth.mode. */
   authenticate?: Authenticate;
+  /** Called once for each socket, when it has ended, with the code it was closed with. */
+  onClosed?: (code: number) => void;
 }
 
 export interface Gateway {
@@ -145,6 +147,7 @@ export async function startGateway({ config, livekit, log: full, clock = systemC
     holders,
     admit,
     authRequired: authMode.isRequired,
+    onClosed: given.onClosed,
     clock,
     log,
     version,

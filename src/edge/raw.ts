@@ -1,9 +1,18 @@
+import { channel } from 'node:diagnostics_channel';
 import { STATUS_CODES } from 'node:http';
+import type { Socket } from 'node:net';
 import type { Duplex } from 'node:stream';
 import type { Logger } from 'pino';
 
 /** On every answer: it is what its type says, and nobody keeps a copy. */
 export const safeHeaders = { 'x-content-type-options': 'nosniff', 'cache-control': 'no-store' } as const;
+
+/** An answer without a ServerResponse: Node's own channel `http.server.response.finish` does not report these. */
+export interface RawAnswer {
+  socket: Duplex & Pick<Socket, 'localPort'>;
+  status: number;
+}
+const rawAnswers = channel('session-gateway.raw-answer');
 
 /** A peer that does not close its side after a refusal is cut after this. */
 const lingerMs = 1_000;
@@ -13,6 +22,7 @@ export const earlyErrorListener = (log: Logger) => (err: Error) => log.debug({ e
 
 /** Answers on a bare connection, where there is no ServerResponse, and ends it. */
 export function respondRaw(socket: Duplex, status: number, headers: Record<string, string>, body: string): void {
+  if (rawAnswers.hasSubscribers) rawAnswers.publish({ socket, status } satisfies RawAnswer);
   const all = {
     connection: 'close',
     date: new Date().toUTCString(),

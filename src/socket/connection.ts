@@ -53,16 +53,19 @@ export interface ConnectionParts {
   log: Logger;
   /** How long this node has been looking after its sockets, by the looks it took: time in which it stood still is not in it. */
   watchedMs(): number;
-  /** Called once for each, when its socket has ended. */
-  onEnd(connection: Connection): void;
+  /** Called once for each, when its socket has ended. `code`: what it was closed with first, from whichever side; 1006: with nothing. */
+  onEnd(connection: Connection, code: number): void;
 }
 
 /** A websocket that knows its connection: one set of listeners serves all of them, not four closures each. */
 export class ConnectedSocket extends WebSocket {
   connection: Connection | undefined;
+  /** What its close frame from this side says; ws keeps only what the peer answers. */
+  closedWith: number | undefined;
 
   /** Leaves nothing unsaid that was queued during this turn, also where its peer closes first. */
   override close(...reason: Parameters<WebSocket['close']>): void {
+    this.closedWith ??= reason[0];
     this.connection?.flush();
     super.close(...reason);
   }
@@ -334,6 +337,6 @@ export class Connection extends Inbox implements ServicePeer {
     for (const watch of this.#watches?.values() ?? []) watch.stop();
     this.#watches = undefined;
     this.onFlushed();
-    this.parts.onEnd(this);
+    this.parts.onEnd(this, (this.ws as ConnectedSocket).closedWith ?? code);
   }
 }

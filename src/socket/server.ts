@@ -43,6 +43,8 @@ export interface SocketServerParts {
   /** Whether peers must say who they are. */
   authRequired: boolean;
   limits: SocketLimits & { maxConnections: number; upgradesPerSecond: number };
+  /** Called once for each socket, when it has ended, with the code it was closed with. */
+  onClosed?: ((code: number) => void) | undefined;
   turn: Turn;
   clock: Clock;
   log: Logger;
@@ -77,7 +79,7 @@ export class SocketServer {
       clock,
       log,
       watchedMs: () => watchedMs,
-      onEnd: (connection) => this.#ended(connection),
+      onEnd: (connection, code) => this.#ended(connection, code),
     };
     this.#wss = new WebSocketServer({
       noServer: true,
@@ -203,12 +205,15 @@ export class SocketServer {
 
   /** Keeps a new websocket, unless there are too many. A separate function: nothing that lives as long as the socket may hold on to its request. */
   #take(ws: ConnectedSocket, socket: Socket, principal: Principal): Connection | undefined {
-    const { limits, log } = this.#parts;
+    const { limits, log, onClosed } = this.#parts;
     if (this.#connections.size >= limits.maxConnections) {
       this.#turnedAway++;
       log.warn({ max_connections: limits.maxConnections }, 'socket closed: server.max_connections reached');
       ws.on('error', () => ws.terminate());
-      ws.on('close', () => this.#turnedAway--);
+      ws.on('close', (code) => {
+        this.#turnedAway--;
+        onClosed?.(ws.closedWith ?? code);
+      });
       ws.close(Close.Overloaded.code, Close.Overloaded.reason);
       return undefined;
     }
@@ -246,8 +251,8 @@ export class SocketServer {
   }
 
   /** Whatever ended the socket: it holds nothing now, which its session and its service's sessions hear. */
-  #ended(connection: Connection): void {
-    const { holders, registrations, log } = this.#parts;
+  #ended(connection: Connection, code: number): void {
+    const { holders, registrations, log, onClosed } = this.#parts;
     this.#connections.delete(connection);
     const held = holders.ended(connection);
     if (log.isLevelEnabled('debug'))
@@ -257,6 +262,7 @@ export class SocketServer {
       void held.reported.then(() => this.#reporting.delete(held.reported));
     }
     if (connection.service) registrations.disconnected(connection.service, this.#draining);
+    onClosed?.(code);
     this.#onGone.get(connection)?.();
     this.#onGone.delete(connection);
   }

@@ -9,7 +9,7 @@ import { TestClient } from '../support/client.ts';
 import { startGateway as start } from '../support/gateway.ts';
 
 /** A gateway whose peers are all this one. */
-const gatewayFor = (principal: Principal) => start({}, undefined, () => ({ principal }));
+const gatewayFor = (principal: Principal) => start({}, undefined, { authenticate: () => ({ principal }) });
 
 async function call(url: string, method: string, path: string, body?: object) {
   const response = await fetch(`${url}${path}`, {
@@ -57,7 +57,7 @@ describe('who speaks for one user', () => {
 
   test('sees only its own sessions where it names nobody', async () => {
     let principal: Principal = { rights: ['client'], user: 'bob' };
-    const { url } = await start({}, undefined, () => ({ principal }));
+    const { url } = await start({}, undefined, { authenticate: () => ({ principal }) });
     const bobs = await call(url, 'POST', '/api/v1/create-session', { user_identity: 'bob', required_services: [] });
     principal = ada;
     const own = await call(url, 'POST', '/api/v1/create-session', { user_identity: 'ada', required_services: [] });
@@ -71,7 +71,7 @@ describe('who speaks for one user', () => {
 
   test('owns a session without a user, and has idempotency keys of its own', async () => {
     let principal = ada;
-    const { url } = await start({}, undefined, () => ({ principal }));
+    const { url } = await start({}, undefined, { authenticate: () => ({ principal }) });
     const wish = { type: 'NewSessionRequest', workspace_dir: process.cwd(), idempotency_key: 'k' };
     const adas = await (await TestClient.connect(url)).ask(wish);
     principal = { rights: ['client'], user: 'bob' };
@@ -85,7 +85,7 @@ describe('who speaks for one user', () => {
 describe('who does not say who it is', () => {
   const refused: Admitted = { refused: { code: 'UNAUTHENTICATED', message: 'say who you are', level: 'info' } };
   // a mode that has to ask somebody
-  const gateway = () => start({}, undefined, () => new Promise((done) => setImmediate(done, refused)));
+  const gateway = () => start({}, undefined, { authenticate: () => new Promise((done) => setImmediate(done, refused)) });
 
   test('gets 401 for a call and for a socket', async () => {
     const { url } = await gateway();
@@ -119,6 +119,8 @@ describe('who does not say who it is', () => {
 });
 
 test('a socket is accepted when it is known later who it is', async () => {
-  const { url } = await start({}, undefined, () => new Promise((done) => setImmediate(done, { principal: { rights: ['client'] } })));
+  const { url } = await start({}, undefined, {
+    authenticate: () => new Promise((done) => setImmediate(done, { principal: { rights: ['client'] } })),
+  });
   expect(await (await TestClient.connect(url)).ask({ type: 'Ping' })).toMatchObject({ type: 'Pong' });
 });

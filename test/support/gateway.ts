@@ -1,7 +1,6 @@
 import { onTestFinished } from 'vitest';
-import type { Authenticate } from '../../src/auth/principal.ts';
 import { configSchema } from '../../src/config.ts';
-import { startGateway as start } from '../../src/gateway.ts';
+import { type GatewayParts, startGateway as start } from '../../src/gateway.ts';
 import { makeLog } from '../../src/log/log.ts';
 import { ManualClock } from './clock.ts';
 import { FakeRooms } from './rooms.ts';
@@ -16,8 +15,10 @@ export function testConfig(overrides: Sections = {}) {
   );
 }
 
+type MoreParts = Pick<GatewayParts, 'authenticate' | 'onClosed'>;
+
 /** A gateway on a free port with rooms in memory and time that stands still. Closed with the test. `log` defaults to silence. */
-export async function startGateway(overrides: Sections = {}, log = makeLog(process.env.TEST_LOG ?? 'silent'), authenticate?: Authenticate) {
+export async function startGateway(overrides: Sections = {}, log = makeLog(process.env.TEST_LOG ?? 'silent'), more: MoreParts = {}) {
   const clock = new ManualClock();
   const rooms = new FakeRooms(() => clock.now());
   const gateway = await start({
@@ -26,7 +27,7 @@ export async function startGateway(overrides: Sections = {}, log = makeLog(proce
     log,
     clock,
     rooms,
-    ...(authenticate && { authenticate }),
+    ...more,
   });
   let closed: Promise<void> | undefined;
   const close = () => {
