@@ -103,9 +103,7 @@ const noServices: Offers = {
   registered: () => [],
   dispatch: async () => {},
   reserve: () => undefined,
-  offer: async () => {},
-  leave() {},
-  notify() {},
+  commands: { offer: async () => {}, leave() {}, notify() {} },
   release() {},
 };
 const named = (id: string) => checked(sessionId, id, 'session_id');

@@ -59,7 +59,7 @@ describe('an answer that came while the process stood still is read before its w
 
   test("a service's, to an offer", async () => {
     const { url, outbound, answersMeanwhile } = await calling();
-    const reply = outbound.calls(url).ask(`${url}/join`, {}, limitMs);
+    const reply = outbound.calls(url).request(`${url}/join`, {}, limitMs);
     await answersMeanwhile();
     expect(await reply).toMatchObject({ status: 200 });
   });

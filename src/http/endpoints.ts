@@ -122,11 +122,13 @@ export function endpoints(parts: EndpointsParts): Endpoints {
     if (key !== undefined && body.idempotency_key !== undefined && key !== body.idempotency_key)
       throw new GatewayError('VALIDATION_FAILED', 'header: idempotency-key: differs from idempotency_key in the body');
     const wish = { ...body, ...(key !== undefined && { idempotency_key: key }) };
-    const waits = query.wait === 'ready';
+    const untilReady = query.wait === 'ready';
     const caller = callerOf(principal, { user: wish.user_identity });
-    const policy = waits ? ({ token_policy: 'on_ready', maxJoinMs: parts.maxWaitMs } as const) : ({ token_policy: 'immediate' } as const);
+    const policy = untilReady
+      ? ({ token_policy: 'on_ready', maxJoinMs: parts.maxWaitMs } as const)
+      : ({ token_policy: 'immediate' } as const);
     const opening = openings.open(wish, { caller, ...policy });
-    const { session, replayed } = await settle(opening, waits ? isReady : roomIsThere, gone, wish.idempotency_key !== undefined);
+    const { session, replayed } = await settle(opening, untilReady ? isReady : roomIsThere, gone, wish.idempotency_key !== undefined);
     return operations.created(session, { replayed, seq: session.seq });
   };
 

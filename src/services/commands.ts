@@ -5,7 +5,7 @@ import type { Clock } from '../clock.ts';
 import { GatewayError } from '../errors.ts';
 import type { Sessions } from '../sessions/commits.ts';
 import { changeable, type NotificationType, news, notification } from '../sessions/notifications.ts';
-import type { Rooms } from '../sessions/ports.ts';
+import type { Rooms, ServiceCommands } from '../sessions/ports.ts';
 import { faults } from '../sessions/readiness.ts';
 import { type Assignment, assignments, identityOf, isEnded, type Leaving, labelOf, type Session } from '../sessions/record.ts';
 import type { Link } from './links.ts';
@@ -21,7 +21,7 @@ interface CommandsParts {
 }
 
 /** Sends services what sessions want of them, over their links, and reports to the sessions what became of it. */
-export class Commands {
+export class Commands implements ServiceCommands {
   readonly #parts: CommandsParts;
   /** Aborts the calls that offer something, by assignment; over a socket there are none. */
   readonly #calls = new Map<string, AbortController>();

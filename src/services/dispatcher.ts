@@ -5,10 +5,9 @@ import type { Clock } from '../clock.ts';
 import { GatewayError, StorageError } from '../errors.ts';
 import type { Sessions } from '../sessions/commits.ts';
 import type { Offer } from '../sessions/inputs.ts';
-import type { NotificationType } from '../sessions/notifications.ts';
 import type { Found, Offers, Rooms } from '../sessions/ports.ts';
 import { isUnreported } from '../sessions/readiness.ts';
-import { type Assignment, assignments, identityOf, isEnded, isPending, type Leaving, type Session } from '../sessions/record.ts';
+import { assignments, identityOf, isEnded, isPending, type Leaving, type Session } from '../sessions/record.ts';
 import { inOneTurn } from '../time.ts';
 import { Commands } from './commands.ts';
 import { hasFreeSlot, type Instance, Registry } from './registry.ts';
@@ -90,14 +89,14 @@ export class Dispatcher implements Offers {
     const taken = new Set([session.user_identity, ...[...assignments(session), ...session.leaving].map(identityOf)]);
     // the most specific first, so that nobody takes the one service another can have
     const pending = [...session.requirements.entries()].filter(([, requirement]) => isPending(requirement));
-    for (const [place, requirement] of pending.sort(([, a], [, b]) => specificity(b.want) - specificity(a.want))) {
+    for (const [index, requirement] of pending.sort(([, a], [, b]) => specificity(b.want) - specificity(a.want))) {
       const isFree = (instance: Instance) => !taken.has(identityFor(instance));
       const fits = (instance: Instance) => isFree(instance) && requirement.rests[instance.service_id]?.until === undefined;
       const instance = this.registry.find(requirement.want, fits);
       if (!instance?.link) {
         if (this.registry.has(requirement.want, isFree)) {
-          if (!requirement.known || isUnreported(requirement, 'not_ready')) busy.push(place);
-        } else if (isUnreported(requirement, 'never_registered')) unfit.push(place);
+          if (!requirement.known || isUnreported(requirement, 'not_ready')) busy.push(index);
+        } else if (isUnreported(requirement, 'never_registered')) unfit.push(index);
         continue;
       }
       const assignment_id = uuid();
@@ -106,7 +105,7 @@ export class Dispatcher implements Offers {
       const identity = identityFor(instance);
       taken.add(identity);
       const { service_id, incarnation, link } = instance;
-      offers.push({ requirement: place, assignment_id, service_id, identity, incarnation, offerMs: link.offerMs });
+      offers.push({ requirement: index, assignment_id, service_id, identity, incarnation, offerMs: link.offerMs });
     }
     const { nodeId: node_id } = this.#parts;
     const lookMs = this.#parts.lookMs?.();
@@ -124,18 +123,6 @@ export class Dispatcher implements Offers {
       for (const offer of found.offers) this.release(session.session_id, offer);
       throw error;
     }
-  }
-
-  offer(session: Session, assignment: Assignment): Promise<void> {
-    return this.commands.offer(session, assignment);
-  }
-
-  leave(sessionId: string, assignment: Leaving, reason: string): void {
-    this.commands.leave(sessionId, assignment, reason);
-  }
-
-  notify(session: Session, what: NotificationType): void {
-    this.commands.notify(session, what);
   }
 
   release(sessionId: string, assignment: Leaving, isLapsed = false): void {
@@ -221,11 +208,6 @@ export class Dispatcher implements Offers {
     const instance = this.registry.get(service_id);
     if (!instance) throw new GatewayError('SERVICE_NOT_FOUND', `No service is registered as ${service_id}`);
     return instance;
-  }
-
-  /** The session in which this registration holds the assignment. */
-  sessionOf(instance: Instance, assignment_id: string): string | undefined {
-    return instance.slots.get(assignment_id);
   }
 }
 

@@ -103,11 +103,11 @@ export function httpLink(endpoint: string, paths: EndpointPaths, outbound: Outbo
     },
     offerMs,
     async offer({ type, ...fields }, over) {
-      const reply = await calls.ask(urlOf(type), fields, httpCommands[type].timeoutMs, over);
+      const reply = await calls.request(urlOf(type), fields, httpCommands[type].timeoutMs, over);
       return over?.aborted ? { outcome: 'aborted' } : delivery(reply, endpoint);
     },
     send({ type, ...fields }) {
-      void calls.tell(urlOf(type), fields, httpCommands[type].timeoutMs);
+      void calls.notify(urlOf(type), fields, httpCommands[type].timeoutMs);
     },
     replaced() {},
     saysLeft: false,

@@ -5,11 +5,11 @@ import { type Instance, matches, type Registry } from './registry.ts';
 /** What a page holds at most, as JSON, beyond its first item: so that 1,024 services of ordinary size are one page, made within a few ms. */
 const maxPageBytes = 524_288;
 
-/** The names of the fields, the numbers and words around what is measured. */
-const around = 220;
+/** What else an entry consists of, field names, numbers and words: at most about 190 bytes, and some to spare, so that no page is larger than was counted. */
+const fixedBytes = 220;
 
 const sizeOfService = ({ service_id, endpoint, metadata }: Instance) =>
-  around + bytesOf(service_id) + bytesOf(endpoint?.url) + sizeOf(metadata);
+  fixedBytes + bytesOf(service_id) + bytesOf(endpoint?.url) + sizeOf(metadata);
 
 interface ListWish {
   /** Only those whose metadata has this type. */
@@ -20,20 +20,20 @@ interface ListWish {
 
 /** The registered services, a page at a time. @throws GatewayError VALIDATION_FAILED */
 export async function listServices(registry: Registry, { type, limit, cursor }: ListWish) {
-  const start = cursor === undefined ? undefined : placeOf(cursor);
+  const start = cursor === undefined ? undefined : listKeyOf(cursor);
   const fits = (instance: Instance) => type === undefined || matches(instance, { type });
   const { items, more } = await readPage<Instance>({
     limit,
     maxBytes: maxPageBytes,
     sizeOf: sizeOfService,
-    read: async (last, count) => registry.after(last?.place ?? start, count, fits),
+    read: async (last, count) => registry.after(last?.listKey ?? start, count, fits),
   });
   const last = items.at(-1);
-  return { items, ...(more && last && { next_cursor: Buffer.from(last.place).toString('base64url') }) };
+  return { items, ...(more && last && { next_cursor: Buffer.from(last.listKey).toString('base64url') }) };
 }
 
-function placeOf(cursor: string): string {
-  const place = Buffer.from(cursor, 'base64url').toString();
-  if (!/^[0-9a-f-]{36}$/.test(place)) throw new GatewayError('VALIDATION_FAILED', 'cursor: invalid');
-  return place;
+function listKeyOf(cursor: string): string {
+  const listKey = Buffer.from(cursor, 'base64url').toString();
+  if (!/^[0-9a-f-]{36}$/.test(listKey)) throw new GatewayError('VALIDATION_FAILED', 'cursor: invalid');
+  return listKey;
 }

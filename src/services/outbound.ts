@@ -11,15 +11,16 @@ import {
 } from 'cockatiel';
 import { Agent, buildConnector, request } from 'undici';
 import { withTimeLimit } from '../clock.ts';
+import { FairQueue } from './fair-queue.ts';
 import type { Guard } from './guard.ts';
-import { Turns } from './turns.ts';
 
 const maxTries = 3;
 const maxResponseBytes = 65_536;
 /** So many calls in a row that nobody answers, and no offer is sent for a while. */
 const maxUnanswered = 5;
-const restMs = 10_000;
-/** A notification, whose answer does not matter, waits this long for its turn. */
+/** For so long; then one call shows whether the service is back. As long as the time between two health checks. */
+const breakerOpenMs = 10_000;
+/** A notification, whose answer does not matter, waits this long for its turn: as long as an offer, the longest call, may keep the place it waits for. */
 const turnMs = 10_000;
 
 /** The answer, or why there is none; `isUnsent`: it was not even sent. */
@@ -37,9 +38,9 @@ export interface CallLimits {
 /** The calls to one service. */
 export interface Calls {
   /** Posts JSON and repeats it while that can help, within `timeoutMs` and until `over` is aborted. Never rejects. */
-  ask(url: string, body: object, timeoutMs: number, over?: AbortSignal): Promise<Reply>;
-  /** As `ask`, of what must come through even if the service answers nothing now: its time starts with its turn. Never rejects. */
-  tell(url: string, body: object, timeoutMs: number): Promise<void>;
+  request(url: string, body: object, timeoutMs: number, over?: AbortSignal): Promise<Reply>;
+  /** As `request`, of what must come through even if the service answers nothing now: its time starts with its turn. Never rejects. */
+  notify(url: string, body: object, timeoutMs: number): Promise<void>;
 }
 
 /** HTTP to services: guarded addresses, no redirects, so many calls at once, every call within its own time. `close` ends its connections. */
@@ -47,7 +48,7 @@ export class Outbound {
   readonly #agent: Agent;
   readonly #allows: Guard;
   readonly #limits: CallLimits;
-  readonly #turns: Turns;
+  readonly #queue: FairQueue;
   /** Repeats what failed on the way or inside the service, with jitter; `handleWhenResult` alone, for `#send` does not throw. */
   readonly #retries: IPolicy = retry(
     handleWhenResult((reply) => mayPass(reply as Reply)),
@@ -57,7 +58,7 @@ export class Outbound {
   constructor(allows: Guard, limits: CallLimits) {
     this.#allows = allows;
     this.#limits = limits;
-    this.#turns = new Turns(limits.all);
+    this.#queue = new FairQueue(limits.all);
     const connect = buildConnector({ timeout: 5_000 });
     this.#agent = new Agent({
       maxResponseSize: maxResponseBytes,
@@ -86,13 +87,13 @@ export class Outbound {
     const { origin } = new URL(endpoint);
     const own = bulkhead(this.#limits.perService, Number.POSITIVE_INFINITY);
     // it would not take the next out of its queue after one whose signal was aborted there: it is not given any
-    const inTurn = <T>(call: () => Promise<T>): Promise<T> => own.execute(() => this.#turns.take(origin, call));
+    const inTurn = <T>(call: () => Promise<T>): Promise<T> => own.execute(() => this.#queue.run(origin, call));
     const breaker = circuitBreaker(
       handleWhenResult((reply) => 'error' in (reply as Reply) && reply !== gone && !(reply as { isUnsent?: true }).isUnsent),
-      { breaker: new ConsecutiveBreaker(maxUnanswered), halfOpenAfter: restMs },
+      { breaker: new ConsecutiveBreaker(maxUnanswered), halfOpenAfter: breakerOpenMs },
     );
     return {
-      ask: async (url, body, timeoutMs, over) => {
+      request: async (url, body, timeoutMs, over) => {
         try {
           return await withTimeLimit(timeoutMs, (late) => {
             const signal = over ? AbortSignal.any([late, over]) : late;
@@ -109,7 +110,7 @@ export class Outbound {
           return { error: `not called: it did not answer the last ${maxUnanswered} times`, isUnsent: true };
         }
       },
-      tell: async (url, body, timeoutMs) => {
+      notify: async (url, body, timeoutMs) => {
         const post = () => withTimeLimit(timeoutMs, (signal) => this.#post(url, body, signal));
         await withTimeLimit(turnMs, (turn) => inTurn(async () => turn.aborted || post()));
       },

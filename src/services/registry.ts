@@ -11,8 +11,8 @@ export interface Instance {
   /** Larger than those of all registrations before it. */
   readonly id: string;
   readonly service_id: string;
-  /** Its place in a list: the id of the first registration that those of its service id have followed without a break. */
-  readonly place: string;
+  /** Where it stands in a list: the id of the first registration that those of its service id have followed without a break. */
+  readonly listKey: string;
   instance_id: string | undefined;
   /** Grows with each registration, over all services. */
   incarnation: number;
@@ -44,6 +44,10 @@ export interface RegistrationRequest {
   max_sessions?: number | undefined;
 }
 
+/**
+ * How long a disconnected service stays known. It keeps its id and its place in lists, and at its endpoint it is asked whether it is back: an HTTP
+ * service registers once. 5 min is what a restart takes, also of its machine.
+ */
 const forgetMs = 300_000;
 
 const isLighter = (one: Instance, other: Instance) =>
@@ -71,9 +75,11 @@ interface RegistryParts {
 /** The registrations this node knows, each by its own id. A service id has one at a time. */
 export class Registry {
   readonly #byId = new Map<string, Instance>();
-  /** In the order of their places: one that takes another's place keeps it. */
+  /** In the order of their list keys: one that replaces another keeps its key. */
   readonly #byServiceId = new Map<string, Instance>();
   readonly #byMetadata = new MetadataIndex<Instance>();
+  /** The slots of registrations, also of those that were replaced or removed: their sockets may still report. */
+  readonly #slots = new WeakMap<Instance, Map<string, string>>();
   readonly #max: number;
   readonly #log: Logger;
   #incarnations: number;
@@ -106,24 +112,25 @@ export class Registry {
 
   /** Takes a slot of a registration for an assignment, whether there is a free one or not. */
   take(instance: Instance, assignment_id: string, session_id: string): void {
-    (instance.slots as Map<string, string>).set(assignment_id, session_id);
+    this.#slots.get(instance)?.set(assignment_id, session_id);
   }
 
   /** Frees the slot of an assignment; without one, all. @returns whether it was taken */
   free(instance: Instance, assignment_id?: string): boolean {
-    const slots = instance.slots as Map<string, string>;
+    const slots = this.#slots.get(instance);
+    if (!slots) return false;
     if (assignment_id !== undefined) return slots.delete(assignment_id);
     const wasTaken = slots.size > 0;
     slots.clear();
     return wasTaken;
   }
 
-  /** At most `limit` of those that fit and come after a place, in their order. */
-  after(place: string | undefined, limit: number, fits: (instance: Instance) => boolean): Instance[] {
+  /** At most `limit` of those that fit and come after a list key, in their order. */
+  after(listKey: string | undefined, limit: number, fits: (instance: Instance) => boolean): Instance[] {
     const found: Instance[] = [];
     for (const instance of this.#byServiceId.values()) {
       if (found.length === limit) break;
-      if ((place === undefined || instance.place > place) && fits(instance)) found.push(instance);
+      if ((listKey === undefined || instance.listKey > listKey) && fits(instance)) found.push(instance);
     }
     return found;
   }
@@ -150,9 +157,10 @@ export class Registry {
     if (!old && this.#byId.size >= this.#max)
       throw new GatewayError('TOO_MANY_SERVICES', `This node has reached its limit of ${this.#max} services`);
     const id = uuid();
+    const slots = new Map<string, string>();
     const instance: Instance = {
       id,
-      place: old?.place ?? id,
+      listKey: old?.listKey ?? id,
       service_id: request.service_id,
       instance_id: request.instance_id,
       incarnation: ++this.#incarnations,
@@ -162,7 +170,7 @@ export class Registry {
       registeredAt: now,
       availability: 'available',
       link,
-      slots: new Map(),
+      slots,
       lapsed: new Map(),
       offeredAt: 0,
       failedProbes: 0,
@@ -170,12 +178,13 @@ export class Registry {
     };
     if (old) this.#forget(old);
     this.#byId.set(id, instance);
+    this.#slots.set(instance, slots);
     this.#byServiceId.set(instance.service_id, instance);
     this.#byMetadata.add(instance);
     return { instance, old };
   }
 
-  /** The service is out of reach. It stays known for five minutes. */
+  /** The service cannot be reached. It stays known for five minutes. */
   disconnect(instance: Instance, now: number): void {
     instance.link = undefined;
     instance.forgetAt = now + forgetMs;

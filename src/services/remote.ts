@@ -13,7 +13,7 @@ interface RemoteParts {
 export function onRemoteCommit({ before, session }: Commit, parts: RemoteParts): void {
   const { offers, nodeId } = parts;
   const id = session.session_id;
-  if (before && !isEnded(session)) for (const what of changed(before, session)) offers.notify(session, what);
+  if (before && !isEnded(session)) for (const what of changed(before, session)) offers.commands.notify(session, what);
   const reason = session.ended?.reason ?? 'the session goes on without it';
   const active = new Map(assignments(session).map((a) => [a.assignment_id, a.node_id]));
   const leaving = new Set(session.leaving.map((a) => a.assignment_id));
@@ -25,7 +25,7 @@ export function onRemoteCommit({ before, session }: Commit, parts: RemoteParts):
     if (active.get(assignment_id) !== undefined && active.get(assignment_id) !== node_id) offers.release(id, assignment);
     if (active.has(assignment_id)) continue;
     const wasLeaving = before?.leaving.some((a) => a.assignment_id === assignment_id) === true;
-    if (!wasLeaving) offers.leave(id, assignment, reason);
+    if (!wasLeaving) offers.commands.leave(id, assignment, reason);
     if (!leaving.has(assignment_id)) offers.release(id, assignment);
   }
   if (session.requirements.some(isPending)) void dispatch(session, parts);

@@ -36,16 +36,16 @@ export class Reports {
 
   /** The session in which this service holds the assignment. @throws GatewayError ASSIGNMENT_NOT_FOUND */
   holding(service: Instance | undefined, assignment_id: string): string {
-    const id = service && this.#parts.dispatcher.sessionOf(service, assignment_id);
+    const id = service?.slots.get(assignment_id);
     if (id === undefined) throw notHeld();
     return id;
   }
 
   /** @returns false: the offer is over, and the service has to leave */
   async accepted(service: Instance, assignment_id: string): Promise<boolean> {
-    const { sessions, dispatcher } = this.#parts;
+    const { sessions } = this.#parts;
     try {
-      const id = dispatcher.sessionOf(service, assignment_id);
+      const id = service.slots.get(assignment_id);
       if (id !== undefined) await sessions.apply(id, { type: 'Accepted', assignment_id });
       else await this.#late(service, { assignment_id }, (late) => ({ type: 'Accepted', ...late }));
       return true;
@@ -57,8 +57,8 @@ export class Reports {
 
   /** For an offer that is over it says nothing new. */
   async declined(service: Instance, assignment_id: string, reason?: string, retry_after_ms?: number): Promise<void> {
-    const { sessions, dispatcher } = this.#parts;
-    const id = dispatcher.sessionOf(service, assignment_id);
+    const { sessions } = this.#parts;
+    const id = service.slots.get(assignment_id);
     if (id === undefined) return;
     const retry = retry_after_ms === undefined ? {} : { retry_after_ms };
     await sessions.report(id, { type: 'Declined', assignment_id, ...fault('declined', reason, 'the service declined'), ...retry });
@@ -87,7 +87,7 @@ export class Reports {
       ...(assignment_id !== undefined && { assignment_id }),
       ...(speaker && { incarnation: speaker.incarnation, node_id: nodeId }),
     } as const;
-    const id = assignment_id === undefined ? session_id : speaker && dispatcher.sessionOf(speaker, assignment_id);
+    const id = assignment_id === undefined ? session_id : speaker?.slots.get(assignment_id);
     try {
       if (id === undefined) throw notHeld();
       return await sessions.apply(id, said);
@@ -106,7 +106,7 @@ export class Reports {
 
   /** For an assignment that is over it says nothing new. */
   async left(service: Instance, assignment_id: string, clean: boolean): Promise<void> {
-    const id = this.#parts.dispatcher.sessionOf(service, assignment_id);
+    const id = service.slots.get(assignment_id);
     if (id !== undefined) await this.#parts.sessions.apply(id, { type: 'ServiceLeft', assignment_id, clean });
   }
 

@@ -35,11 +35,11 @@ export class Effects {
         case 'dispatch':
           return await offers().dispatch(session);
         case 'offer':
-          return await offers().offer(session, effect.assignment);
+          return await offers().commands.offer(session, effect.assignment);
         case 'leave':
-          return offers().leave(id, effect.assignment, effect.reason);
+          return offers().commands.leave(id, effect.assignment, effect.reason);
         case 'notify':
-          return offers().notify(session, effect.what);
+          return offers().commands.notify(session, effect.what);
         case 'release':
           return offers().release(id, effect.assignment, effect.isLapsed);
         case 'forget':

@@ -223,6 +223,16 @@ export interface Commit {
 /** Services that take what a session waits for. */
 export type Found = Extract<Input, { type: 'Dispatched' }>;
 
+/** Sends services what sessions want of them. */
+export interface ServiceCommands {
+  /** Sends a JoinRoomRequest. */
+  offer(session: Session, assignment: Assignment): Promise<void>;
+  /** Sends a LeaveRoomRequest, where the service can still be reached. */
+  leave(sessionId: string, assignment: Leaving, reason: string): void;
+  /** Reports to the session's services how this stands, where they can be reached. */
+  notify(session: Session, what: NotificationType): void;
+}
+
 /** The services that can be asked to join. */
 export interface Offers {
   /** Every service that would take a session now. */
@@ -233,12 +243,7 @@ export interface Offers {
   reserve(session: Session): Found | undefined;
   /** As `reserve`, and applies it to the session. */
   dispatch(session: Session): Promise<void>;
-  /** Sends a JoinRoomRequest. */
-  offer(session: Session, assignment: Assignment): Promise<void>;
-  /** Sends a LeaveRoomRequest, where the service can still be reached. */
-  leave(sessionId: string, assignment: Leaving, reason: string): void;
-  /** Reports to the session's services how this stands, where they can be reached. */
-  notify(session: Session, what: NotificationType): void;
+  readonly commands: ServiceCommands;
   /** Frees the assignment's slot. `isLapsed`: its offer was not answered in time, and may be yet. */
   release(sessionId: string, assignment: Leaving, isLapsed?: boolean): void;
 }

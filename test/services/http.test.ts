@@ -673,6 +673,6 @@ test('a call that gets no answer ends with its time, and is not repeated after i
   const service = await HttpService.start({ '/join': 'hang' });
   const outbound = new Outbound(guard(['127.0.0.1']), { all: 64, perService: 8 });
   onTestFinished(() => outbound.close());
-  expect(await outbound.calls(service.endpoint).ask(`${service.endpoint}/join`, {}, 300)).toEqual({ error: 'no answer in time' });
+  expect(await outbound.calls(service.endpoint).request(`${service.endpoint}/join`, {}, 300)).toEqual({ error: 'no answer in time' });
   expect(service.calls).toHaveLength(1);
 });

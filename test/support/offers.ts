@@ -6,8 +6,6 @@ export const noOffers: Offers = {
   registered: () => [],
   dispatch: async () => {},
   reserve: () => undefined,
-  offer: async () => {},
-  leave: () => {},
-  notify: () => {},
+  commands: { offer: async () => {}, leave: () => {}, notify: () => {} },
   release: () => {},
 };

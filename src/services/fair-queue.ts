@@ -1,5 +1,5 @@
 /** Those who call one endpoint. */
-interface Line {
+interface Lane {
   running: number;
   readonly waiting: (() => void)[];
 }
@@ -8,10 +8,10 @@ interface Line {
  * Gives calls their turns. Each endpoint may always have its own one call in progress; further ones share `shared` places, which go round
  * the endpoints that wait for one. So an endpoint that does not answer holds up its own calls.
  */
-export class Turns {
-  readonly #lines = new Map<string, Line>();
-  /** Lines in which somebody waits, the one first whose turn is next. */
-  readonly #next = new Set<Line>();
+export class FairQueue {
+  readonly #lanes = new Map<string, Lane>();
+  /** Lanes in which somebody waits, the one first whose turn is next. */
+  readonly #next = new Set<Lane>();
   #free: number;
 
   constructor(shared: number) {
@@ -19,31 +19,31 @@ export class Turns {
   }
 
   /** Makes a call when its turn comes, and resolves or rejects as it does. */
-  async take<T>(endpoint: string, call: () => Promise<T>): Promise<T> {
-    const line = this.#lines.get(endpoint) ?? { running: 0, waiting: [] };
-    this.#lines.set(endpoint, line);
-    if (line.running === 0) line.running = 1;
+  async run<T>(endpoint: string, call: () => Promise<T>): Promise<T> {
+    const lane = this.#lanes.get(endpoint) ?? { running: 0, waiting: [] };
+    this.#lanes.set(endpoint, lane);
+    if (lane.running === 0) lane.running = 1;
     else if (this.#free > 0) {
       this.#free -= 1;
-      line.running += 1;
+      lane.running += 1;
     } else
       await new Promise<void>((start) => {
-        line.waiting.push(start);
-        this.#next.add(line);
+        lane.waiting.push(start);
+        this.#next.add(lane);
       });
     try {
       return await call();
     } finally {
-      this.#over(endpoint, line);
+      this.#over(endpoint, lane);
     }
   }
 
-  #over(endpoint: string, line: Line): void {
-    line.running -= 1;
-    if (line.running === 0) {
+  #over(endpoint: string, lane: Lane): void {
+    lane.running -= 1;
+    if (lane.running === 0) {
       // its own place is given to nobody else
-      if (line.waiting.length > 0) this.#start(line);
-      else this.#lines.delete(endpoint);
+      if (lane.waiting.length > 0) this.#start(lane);
+      else this.#lanes.delete(endpoint);
       return;
     }
     const [next] = this.#next;
@@ -56,9 +56,9 @@ export class Turns {
     }
   }
 
-  #start(line: Line): void {
-    line.running += 1;
-    line.waiting.shift()?.();
-    if (line.waiting.length === 0) this.#next.delete(line);
+  #start(lane: Lane): void {
+    lane.running += 1;
+    lane.waiting.shift()?.();
+    if (lane.waiting.length === 0) this.#next.delete(lane);
   }
 }

@@ -1,11 +1,11 @@
 import fc from 'fast-check';
 import { expect, test } from 'vitest';
-import { Turns } from '../../src/services/turns.ts';
+import { FairQueue } from '../../src/services/fair-queue.ts';
 import { settled } from '../support/clock.ts';
 
 /** Calls that last until they are ended, by their names. */
 function calls(shared: number) {
-  const turns = new Turns(shared);
+  const queue = new FairQueue(shared);
   const running = new Map<string, () => void>();
   const begun: string[] = [];
   const over: Promise<unknown>[] = [];
@@ -14,7 +14,7 @@ function calls(shared: number) {
     begun,
     over,
     call(endpoint: string, name = endpoint) {
-      const made = turns.take(endpoint, () => {
+      const made = queue.run(endpoint, () => {
         begun.push(name);
         return new Promise<void>((end) => running.set(name, end));
       });
@@ -53,11 +53,11 @@ test('shared places go round those that wait, however many calls each of them ha
 });
 
 test('a call that fails gives its place on', async () => {
-  const turns = new Turns(1);
+  const queue = new FairQueue(1);
   const failing = () => Promise.reject(new Error('no'));
-  const made = [1, 2, 3].map(() => turns.take('a', failing));
+  const made = [1, 2, 3].map(() => queue.run('a', failing));
   expect((await Promise.allSettled(made)).map(({ status }) => status)).toEqual(['rejected', 'rejected', 'rejected']);
-  expect(await turns.take('a', async () => 'done')).toBe('done');
+  expect(await queue.run('a', async () => 'done')).toBe('done');
 });
 
 test('no more are under way than there are places, nobody waits where one is free, and every call is made', async () => {
