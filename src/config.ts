@@ -133,7 +133,7 @@ export const configSchema = z.object({
       .describe('Concurrent calls to HTTP services, beyond one for each endpoint; further ones wait, and endpoints take turns'),
     max_calls_per_service: count(1).default(8).describe('Concurrent calls to one service'),
     ...commandPaths,
-    health_path: path.default('/health').describe('Path of its health check, below its endpoint'),
+    health_path: path.default('/health').describe("Path, below a service's endpoint, of its health check"),
   }),
   session: z.object({
     default_expiry: number(1, 2_592_000).optional().describe('Session lifetime in seconds; overrides ttl_hours'),
