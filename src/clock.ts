@@ -8,7 +8,7 @@ export interface Clock {
 
 /** A timer that is later than this says that the process stood still: it was stopped, its machine slept, or something in it took long. */
 const lateMs = 300;
-/** How long what came meanwhile is then read, before anybody is considered late. */
+/** How long what came meanwhile is then read, before a wait is called timed out. */
 const readingMs = 100;
 
 /**

@@ -49,7 +49,7 @@ export interface AppParts {
   log: Logger;
   maxBodyBytes: number;
   budget: Budget;
-  /** Where WebSockets are opened: a plain request there gets an error that says so. */
+  /** Where WebSockets are opened: a plain request there gets 426, which says so. */
   socketPaths: readonly string[];
 }
 

@@ -101,7 +101,7 @@ export class Commands implements ServiceCommands {
 
   notify(session: Session, what: NotificationType): void {
     for (const assignment of assignments(session)) {
-      // the node that reaches the service sees the same record and sends it; a service that has not been offered it yet is notified then
+      // the node that reaches the service sees the same record and sends it; a service that has not been offered it yet is notified with its offer
       if (this.#isHere(assignment)) this.#parts.registry.boundTo(assignment)?.link?.send(notification(what, session));
     }
   }

@@ -1,4 +1,4 @@
-/** Finds what has some metadata, without a look at everything: each key and value of it knows who has it. */
+/** An inverted index: finds items by metadata without scanning all of them. */
 export class MetadataIndex<T extends { readonly metadata: Readonly<Record<string, string>> }> {
   readonly #holders = new Map<string, Map<string, Set<T>>>();
 
@@ -22,7 +22,7 @@ export class MetadataIndex<T extends { readonly metadata: Readonly<Record<string
     }
   }
 
-  /** The fewest of which all are that have these keys and values, in the order in which they were added. Some of them may have others. */
+  /** The smallest set that contains every item with these keys and values, in insertion order; it may contain others. */
   candidates(wanted: Readonly<Record<string, string>>): Iterable<T> {
     let fewest: Set<T> | undefined;
     for (const [key, value] of Object.entries(wanted)) {

@@ -131,7 +131,7 @@ export class Registrations {
     else this.#parts.dispatcher.registry.removeDrained(instance);
   }
 
-  /** Deregisters: at once, or once it serves nothing. */
+  /** Deregisters a service: immediately, or once it serves no session. */
   deregister(instance: Instance, drain: boolean): void {
     if (drain) return this.setAvailability(instance, 'draining');
     this.#parts.dispatcher.registry.deregister(instance);

@@ -64,7 +64,7 @@ export abstract class Cursor implements Reader {
    * @returns undefined: this socket gets nothing from here on
    */
   protected abstract personalize(event: LogEvent, session: Session | undefined): Promise<LogEvent | undefined>;
-  /** The session is over, or nothing more of it may be sent. */
+  /** The session is over, or this socket may not receive more of it. */
   protected abstract onEnded(): void;
   /** Everything up to here has been sent: what `begin` said, and each event then. */
   protected passed?(seq: number, bytes: number): void;

@@ -84,7 +84,7 @@ export class Feeds {
     this.#store.unsubscribe(sessionId, this.#wake);
   }
 
-  /** Called by a reader that has read as far as there was anything: from here on it can be notified. */
+  /** Called by a reader that has read as far as there was anything: from here on news can be handed to it. */
   caughtUp(sessionId: string, seq: number): void {
     const held = this.#bySession.get(sessionId);
     if (held instanceof Feed) held.caughtUp(seq);
