@@ -125,7 +125,8 @@ async function fetchPage(
   const ask = async (at: string) =>
     certificate === undefined ? fetch(at, { signal }) : (await import('./pinned.ts')).fetchPinned(certificate, at, signal);
   const response = await ask(`${url}/api/v1/${path}`).catch((error: Error) => {
-    throw new ConfigError(`--url ${url}: no gateway answers there (${(error.cause as { code?: string })?.code ?? error.message})`);
+    const { code, message } = (error.cause ?? error) as NodeJS.ErrnoException;
+    throw new ConfigError(`--url ${url}: no gateway answers there (${code ?? message})`);
   });
   const body = (await response.json().catch(() => ({ message: 'the server there is not a session gateway' }))) as {
     items?: Record<string, unknown>[];
