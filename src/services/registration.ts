@@ -56,7 +56,7 @@ export class Registrations {
     // until it is answered nothing is offered to it: it could not expect that
     instance.availability = 'full';
     const before = [...(old?.slots ?? [])];
-    // what the old registration held is decided here: its socket reports for nothing from here on
+    // what the old registration held is decided here: its socket has no assignments now
     if (old) dispatcher.registry.free(old);
     if (old !== own) old?.link?.replaced();
     log.info(
