@@ -2,9 +2,7 @@ import { once } from 'node:events';
 import { type AddressInfo, connect, createServer, type Socket } from 'node:net';
 import { afterEach, beforeEach, describe, expect, onTestFinished, test, vi } from 'vitest';
 import { systemClock } from '../src/clock.ts';
-
-/** The loop stands still, as in a process that was stopped. */
-const standStill = (ms: number) => void Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, ms);
+import { standStill } from './support/stand-still.ts';
 
 async function socketPair(): Promise<[here: Socket, there: Socket]> {
   const server = createServer().listen(0, '127.0.0.1');
@@ -26,7 +24,7 @@ test('a timer that is late because the loop stood still runs after what came mea
   await new Promise((turn) => setImmediate(turn));
   seen.length = 0;
   here.write('pong');
-  standStill(1_000);
+  standStill();
   await expect.poll(() => seen.includes('timer')).toBe(true);
   expect(seen[0]).toBe('pong');
 });

@@ -1,5 +1,4 @@
 import { once } from 'node:events';
-import { Worker } from 'node:worker_threads';
 import pino from 'pino';
 import { describe, expect, onTestFinished, test } from 'vitest';
 import { afterReading, inTime, systemClock, withTimeLimit } from '../src/clock.ts';
@@ -12,41 +11,28 @@ import { settled } from './support/clock.ts';
 import { describeWith, parts } from './support/parts.ts';
 import { sharedPostgres } from './support/postgres.ts';
 import { startRedis } from './support/redis.ts';
+import { serverElsewhere, standStill } from './support/stand-still.ts';
 
 /** How long an answer may take here. */
 const limitMs = 200;
-/** The loop stands still for longer than any wait may last, as in a process that was stopped. */
-const standStill = (ms = 1_000) => void Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, ms);
 
-/** Takes requests, and answers each of them only when it is told to. */
+/** Takes requests, and answers each of them only when it may. */
 const program = `
 const { createServer } = require('node:http');
-const { parentPort, workerData } = require('node:worker_threads');
-const server = createServer((request, response) => {
+listen(createServer((request, response) => {
   request.resume().on('end', () => {
-    Atomics.add(workerData, 0, 1);
-    Atomics.wait(workerData, 1, 0, 10_000);
+    step();
     response.writeHead(200, { 'content-type': 'application/json' }).end('{}');
   });
-}).listen(0, '127.0.0.1', () => parentPort.postMessage(server.address().port));
+}));
 `;
 
 /** A server that runs while this process stands still. */
 async function elsewhere() {
-  const state = new Int32Array(new SharedArrayBuffer(8));
-  const worker = new Worker(program, { eval: true, workerData: state });
-  onTestFinished(() => void worker.terminate());
-  const [port] = await once(worker, 'message');
-  return {
-    url: `http://127.0.0.1:${port}`,
-    /** Once it was asked, it answers while this process stands still. */
-    async answersMeanwhile(): Promise<void> {
-      while (Atomics.load(state, 0) === 0) await settled(1);
-      Atomics.store(state, 1, 1);
-      Atomics.notify(state, 1);
-      standStill();
-    },
-  };
+  const { port, takesMeanwhile } = await serverElsewhere(program);
+  /** Once it was asked, it answers while this process stands still. */
+  const answersMeanwhile = () => takesMeanwhile(1);
+  return { url: `http://127.0.0.1:${port}`, answersMeanwhile };
 }
 
 describe('an answer that came while the process stood still is read before its wait is called timed out:', () => {
@@ -123,7 +109,8 @@ describe('an answer that came while the process stood still is read before its w
 describe('a wait', () => {
   test('ends with its time', async () => {
     await expect(inTime(20, new Promise(() => {}), () => new Error('late'))).rejects.toThrow('late');
-    await expect(withTimeLimit(20, (signal) => once(new EventTarget(), 'never', { signal }))).rejects.toThrow();
+    const never = (signal: AbortSignal) => once(new EventTarget(), 'never', { signal }).catch(() => signal.reason);
+    expect(await withTimeLimit(20, never)).toMatchObject({ name: 'TimeoutError' });
   });
 
   test('that is cancelled while what came is read does not time out', async () => {

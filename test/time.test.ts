@@ -3,8 +3,7 @@ import { connect, createServer, type Socket } from 'node:net';
 import { expect, onTestFinished, test } from 'vitest';
 import { afterRunning, inTurns } from '../src/time.ts';
 import { settled } from './support/clock.ts';
-
-const standStill = (ms: number) => Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, ms);
+import { standStill } from './support/stand-still.ts';
 
 test('time in which the event loop stood still does not count', async () => {
   let isOver = false;

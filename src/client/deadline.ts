@@ -6,7 +6,8 @@ const lateMs = 50;
 const readingMs = 100;
 
 /**
- * Calls `run` when the time of a wait is over. What arrived until then is read first: while this side stood still it could not be.
+ * Calls `run` when the time of a wait is over: at once where the timer is on time, and where it is late after what arrived until then was
+ * read. src/clock.ts has an `afterReading` of its own for the gateway, with `setImmediate` and `unref`, which browsers do not have.
  * @returns cancels it
  */
 export function afterReading(ms: number, run: () => void): () => void {

@@ -4,6 +4,7 @@ import { describe, expect, onTestFinished, test } from 'vitest';
 import { startGateway } from '../support/gateway.ts';
 import { keptLog } from '../support/log.ts';
 import { head, raw, rawBytes } from '../support/raw.ts';
+import { standStill } from '../support/stand-still.ts';
 
 const h2c = { Connection: 'Upgrade, HTTP2-Settings', Upgrade: 'h2c', 'HTTP2-Settings': 'AAMAAABkAAQAoAAAAAIAAAAA' };
 const webSocket = {
@@ -191,7 +192,7 @@ describe('a request that is not one gets an answer in the one shape', () => {
     await raw(url, head('GET /health'));
     socket.write('Connection: close\r\n\r\n');
     // in the kernel it is, and Node looks for requests that take too long before it reads
-    Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 6_000);
+    standStill(6_000);
     let came = '';
     for await (const chunk of socket) came += String(chunk);
     expect(came).toMatch(/^HTTP\/1\.1 200 /);
