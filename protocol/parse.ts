@@ -4,12 +4,12 @@ import { clip, requestId } from './fields.ts';
 import { allMessages } from './messages.ts';
 import { nearest } from './nearest.ts';
 import { type Request, type RequestRow, requests } from './requests.ts';
+import { misspelt, unknownNames } from './unknown-fields.ts';
 
 /** Objects and arrays inside each other. JSON.parse takes 64 KiB of `[`, and what handles its result does not. */
 export const maxDepth = 16;
 /** Values in one frame or body, about: what checks them takes longer for many small ones than for as many bytes of text. */
 export const maxValues = 10_000;
-const maxIgnored = 10;
 
 export interface Refusal {
   ok: false;
@@ -49,17 +49,6 @@ const frames = new Map(
   }),
 );
 
-/** The names in an object that are none of these, the first ten; undefined: all are known. */
-export function unknownNames(value: object, known: ReadonlySet<string>): readonly string[] | undefined {
-  let unknown: string[] | undefined;
-  for (const name in value) {
-    if (known.has(name)) continue;
-    unknown ??= [];
-    if (unknown.push(clip(name, 64)) === maxIgnored) break;
-  }
-  return unknown;
-}
-
 /** The types that only the gateway sends. */
 const sentTypes = new Set(allMessages.map(({ type }) => type).filter((type) => !frames.has(type)));
 
@@ -95,5 +84,6 @@ export function parse(text: string): Parsed {
   const id = requestId.safeParse(given).data;
   if (typeof type !== 'string') return refuse('INVALID_REQUEST', 'the frame has no string `type`', id);
   if (!checked) return refuse('UNKNOWN_TYPE', unknownType(type), id);
-  return { ...refuse('VALIDATION_FAILED', `${type}: ${checked.line}`, id), details: { issues: checked.issues } };
+  const more = misspelt(value, row.known);
+  return { ...refuse('VALIDATION_FAILED', `${type}: ${checked.line}${more}`, id), details: { issues: checked.issues } };
 }

@@ -1,6 +1,7 @@
-import type { z } from 'zod';
+import { z } from 'zod';
 import { check } from '../protocol/check.ts';
 import { type ErrorCode, errors } from '../protocol/errors.ts';
+import { misspelt } from '../protocol/unknown-fields.ts';
 import { iso, spreadMs } from './time.ts';
 
 interface StorageFailure {
@@ -76,5 +77,6 @@ export class GatewayError extends Error {
 export function checked<S extends z.ZodType>(schema: S, value: unknown, where: string): z.output<S> {
   const result = check(schema, value);
   if (result.success) return result.data;
-  throw new GatewayError('VALIDATION_FAILED', `${where}: ${result.line}`, { details: { issues: result.issues } });
+  const more = schema instanceof z.ZodObject ? misspelt(value, new Set(Object.keys(schema.shape))) : '';
+  throw new GatewayError('VALIDATION_FAILED', `${where}: ${result.line}${more}`, { details: { issues: result.issues } });
 }

@@ -5,6 +5,7 @@ import { extendFields, listFields, messageFields, newSessionFields, shareFields,
 import type { Status, Visibility } from '../protocol/states.ts';
 import { defaultTtlHours } from '../protocol/times.ts';
 import type { Session } from '../protocol/types.ts';
+import { misspelt, unknownNames } from '../protocol/unknown-fields.ts';
 import { callerOf } from './auth/caller.ts';
 import { everybody } from './auth/none.ts';
 import type { Clock } from './clock.ts';
@@ -109,8 +110,18 @@ const noServices: Offers = {
 const named = (id: string) => checked(sessionId, id, 'session_id');
 const as = (user: string): Caller => callerOf(everybody, { user: checked(identity, user, 'user_id') });
 
+/** A misspelt option or argument would have no effect: none that is unknown is taken. @throws GatewayError VALIDATION_FAILED */
+function only(value: object, known: readonly string[], where: string): void {
+  const unknown = unknownNames(value, new Set(known));
+  if (!unknown) return;
+  const more = misspelt(value, new Set(known)) || `; there is no field ${unknown[0]}`;
+  const issues = unknown.map((path) => ({ path, message: 'unknown' }));
+  throw new GatewayError('VALIDATION_FAILED', `${where}${more.replace(';', ':')}`, { details: { issues } });
+}
+
 /** Creates a manager with its own storage. Call `initialize` before anything else, `shutdown` at the end. */
 export function createSessionManager(options: SessionManagerOptions = {}): SessionManager {
+  only(options, ['storage', 'key_prefix', 'timeout_s', 'clock'], 'createSessionManager');
   const clock = options.clock ?? systemClock;
   const log = makeLog('silent');
   let opened: Promise<{ store: SessionStore; sessions: Sessions; openings: Openings; operations: Operations }> | undefined;
@@ -164,6 +175,7 @@ export function createSessionManager(options: SessionManagerOptions = {}): Sessi
     },
 
     async createSession({ user_id, ...wish }) {
+      only(wish, ['metadata', 'ttl_hours', 'visibility'], 'createSession');
       const body = checked(
         newSessionFields,
         { ...wish, user_identity: checked(identity, user_id, 'user_id'), room: false },
@@ -178,10 +190,12 @@ export function createSessionManager(options: SessionManagerOptions = {}): Sessi
     },
 
     async updateSession({ session_id, user_id, ...wish }) {
+      only(wish, Object.keys(updateFields.shape), 'updateSession');
       return (await (await operations()).update(named(session_id), as(user_id), checked(updateFields, wish, 'updateSession'))).version;
     },
 
     async addMessage({ session_id, user_id, ...wish }) {
+      only(wish, Object.keys(messageFields.shape), 'addMessage');
       const {
         session_id: _,
         duplicate: __,

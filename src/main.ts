@@ -92,8 +92,9 @@ function restUrl(given: string): string {
 
 /** Asks a running gateway and prints its list, a line each. */
 async function list(what: 'microservices' | 'sessions', columns: readonly string[], given: Record<string, unknown>): Promise<void> {
-  const url = typeof given.url === 'string' ? restUrl(given.url) : configuredUrl(given);
-  const certificate = typeof given.url === 'string' ? undefined : configOf(given).server.tls_cert;
+  const isGiven = typeof given.url === 'string';
+  const url = isGiven ? restUrl(String(given.url)) : configuredUrl(given);
+  const certificate = isGiven ? undefined : configOf(given).server.tls_cert;
   const items: Record<string, unknown>[] = [];
   // a page may end before it holds as many as it could
   for (let cursor: string | undefined; ; ) {
@@ -126,7 +127,7 @@ async function fetchPage(
     certificate === undefined ? fetch(at, { signal }) : (await import('./pinned.ts')).fetchPinned(certificate, at, signal);
   const response = await ask(`${url}/api/v1/${path}`).catch((error: Error) => {
     const { code, message } = (error.cause ?? error) as NodeJS.ErrnoException;
-    throw new ConfigError(`--url ${url}: no gateway answers there (${code ?? message})`);
+    throw new ConfigError(`no gateway answers at ${url} (${code ?? message}): start it, or name it with --url`);
   });
   const body = (await response.json().catch(() => ({ message: 'the server there is not a session gateway' }))) as {
     items?: Record<string, unknown>[];

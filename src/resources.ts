@@ -54,7 +54,14 @@ export class PortInUse extends ConfigError {}
 export function cannotListen(config: Config, { code }: NodeJS.ErrnoException): ConfigError {
   const { host, port } = config.server;
   const isAddress = code === 'ENOTFOUND' || code === 'EADDRNOTAVAIL' || code === 'EAI_AGAIN';
-  const { message } = refuse(config, isAddress ? 'server.host' : 'server.port', `cannot listen on ${host}:${port} (${code})`);
+  const what = `cannot listen on ${host}:${port} (${code})`;
+  const advice =
+    code === 'EADDRINUSE'
+      ? ': the port is in use, perhaps by another gateway; stop that one, or choose another port'
+      : isAddress
+        ? ': it is not an address of this machine'
+        : '';
+  const { message } = refuse(config, isAddress ? 'server.host' : 'server.port', `${what}${advice}`);
   return new (code === 'EADDRINUSE' ? PortInUse : ConfigError)(message);
 }
 

@@ -330,3 +330,14 @@ test("a user's sessions are listed by status and tags, page by page, the newest 
   expect(await places({ status: 'Terminated' })).toEqual([0]);
   expect(await manager.listUserSessions({ user_id: 'nobody' })).toEqual([]);
 });
+
+test('an option or argument that is misspelt is refused, not left out', async () => {
+  expect(() => createSessionManager({ storag: 'memory:' } as object)).toThrow(
+    expect.objectContaining({ code: 'VALIDATION_FAILED', message: expect.stringContaining('storag: did you mean storage?') }),
+  );
+  const manager = createSessionManager();
+  await manager.initialize();
+  onTestFinished(() => manager.shutdown());
+  const misspelt = manager.createSession({ user_id: 'ada', ttl_hour: 3 } as never);
+  await expect(misspelt).rejects.toMatchObject({ code: 'VALIDATION_FAILED', message: expect.stringContaining('did you mean ttl_hours?') });
+});

@@ -80,7 +80,7 @@ export async function chooseStore(wish: StorageWish): Promise<{ factory: StoreFa
     const known = [...factories.keys()].join(', ');
     throw new WishError(
       typed ? 'storage_type' : 'url',
-      `there is no storage named ${name || '(its URL has no scheme)'}; known are ${known}`,
+      name ? `there is no storage named ${name}; known are ${known}` : `has no scheme: write redis://${url}, for one; known are ${known}`,
     );
   }
   // a provider that took the place of one of ours reads its addresses itself

@@ -364,3 +364,19 @@ describe('values', () => {
     expect(taken('Ping', parse(`{"type":"Ping","x":"${','.repeat(2 * maxValues)}"}`))).toEqual({ type: 'Ping', id: undefined });
   });
 });
+
+test.each([
+  [{ type: 'NewSessionRequest', user_identify: 'ada' }, 'there is no field user_identify: did you mean user_identity?'],
+  [{ type: 'ResumeRequest', session_idd: 's', resume_token: 't', last_seq: 0 }, 'there is no field session_idd: did you mean session_id?'],
+])('a refusal of %j names the field that is misspelt', (frame, hint) => {
+  expect(parse(JSON.stringify(frame))).toMatchObject({ ok: false, code: 'VALIDATION_FAILED', message: expect.stringContaining(hint) });
+});
+
+test('a refusal names no field that is only unknown, or whose right name is there as well', () => {
+  for (const more of [{ robot: 1 }, { limitt: 1, limit: 'x' }]) {
+    expect(parse(JSON.stringify({ type: 'ListSessionsRequest', limit: 'x', ...more }))).toMatchObject({
+      ok: false,
+      message: expect.not.stringContaining('there is no field'),
+    });
+  }
+});

@@ -267,7 +267,9 @@ print("ended", program.wait(), flush=True)`;
     writeFileSync(livekit, `#!/bin/sh\ntouch ${asked}\n`, { mode: 0o755 });
     const gateway = main([], { SERVER_PORT: `${port}`, LIVEKIT_SERVER_BIN: livekit, LIVEKIT_MODE: '' });
     expect(await gateway.exited).toEqual({ code: 78, signal: null });
-    expect(gateway.lines).toEqual([`session-gateway: SERVER_PORT (server.port): cannot listen on 127.0.0.1:${port} (EADDRINUSE)`]);
+    expect(gateway.lines).toEqual([
+      `session-gateway: SERVER_PORT (server.port): cannot listen on 127.0.0.1:${port} (EADDRINUSE): the port is in use, perhaps by another gateway; stop that one, or choose another port`,
+    ]);
     expect(existsSync(asked)).toBe(false);
   });
 

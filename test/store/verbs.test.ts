@@ -153,6 +153,7 @@ describe('a storage is opened', () => {
     [{ storage_type: 'toString' }, 'there is no storage named toString'],
     [{ url: 'constructor://x' }, 'there is no storage named constructor'],
     [{ url: 'localhost:6379' }, 'there is no storage named localhost'],
+    [{ url: '127.0.0.1:6379' }, 'has no scheme: write redis://127.0.0.1:6379'],
   ])('not by %j', async (wish, message) => {
     const refused = openStore(wish, options);
     await expect(refused).rejects.toThrow(RangeError);
