@@ -79,7 +79,7 @@ export const time = z.iso.datetime().describe('ISO-8601, UTC');
 export const milliseconds = z.number().int().min(0);
 
 const scalar = z.union([text(1_024), z.number(), z.boolean()]).transform(String);
-const maxKeys = 64;
+export const maxMetadataKeys = 64;
 /** Keys that every store can hold. */
 export const storableKeys = (map: object) => Object.keys(map).every((key) => key !== '' && !isLonger(key, 128) && wellFormed(key));
 /** As zod's `max`: in code points. */
@@ -89,7 +89,7 @@ export const keyRule = 'keys must have 1 to 128 characters, and must not contain
 /** A map of strings on the wire of which numbers and booleans are taken as well. */
 export const labels = z
   .record(text(128, 1), scalar)
-  .refine((map) => Object.keys(map).length <= maxKeys, `must have at most ${maxKeys} keys`);
+  .refine((map) => Object.keys(map).length <= maxMetadataKeys, `must have at most ${maxMetadataKeys} keys`);
 
 /** What the metadata may weigh as JSON: it is sent to each service, and a peer takes frames of 256 KiB. */
 export const maxMetadataBytes = 65_536;
@@ -119,7 +119,7 @@ export const metadata = z
   })
   .catchall(scalar)
   .refine(storableKeys, keyRule)
-  .refine((map) => Object.keys(map).length <= maxKeys, `must have at most ${maxKeys} keys`)
+  .refine((map) => Object.keys(map).length <= maxMetadataKeys, `must have at most ${maxMetadataKeys} keys`)
   .refine((map) => isLight(map, maxMetadataBytes), `must have at most ${maxMetadataBytes} bytes as JSON`)
   .describe('Describes the session; values are stored as strings')
   .meta({ title: 'SessionMetadata' });

@@ -14,6 +14,7 @@ import { hasFreeSlot, type Instance, Registry } from './registry.ts';
 import { onRemoteCommit } from './remote.ts';
 import { WaitingList } from './waiting.ts';
 
+/** How often services are forgotten that were disconnected for too long: 10 s are little beside those five minutes. */
 const sweepMs = 10_000;
 /** Sessions that wait for a service and are offered it at the same time. */
 const offeredAtOnce = 64;

@@ -1,7 +1,9 @@
 import type { CommandType } from '../../protocol/commands.ts';
+import { faults } from '../sessions/readiness.ts';
 import { below, type Delivery, type EndpointPaths, httpCommands, type Link, offerMs } from './links.ts';
 import type { Calls, Outbound, Reply } from './outbound.ts';
 
+/** A health check that is not answered by then has failed: before the next one, 10 s later, is due. */
 const probeMs = 5_000;
 
 /** How a service is reached at an HTTP endpoint. */
@@ -29,9 +31,10 @@ export function httpLink(endpoint: string, paths: EndpointPaths, outbound: Outbo
 
 type Answer = Exclude<Reply, { error: string }>;
 
+/** The longest pause a service may ask for, as in JoinRoomResponse. */
 const maxPauseMs = 600_000;
 const pause = (ms: unknown) => (typeof ms === 'number' && ms >= 0 ? { retry_after_ms: Math.min(ms, maxPauseMs) } : {});
-const noAnswer = { reason: 'no_answer', error: 'the service did not answer the offer', unsure: true } as const;
+const noAnswer = { ...faults.noAnswer, unsure: true } as const;
 
 /** What Retry-After asks for: seconds, or a date of the clock that the answer's own Date is of (RFC 9110, 10.2.3). */
 function askedPause({ date, 'retry-after': asked }: Answer['headers']) {

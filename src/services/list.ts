@@ -1,5 +1,5 @@
 import { GatewayError } from '../errors.ts';
-import { bytesOf, readPage, sizeOf } from '../sessions/pages.ts';
+import { bytesOf, jsonBytesOf, readPage } from '../sessions/pages.ts';
 import { type Instance, matches, type Registry } from './registry.ts';
 
 /** What a page holds at most, as JSON, beyond its first item: so that 1,024 services of ordinary size are one page, made within a few ms. */
@@ -9,7 +9,7 @@ const maxPageBytes = 524_288;
 const fixedBytes = 220;
 
 const sizeOfService = ({ service_id, endpoint, metadata }: Instance) =>
-  fixedBytes + bytesOf(service_id) + bytesOf(endpoint?.url) + sizeOf(metadata);
+  fixedBytes + bytesOf(service_id) + bytesOf(endpoint?.url) + jsonBytesOf(metadata);
 
 interface ListWish {
   /** Only those whose metadata has this type. */

@@ -14,7 +14,9 @@ import { withTimeLimit } from '../clock.ts';
 import { FairQueue } from './fair-queue.ts';
 import type { Guard } from './guard.ts';
 
+/** Tries of one call: their pauses, of up to 2 s, take less than half of the 10 s of an offer. */
 const maxTries = 3;
+/** As large as a frame of a service may be by default. */
 const maxResponseBytes = 65_536;
 /** So many calls in a row that nobody answers, and no offer is sent for a while. */
 const maxUnanswered = 5;

@@ -1,10 +1,10 @@
 import type { ErrorCode } from '../../protocol/errors.ts';
-import { type Metadata, maxMetadataBytes } from '../../protocol/fields.ts';
+import { type Metadata, maxMetadataBytes, maxMetadataKeys } from '../../protocol/fields.ts';
 import type { ShareRole, Visibility } from '../../protocol/states.ts';
 import type { Draft } from './draft.ts';
 
+/** It is sent to each service together with the metadata, and both fit into one frame of 256 KiB. */
 const maxContextBytes = 65_536;
-const maxMetadataKeys = 64;
 const maxShares = 100;
 /** The session's end is announced this long before. */
 const announceMs = [60_000, 10_000];

@@ -11,7 +11,7 @@ import type { ContentInput } from './content.ts';
 import { hashOf, type Outcome, outcomeOf, remembered } from './dedup.ts';
 import { unserved } from './ending.ts';
 import { namedLikeService } from './errors.ts';
-import { maxPageBytes, readPage, sizeOf, sizeOfMessage, sizeOfSession } from './pages.ts';
+import { jsonBytesOf, maxPageBytes, readPage, sizeOfMessage, sizeOfSession } from './pages.ts';
 import { type Guest, type Message, type Rooms, type SessionStore, tokenLifeMs } from './ports.ts';
 import { identityOf, isEnded, labelOf, nameOf, type Requirement, type Session } from './record.ts';
 import { pendingServices, readyServices, snapshot } from './snapshot.ts';
@@ -66,7 +66,7 @@ export class Operations {
     });
     let room = maxBytes - bytes;
     const shown = items.map((session): Snapshot => {
-      const size = sizeOf(session.context);
+      const size = jsonBytesOf(session.context);
       if (size > Math.max(room, noContext)) return { ...shownTo(session, caller), context: {}, context_omitted: true };
       room -= size;
       return shownTo(session, caller);

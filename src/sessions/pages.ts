@@ -38,7 +38,7 @@ export async function readPage<T>({ limit, maxBytes, read, sizeOf }: PageWish<T>
 const sizes = new WeakMap<object, number>();
 
 /** Bytes of a part of a record as JSON. */
-export function sizeOf(part: object): number {
+export function jsonBytesOf(part: object): number {
   let size = sizes.get(part);
   if (size === undefined) {
     size = Buffer.byteLength(JSON.stringify(part));
@@ -48,9 +48,7 @@ export function sizeOf(part: object): number {
 }
 
 /** The names of the fields, the times, ids and marks around what is measured. */
-const session = 800;
-const service = 180;
-const participant = 90;
+const fixedBytes = { session: 800, service: 180, participant: 90 };
 
 /** Bytes of a text in UTF-8; 0: there is none. */
 export const bytesOf = (text: string | undefined) => (text === undefined ? 0 : Buffer.byteLength(text));
@@ -66,11 +64,12 @@ export function sizeOfSession({
   requirements,
   participants,
 }: Session): number {
-  let size = session + bytesOf(owner_id) + bytesOf(user_identity) + bytesOf(workspace_dir) + sizeOf(metadata) + sizeOf(shares);
+  let size =
+    fixedBytes.session + bytesOf(owner_id) + bytesOf(user_identity) + bytesOf(workspace_dir) + jsonBytesOf(metadata) + jsonBytesOf(shares);
   if (room) size += bytesOf(labelOf(room)) + bytesOf(room.name) + bytesOf(room.livekit_url);
   // each stands in two lists
-  for (const requirement of requirements) size += service + 2 * bytesOf(nameOf(requirement)) + bytesOf(requirement.error);
-  for (const { identity } of participants) size += participant + bytesOf(identity);
+  for (const requirement of requirements) size += fixedBytes.service + 2 * bytesOf(nameOf(requirement)) + bytesOf(requirement.error);
+  for (const { identity } of participants) size += fixedBytes.participant + bytesOf(identity);
   return size;
 }
 
