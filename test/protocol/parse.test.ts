@@ -188,7 +188,7 @@ describe('metadata', () => {
     });
   });
 
-  test('so they do in what a service says of itself', () => {
+  test('numbers and booleans in what a service says of itself become strings', () => {
     const request = taken(
       'RegisterServiceRequest',
       given({ type: 'RegisterServiceRequest', service_id: 'asr', metadata: { version: 2, gpu: false } }),
