@@ -4,6 +4,7 @@ import { parse, stringify, TomlError } from 'smol-toml';
 import { check } from '../protocol/check.ts';
 import { nearest } from '../protocol/nearest.ts';
 import { isLoopbackHost } from './addresses.ts';
+import { authModeOf } from './auth/modes.ts';
 import { type Config, ConfigError, configSchema, secrets, settings } from './config.ts';
 import { ofKubernetes, straysOf } from './config-strays.ts';
 import { plainText } from './config-values.ts';
@@ -72,9 +73,18 @@ export function loadConfig(env: NodeJS.ProcessEnv, flags: Record<string, string>
       `only one of it and storage.connection_string (${sources.get('storage.connection_string')}) can be used`,
     );
   }
+  refuseHalfAuth(config);
   refuseHalfTls(config);
   refuseDevKey(config);
   return config;
+}
+
+/** @throws ConfigError the mode of authentication needs a setting that nobody has set */
+function refuseHalfAuth(config: Config): void {
+  const { auth } = config;
+  const missing = authModeOf(auth).needs.find((key) => (auth as Record<string, unknown>)[key] === undefined);
+  if (missing === undefined) return;
+  throw refuse(config, 'auth.mode', `${auth.mode} needs auth.${missing} (AUTH_${missing.toUpperCase()}), which is not set`);
 }
 
 /** @throws ConfigError */

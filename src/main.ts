@@ -3,6 +3,7 @@ import { readFileSync } from 'node:fs';
 import { Command, type CommanderError, Option } from 'commander';
 import { nearest } from '../protocol/nearest.ts';
 import { localUrl } from './addresses.ts';
+import { authModeOf } from './auth/modes.ts';
 import { type Config, ConfigError, settings } from './config.ts';
 import { type ConfigFile, loadConfig, printConfig, warnings } from './config-load.ts';
 import { visible } from './log/visible.ts';
@@ -44,11 +45,14 @@ function withSettings(command: Command, shown?: readonly string[]): Command {
   return command;
 }
 
-function configOf(given: Record<string, unknown>): Config {
+/** @param section the only one that the environment and flags set; absent: all */
+function configOf(given: Record<string, unknown>, section?: string): Config {
+  const taken = settings.filter((setting) => section === undefined || setting.section === section);
+  const env = section === undefined ? process.env : Object.fromEntries(taken.map((setting) => [setting.env, process.env[setting.env]]));
   const flags = Object.fromEntries(
-    settings.flatMap(({ flag }) => (given[camel(flag)] === undefined ? [] : [[flag.slice(2), String(given[camel(flag)])]])),
+    taken.flatMap(({ flag }) => (given[camel(flag)] === undefined ? [] : [[flag.slice(2), String(given[camel(flag)])]])),
   );
-  return loadConfig(process.env, flags, (given.config as string[]).map(readConfig));
+  return loadConfig(env, flags, (given.config as string[]).map(readConfig));
 }
 
 function readConfig(name: string): ConfigFile {
@@ -95,10 +99,13 @@ async function list(what: 'microservices' | 'sessions', columns: readonly string
   const isGiven = typeof given.url === 'string';
   const url = isGiven ? restUrl(String(given.url)) : configuredUrl(given);
   const certificate = isGiven ? undefined : configOf(given).server.tls_cert;
+  // beside an address the rest of the configuration does not matter, be it faulty
+  const { auth } = configOf(given, 'auth');
+  const headers = authModeOf(auth).headers(auth);
   const items: Record<string, unknown>[] = [];
   // a page may end before it holds as many as it could
   for (let cursor: string | undefined; ; ) {
-    const page = await fetchPage(url, `${what}${cursor === undefined ? '' : `?cursor=${cursor}`}`, certificate);
+    const page = await fetchPage(url, `${what}${cursor === undefined ? '' : `?cursor=${cursor}`}`, headers, certificate);
     items.push(...page.items);
     cursor = page.next_cursor;
     if (cursor === undefined || (what === 'sessions' && items.length >= listed)) break;
@@ -118,13 +125,14 @@ async function list(what: 'microservices' | 'sessions', columns: readonly string
 async function fetchPage(
   url: string,
   path: string,
+  headers: Record<string, string>,
   certificate?: string,
 ): Promise<{ items: Record<string, unknown>[]; next_cursor?: string }> {
   // a dropped connection is waited for by timers that do not keep the process alive
   const awake = setTimeout(() => {}, 2 * listMs);
-  const signal = AbortSignal.timeout(listMs);
+  const options = { headers, signal: AbortSignal.timeout(listMs) };
   const ask = async (at: string) =>
-    certificate === undefined ? fetch(at, { signal }) : (await import('./pinned.ts')).fetchPinned(certificate, at, signal);
+    certificate === undefined ? fetch(at, options) : (await import('./pinned.ts')).fetchPinned(certificate, at, options);
   const response = await ask(`${url}/api/v1/${path}`).catch((error: Error) => {
     const { code, message } = (error.cause ?? error) as NodeJS.ErrnoException;
     throw new ConfigError(`no gateway answers at ${url} (${code ?? message}): start it, or name it with --url`);

@@ -39,7 +39,7 @@ const mayImport: Record<string, readonly string[]> = {
 
   'src/config.ts': ['protocol', 'src/auth', 'src/services', 'src/config-values.ts'],
   'src/config-runtime.ts': ['src/config.ts', 'src/tls.ts'],
-  'src/config-load.ts': ['protocol', 'src/addresses.ts', 'src/config.ts', 'src/config-strays.ts', 'src/config-values.ts'],
+  'src/config-load.ts': ['protocol', 'src/addresses.ts', 'src/auth', 'src/config.ts', 'src/config-strays.ts', 'src/config-values.ts'],
   'src/config-strays.ts': ['protocol', 'src/config.ts'],
   'src/config-values.ts': ['protocol'],
   'src/log': ['src/clock.ts', 'src/secrets.ts', 'src/time.ts'],

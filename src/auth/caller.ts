@@ -5,6 +5,11 @@ import type { Principal } from './principal.ts';
 /** What a call says of itself. */
 export type Claims = Pick<Caller, 'user' | 'sessionId' | 'service'>;
 
+/** @throws GatewayError FORBIDDEN its principal's services have other ids */
+export function checkServiceId({ servicePrefix = '' }: Principal, service_id: string): void {
+  if (!service_id.startsWith(servicePrefix)) throw new GatewayError('FORBIDDEN', `service_id: must start with ${servicePrefix}`);
+}
+
 /**
  * As whom a call is made. Rights come from the principal alone; what a call claims takes rights away: who names a user, holds a session or
  * speaks for a service acts as that.

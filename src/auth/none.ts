@@ -10,6 +10,8 @@ export const none: AuthMode = {
   about: 'none: no authentication; must be set explicitly to serve more than this machine',
   isRequired: false,
   settings: {},
+  needs: [],
   secrets: [],
   authenticate: () => () => admitted,
+  headers: () => ({}),
 };

@@ -10,18 +10,26 @@ export interface Principal {
   readonly user?: string;
   /** How the ids of its services start; absent: any. */
   readonly servicePrefix?: string;
-  /** Epoch ms; absent: never. */
-  readonly expiresAt?: number;
 }
 
 /** Why somebody may not talk to the gateway. */
-export interface NotAdmitted {
-  /** FORBIDDEN: whoever it is, not from there. UNAUTHENTICATED: it did not say who it is, or not rightly. */
-  code: 'FORBIDDEN' | 'UNAUTHENTICATED';
+export type NotAdmitted = {
   message: string;
   /** Of the line in the log: what the operator may want to allow is a warning, once, as far as is remembered. */
   level: 'warn' | 'info';
-}
+} & (
+  | { /** Whoever it is, not from there. */ code: 'FORBIDDEN' }
+  | {
+      /** It did not say who it is, or not rightly. */
+      code: 'UNAUTHENTICATED';
+      /** The value of WWW-Authenticate: how to say it (RFC 9110, 11.6.1). */
+      challenge: string;
+    }
+);
+
+/** The headers that every refusal brings along. */
+export const refusalHeaders = (refusal: NotAdmitted): Record<string, string> =>
+  refusal.code === 'UNAUTHENTICATED' ? { 'www-authenticate': refusal.challenge } : {};
 
 export type Admitted = { principal: Principal } | { refused: NotAdmitted };
 export type MaybePromise<T> = T | Promise<T>;
@@ -37,8 +45,12 @@ export interface AuthMode {
   isRequired: boolean;
   /** Its own settings in the section `auth`, by key. */
   settings: Readonly<Record<string, z.ZodType>>;
+  /** Those of them that must be set where this is the mode. */
+  needs: readonly string[];
   /** Those of them that are masked where they are printed. */
   secrets: readonly string[];
   /** @param settings the section `auth`, checked */
   authenticate(settings: Readonly<Record<string, unknown>>): Authenticate;
+  /** How the gateway's own commands say who they are. @param settings the section `auth`, checked */
+  headers(settings: Readonly<Record<string, unknown>>): Record<string, string>;
 }

@@ -8,7 +8,7 @@ import { tooComplex } from '../../protocol/parse.ts';
 import { type Operation, type RouteRow, routes } from '../../protocol/rest.ts';
 import { unknownNames } from '../../protocol/unknown-fields.ts';
 import { type Admission, askedFor } from '../auth/admission.ts';
-import type { NotAdmitted, Principal } from '../auth/principal.ts';
+import { type NotAdmitted, type Principal, refusalHeaders } from '../auth/principal.ts';
 import type { Clock } from '../clock.ts';
 import { safeHeaders } from '../edge/raw.ts';
 import { hasBody } from '../edge/target.ts';
@@ -85,10 +85,11 @@ export function restApp({ admit, endpoints, clock, log, maxBodyBytes, budget, so
     if (isAllowed) {
       c.header('access-control-allow-origin', origin);
       c.header('vary', 'Origin');
-      c.header('access-control-expose-headers', 'x-request-id, retry-after, etag, allow');
+      c.header('access-control-expose-headers', 'x-request-id, retry-after, etag, allow, www-authenticate');
     }
     if (refusal !== undefined && !passes(c.req, refusal)) {
       c.set('level', refusal.level);
+      for (const [name, value] of Object.entries(refusalHeaders(refusal))) c.header(name, value);
       throw new GatewayError(refusal.code, refusal.message);
     }
     if (isReadOnly(c.req.method) && hasBody(c.env.incoming)) {

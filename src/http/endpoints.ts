@@ -1,4 +1,4 @@
-import { callerOf } from '../auth/caller.ts';
+import { callerOf, checkServiceId } from '../auth/caller.ts';
 import type { Principal } from '../auth/principal.ts';
 import type { Clock } from '../clock.ts';
 import { GatewayError } from '../errors.ts';
@@ -141,7 +141,8 @@ export function endpoints(parts: EndpointsParts): Endpoints {
       return principal ? found : { ready: found.ready, draining: found.draining };
     },
 
-    async registerService({ body }) {
+    async registerService({ body, principal }) {
+      checkServiceId(principal, body.service_id);
       openings.refuseWhileDraining();
       const refusal = parts.outbound.refusal(body.endpoint);
       if (refusal !== undefined)
@@ -157,14 +158,16 @@ export function endpoints(parts: EndpointsParts): Endpoints {
       return { items: items.map(shown), ...page };
     },
 
-    deregisterService({ params }) {
+    deregisterService({ params, principal }) {
+      checkServiceId(principal, params.id);
       const instance = dispatcher.get(params.id);
       const serving = instance.slots.size;
       registrations.deregister(instance, false);
       return { success: true, service_id: params.id, message: 'Microservice deregistered', sessions: serving };
     },
 
-    drainService({ params }) {
+    drainService({ params, principal }) {
+      checkServiceId(principal, params.id);
       const instance = dispatcher.get(params.id);
       registrations.deregister(instance, true);
       return { success: true, service_id: params.id, message: 'Microservice is draining', sessions: instance.slots.size };
@@ -215,7 +218,8 @@ export function endpoints(parts: EndpointsParts): Endpoints {
       ...parts.holds(),
     }),
 
-    async serviceReady({ params, body: { service_id } }) {
+    async serviceReady({ params, body: { service_id }, principal }) {
+      checkServiceId(principal, service_id);
       const { session } = await reports.ready({ session_id: params.id, service_id });
       return { success: true, session_id: params.id, service_id, all_ready: allServe(session) };
     },

@@ -8,7 +8,7 @@ import { errors } from '../../protocol/errors.ts';
 import { maxDepth } from '../../protocol/parse.ts';
 import { PROTOCOL_VERSION, SUBPROTOCOL } from '../../protocol/version.ts';
 import { type Admission, askedFor } from '../auth/admission.ts';
-import type { Admitted, Principal } from '../auth/principal.ts';
+import { type Admitted, type Principal, refusalHeaders } from '../auth/principal.ts';
 import type { Clock } from '../clock.ts';
 import { earlyErrorListener, refuseUpgrade } from '../edge/raw.ts';
 import { hasBody } from '../edge/target.ts';
@@ -170,7 +170,7 @@ export class SocketServer {
       log[(status === refusalStatus && refusal?.level) || 'info']({ ...askedFor(request), status, message }, 'socket refused');
       refuseUpgrade(socket, status, message, more);
     };
-    if ('refused' in found) return refused(errors[found.refused.code].status, found.refused.message);
+    if ('refused' in found) return refused(errors[found.refused.code].status, found.refused.message, refusalHeaders(found.refused));
     if (this.#draining) return refused(503, 'the gateway is shutting down', retryLater());
     // its bytes would be taken for frames
     if (hasBody(request)) return refused(400, 'an upgrade must not have a body');

@@ -83,7 +83,7 @@ describe('who speaks for one user', () => {
 });
 
 describe('who does not say who it is', () => {
-  const refused: Admitted = { refused: { code: 'UNAUTHENTICATED', message: 'say who you are', level: 'info' } };
+  const refused: Admitted = { refused: { code: 'UNAUTHENTICATED', message: 'say who you are', challenge: 'Bearer', level: 'info' } };
   // a mode that has to ask somebody
   const gateway = () => start({}, undefined, { authenticate: () => new Promise((done) => setImmediate(done, refused)) });
 
@@ -123,4 +123,23 @@ test('a socket is accepted when it is known later who it is', async () => {
     authenticate: () => new Promise((done) => setImmediate(done, { principal: { rights: ['client'] } })),
   });
   expect(await (await TestClient.connect(url)).ask({ type: 'Ping' })).toMatchObject({ type: 'Pong' });
+});
+
+test('whose services have a prefix may act for no other service, on either side', async () => {
+  const { url } = await gatewayFor({ rights: ['service', 'client', 'operator'], servicePrefix: 'acme-' });
+  const refused = { code: 'FORBIDDEN', message: 'service_id: must start with acme-' };
+  const wish = { endpoint: 'http://127.0.0.1:9/', service_id: 'asr' };
+  const { body } = await call(url, 'POST', '/api/v1/create-session', { user_identity: 'ada', required_services: [] });
+  for (const [method, path, sent] of [
+    ['POST', '/api/v1/microservices/register', wish],
+    ['DELETE', '/api/v1/microservices/asr', undefined],
+    ['POST', '/api/v1/microservices/asr/drain', undefined],
+    ['POST', `/api/v1/sessions/${body.session_id}/ready`, { service_id: 'asr' }],
+  ] as const)
+    expect(await call(url, method, path, sent), path).toMatchObject({ status: 403, body: refused });
+  const socket = await TestClient.connect(url);
+  expect(await socket.ask({ type: 'ServiceReady', session_id: body.session_id, service_id: 'asr' })).toMatchObject(refused);
+  expect(await socket.ask({ type: 'RegisterServiceRequest', service_id: 'asr' })).toMatchObject(refused);
+  expect(await socket.ask({ type: 'RegisterServiceRequest', service_id: 'acme-asr' })).toMatchObject({ success: true });
+  expect(await call(url, 'POST', '/api/v1/microservices/register', { ...wish, service_id: 'acme-tts' })).toMatchObject({ status: 201 });
 });

@@ -1,5 +1,6 @@
 import { Close } from '../../../protocol/close.ts';
 import { answer } from '../../../protocol/requests.ts';
+import { checkServiceId } from '../../auth/caller.ts';
 import { GatewayError } from '../../errors.ts';
 import { askToLeave } from '../../services/commands.ts';
 import type { Dispatcher } from '../../services/dispatcher.ts';
@@ -45,6 +46,7 @@ export function serviceHandlers({ openings, dispatcher, registrations, reports, 
 
   return {
     async RegisterServiceRequest({ id, held, ...wish }, peer): Promise<typeof later> {
+      checkServiceId(peer.principal, wish.service_id);
       openings.refuseWhileDraining();
       if (peer.service && peer.service.service_id !== wish.service_id) {
         throw new GatewayError('FORBIDDEN', `this socket is registered as ${peer.service.service_id}; one service a socket`);
@@ -105,6 +107,7 @@ export function serviceHandlers({ openings, dispatcher, registrations, reports, 
     },
 
     async ServiceReady({ session_id, service_id, assignment_id }, peer) {
+      if (service_id !== undefined) checkServiceId(peer.principal, service_id);
       const { session, ...by } = await reports.ready({ session_id, service_id, assignment_id }, peer.service);
       return answer('ServiceReadyResponse', { success: true, session_id: session.session_id, ...by, all_ready: allServe(session) });
     },

@@ -1,0 +1,27 @@
+import { z } from 'zod';
+import { authModes } from '../../src/auth/modes.ts';
+import { everybody } from '../../src/auth/none.ts';
+import type { Admitted, AuthMode } from '../../src/auth/principal.ts';
+
+const refused = (message: string, challenge: string): Admitted => ({
+  refused: { code: 'UNAUTHENTICATED', message, challenge, level: 'info' },
+});
+
+/** One token for everybody: a mode that only tests have. Imported before the configuration, it can be chosen like any other. */
+const bearer: AuthMode = {
+  about: 'bearer: one token for everybody',
+  isRequired: true,
+  settings: { token: z.string().optional().describe('The token') },
+  needs: ['token'],
+  secrets: ['token'],
+  authenticate({ token }) {
+    return ({ headers: { authorization } }) => {
+      if (authorization === undefined) return refused('send the token', 'Bearer realm="test"');
+      return authorization === `Bearer ${token}`
+        ? { principal: everybody }
+        : refused('the token is wrong', 'Bearer realm="test", error="invalid_token"');
+    };
+  },
+  headers: ({ token }) => ({ authorization: `Bearer ${token}` }),
+};
+Object.assign(authModes, { bearer });
