@@ -64,7 +64,7 @@ function operation(operationId: Operation, row: RouteRow): ZodOpenApiOperationOb
   };
 }
 
-const document = (operationId: string, summary: string): ZodOpenApiOperationObject => ({
+const documentOperation = (operationId: string, summary: string): ZodOpenApiOperationObject => ({
   operationId,
   tags: ['system'],
   summary,
@@ -95,8 +95,8 @@ const others: ZodOpenApiPathsObject = {
       } as ZodOpenApiOperationObject['responses'],
     },
   },
-  '/openapi.json': { get: document('openapi', 'This document.') },
-  '/asyncapi.json': { get: document('asyncapi', 'The messages of /ws, as AsyncAPI.') },
+  '/openapi.json': { get: documentOperation('openapi', 'This document.') },
+  '/asyncapi.json': { get: documentOperation('asyncapi', 'The messages of /ws, as AsyncAPI.') },
 };
 
 /** The `servers` of the document, by where it is served. */

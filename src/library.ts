@@ -169,9 +169,9 @@ export function createSessionManager(options: SessionManagerOptions = {}): Sessi
       // taken away at once: a second call finds nothing to close
       const ending = opened?.catch(() => undefined);
       opened = undefined;
-      const parts = await ending;
-      parts?.sessions.close();
-      await parts?.store.close();
+      const closing = await ending;
+      closing?.sessions.close();
+      await closing?.store.close();
     },
 
     async createSession({ user_id, ...wish }) {

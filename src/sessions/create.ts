@@ -86,7 +86,7 @@ export function create(spec: Spec, now: number): Extract<Decision, { ok: true }>
     on_service_loss: spec.on_service_loss,
     join_timeout_ms: spec.join_timeout_ms,
     client_join_timeout_ms: spec.client_join_timeout_s === undefined ? undefined : spec.client_join_timeout_s * 1_000,
-    room: spec.room ? room(spec) : undefined,
+    room: spec.room ? newRoom(spec) : undefined,
     requirements: spec.room && spec.required.length + spec.optional.length > 0 ? requirements(spec) : none,
     leaving: none,
     participants: none,
@@ -111,7 +111,7 @@ export function create(spec: Spec, now: number): Extract<Decision, { ok: true }>
   return { ok: true, changed: true, session: d.s, events: d.events, effects: d.effects };
 }
 
-const room = (spec: Spec): Room => ({
+const newRoom = (spec: Spec): Room => ({
   name: spec.livekit_room ?? spec.room_name ?? `room-${spec.session_id}`,
   label: spec.livekit_room === undefined ? undefined : spec.room_name,
   livekit_url: spec.livekit_url,

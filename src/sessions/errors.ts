@@ -1,7 +1,8 @@
 import { GatewayError } from '../errors.ts';
 
-/** LiveKit would disconnect one of them. */
-export const namedLikeService = () => new GatewayError('VALIDATION_FAILED', 'the user must not have the name of a service of the session');
+/** An identity is that of a service of the session. The caller's name for the field goes in front of the message. */
+export const namedLikeService = () =>
+  new GatewayError('VALIDATION_FAILED', 'must differ from the services of the session: LiveKit would disconnect one of them');
 
 /** @param isExact LiveKit's room has the name itself, which rests after its session */
 export const roomNameInUse = (isExact: boolean) =>

@@ -89,9 +89,9 @@ export class Operations {
   ): Promise<{ outcome: Outcome<T>; isRepeated: boolean }> {
     const { sessions } = this.#parts;
     let earlier: Record<string, unknown> | undefined;
-    const session = await sessions.change(id, async (session) => {
-      const hash = session.resume && command && hashOf(command);
-      earlier = remembered(session, hash);
+    const session = await sessions.change(id, async (before) => {
+      const hash = before.resume && command && hashOf(command);
+      earlier = remembered(before, hash);
       if (earlier) return undefined;
       if (await isDone()) {
         // done since the record was read, it may have been this very command, on a socket that has broken

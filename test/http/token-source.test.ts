@@ -99,8 +99,8 @@ test('somebody else gets a token for a named room as far as the session is share
   await rest(`${url}/api/v1/sessions/${session_id}`, 'PATCH', { visibility: 'public' });
   expect(await as('dan')).toMatchObject({ status: 201, body: { participant_token: 'listener-token-of-dan' } });
   expect(await as()).toMatchObject({ status: 201, body: { participant_token: expect.stringMatching(/^listener-token-of-user-/) } });
-  // LiveKit would throw the service out
-  const named = { code: 'VALIDATION_FAILED', message: 'participant_identity: the user must not have the name of a service of the session' };
+  const message = 'participant_identity: must differ from the services of the session: LiveKit would disconnect one of them';
+  const named = { code: 'VALIDATION_FAILED', message };
   expect(await as('asr')).toMatchObject({ status: 400, body: named });
   expect(await ask({ participant_identity: 'tts', room_config: { agents: [{ agent_name: 'tts' }] } })).toMatchObject({
     status: 400,

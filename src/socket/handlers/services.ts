@@ -49,7 +49,7 @@ export function serviceHandlers({ openings, dispatcher, registrations, reports, 
       checkServiceId(peer.principal, wish.service_id);
       openings.refuseWhileDraining();
       if (peer.service && peer.service.service_id !== wish.service_id) {
-        throw new GatewayError('FORBIDDEN', `this socket is registered as ${peer.service.service_id}; one service a socket`);
+        throw new GatewayError('FORBIDDEN', `this socket is registered as ${peer.service.service_id}; one service per socket`);
       }
       if (wish.instance_id !== undefined && isSuperseded({ ...wish, instance_id: wish.instance_id }, peer)) return later;
       const link = socketLink(peer);
