@@ -2,6 +2,7 @@ import type { ErrorCode } from '../../protocol/errors.ts';
 import { type Metadata, maxMetadataBytes, maxMetadataKeys } from '../../protocol/fields.ts';
 import type { ShareRole, Visibility } from '../../protocol/states.ts';
 import type { Draft } from './draft.ts';
+import type { Session } from './record.ts';
 
 /** It is sent to each service together with the metadata, and both fit into one frame of 256 KiB. */
 const maxContextBytes = 65_536;
@@ -105,6 +106,19 @@ export const content: { [T in ContentInput['type']]: (d: Draft, input: Extract<C
     return true;
   },
 };
+
+/** What an answer says of the session after the change. */
+const outcomes = {
+  Update: ({ version }) => ({ version }),
+  Extend: ({ expires_at }) => ({ expires_at }),
+  Message: (_, { message_id }) => ({ message_id }),
+  Share: ({ visibility, shares }) => ({ visibility, shares }),
+  Unshare: ({ visibility, shares }) => ({ visibility, shares }),
+} satisfies { [T in ContentInput['type']]: (session: Session, input: Extract<ContentInput, { type: T }>) => Record<string, unknown> };
+export type Outcome<T extends ContentInput['type']> = ReturnType<(typeof outcomes)[T]>;
+
+export const outcomeOf = <T extends ContentInput['type']>(input: Extract<ContentInput, { type: T }>, session: Session) =>
+  (outcomes[input.type] as (session: Session, input: ContentInput) => Outcome<T>)(session, input as ContentInput);
 
 /** Sets when the session's end is announced next. */
 export function announceNext({ s, now }: Pick<Draft, 's' | 'now'>): void {

@@ -1,24 +1,10 @@
 import { createHash } from 'node:crypto';
-import type { ContentInput } from './content.ts';
 import type { Draft } from './draft.ts';
 import type { Remembered, Session } from './record.ts';
 
 /** So many commands are remembered for each session, the latest, and together no more than this in JSON. */
 const maxCommands = 256;
 const maxOutcomeBytes = 32_768;
-
-/** What an answer says of the session after the change. */
-const outcomes = {
-  Update: ({ version }) => ({ version }),
-  Extend: ({ expires_at }) => ({ expires_at }),
-  Message: (_, { message_id }) => ({ message_id }),
-  Share: ({ visibility, shares }) => ({ visibility, shares }),
-  Unshare: ({ visibility, shares }) => ({ visibility, shares }),
-} satisfies { [T in ContentInput['type']]: (session: Session, input: Extract<ContentInput, { type: T }>) => Record<string, unknown> };
-export type Outcome<T extends ContentInput['type']> = ReturnType<(typeof outcomes)[T]>;
-
-export const outcomeOf = <T extends ContentInput['type']>(input: Extract<ContentInput, { type: T }>, session: Session) =>
-  (outcomes[input.type] as (session: Session, input: ContentInput) => Outcome<T>)(session, input as ContentInput);
 
 /** The name of a request in the list of those remembered: the same request has the same, its id included. */
 export const hashOf = (request: object) => createHash('sha256').update(JSON.stringify(request)).digest('base64url').slice(0, 22);

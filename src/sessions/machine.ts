@@ -1,8 +1,8 @@
 import type { ErrorCode } from '../../protocol/errors.ts';
 import type { LogEvent } from '../../protocol/events.ts';
 import { GatewayError } from '../errors.ts';
-import { type ContentInput, content, type Refusal } from './content.ts';
-import { outcomeOf, remember } from './dedup.ts';
+import { type ContentInput, content, outcomeOf, type Refusal } from './content.ts';
+import { remember } from './dedup.ts';
 import { Draft, type Effect } from './draft.ts';
 import { advance, deleteRoom, releaseName, roomDeleted, stopWaiting, terminate } from './ending.ts';
 import type { Changes, Decision, Input, Result, Timeouts } from './inputs.ts';
@@ -101,6 +101,9 @@ function reclaim(d: Draft, assignment_id: string | undefined, incarnation: numbe
 }
 
 const notHeld = new Refused('ASSIGNMENT_NOT_FOUND', 'the session has no such assignment now');
+
+/** Changes to the content all go the same way. */
+const contentRules = Object.fromEntries(Object.keys(content).map((type) => [type, hold])) as Record<ContentInput['type'], typeof hold>;
 
 const rules: { [T in Input['type']]: Rule<T> } = {
   RoomCreated(d, { made }, { registrationMs }) {
@@ -262,11 +265,7 @@ const rules: { [T in Input['type']]: Rule<T> } = {
     else return nothing;
   },
 
-  Update: hold,
-  Extend: hold,
-  Message: hold,
-  Share: hold,
-  Unshare: hold,
+  ...contentRules,
 
   JoinTimeout(d) {
     if (d.s.status !== 'Creating' && d.s.status !== 'WaitingForServices') return nothing;
