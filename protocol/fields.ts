@@ -61,6 +61,8 @@ function isStorable(value: unknown): boolean {
 export const httpUrl = z
   .url({ protocol: /^https?$/, error: 'must be an http or https URL' })
   .max(2_048)
+  // biome-ignore lint/suspicious/noControlCharactersInRegex: these are what must not be in it
+  .refine((url) => !/[\u0000-\u001f\u007f]/.test(url), 'must not contain control characters')
   .refine((url) => !/^https?:\/\/[^/?#]*@/.test(url), 'must not contain a user name or password');
 /** Whether each % is followed by the two digits of a byte. */
 export const isPercentEncoded = (url: string) => !/%(?![0-9a-f]{2})/i.test(url);

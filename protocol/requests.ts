@@ -289,6 +289,7 @@ export const requests = {
       held: z
         .array(z.object({ session_id: sessionId, assignment_id: assignmentId }))
         .max(1_000)
+        .refine((held) => new Set(held.map(({ assignment_id }) => assignment_id)).size === held.length, 'must name each assignment once')
         .default([])
         .describe('Sessions it still serves from before its socket broke'),
     }),

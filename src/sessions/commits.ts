@@ -1,4 +1,3 @@
-import { randomBytes } from 'node:crypto';
 import type { Logger } from 'pino';
 import type { LogEvent } from '../../protocol/events.ts';
 import type { Clock } from '../clock.ts';
@@ -12,6 +11,7 @@ import { Effects } from './effects.ts';
 import { roomNameInUse } from './errors.ts';
 import type { Changes, Input, Timeouts } from './inputs.ts';
 import { next, nextAll } from './machine.ts';
+import { OwnCommits } from './own-commits.ts';
 import { ClaimTaken, type Commit, type Offers, type Rooms, type SessionStore, VersionConflict } from './ports.ts';
 import type { Session } from './record.ts';
 
@@ -66,12 +66,8 @@ export class Sessions {
   readonly #watchers: ((commit: Commit) => void)[] = [];
   readonly #effects: Effects;
   readonly #deadlines: Deadlines;
-  /** The prefix of this process's commit ids. Short, so that an id is one string and not a pair that is joined when it is read. */
-  #ownCommits = commitPrefix();
-  #commits = 0;
+  readonly #own = new OwnCommits();
   readonly #unsureWatchers: ((id: string) => void)[] = [];
-  /** Ids of the commits that this node is writing now. */
-  readonly #writing = new Set<string>();
   #lastSeen: (id: string) => Session | undefined = () => undefined;
   /** The inputs of each session that wait, in order. */
   readonly #queues = new Map<string, Waiting[]>();
@@ -97,7 +93,7 @@ export class Sessions {
 
   /** Whether this node is writing the commit: its watchers get it when it is written. */
   isWriting(commit_id: string): boolean {
-    return this.#writing.has(commit_id);
+    return this.#own.isWriting(commit_id);
   }
 
   /** Shows the watchers a record that another node, or an earlier run, has written. `before`: the record as this node knew it. */
@@ -117,7 +113,13 @@ export class Sessions {
 
   /** Whether the watchers of this node get the commit, or got it: nobody here has to read what it wrote. Without an id nobody knows whose it is. */
   isOwn(commit_id: string | undefined): boolean {
-    return commit_id?.startsWith(this.#ownCommits) === true;
+    return this.#own.isOwn(commit_id);
+  }
+
+  /** A commit of another node may be read for the first time by the commit that follows it here: its own signal shows nothing then. */
+  #showSkipped(before: Session): void {
+    const last = this.#lastSeen(before.session_id);
+    if (last && last.version < before.version && !this.isOwn(before.commit_id)) this.showRemote(before, last);
   }
 
   #notify(commit: Commit): void {
@@ -126,7 +128,7 @@ export class Sessions {
 
   #unsure(id: string): void {
     // from here on a signal of that commit counts as one of another node
-    this.#ownCommits = commitPrefix();
+    this.#own.forget();
     for (const watch of this.#unsureWatchers) watch(id);
   }
 
@@ -299,18 +301,19 @@ export class Sessions {
     const { before, expected, conflicts, session, events, effects } = change;
     if (session.version !== expected) {
       // a changed record is the change's own until it is written
-      session.commit_id = `${this.#ownCommits}${(++this.#commits).toString(36)}`;
-      this.#writing.add(session.commit_id);
+      session.commit_id = this.#own.nextId();
       const startedAt = performance.now();
-      try {
-        await this.#save(session, expected, events);
+      const save = () => this.#save(session, expected, events);
+      const notify = () => {
+        if (before) this.#showSkipped(before);
         this.#notify({ before, session, events, effects, conflicts, ms: performance.now() - startedAt, remote: false });
+      };
+      try {
+        await this.#own.write(session, save, notify);
       } catch (error) {
         for (const offer of reserved) this.#parts.offers().release(session.session_id, offer);
         if (error instanceof StorageError && !error.refused) this.#unsure(session.session_id);
         throw error;
-      } finally {
-        this.#writing.delete(session.commit_id);
       }
       const { store, log, sessionLog = log } = this.#parts;
       logCommit(log, sessionLog, session, events, () => this.#parts.offers().registered(), store.deletedBy);
@@ -330,12 +333,13 @@ export class Sessions {
       if (!(err instanceof StorageError) || err.refused) throw err;
       log.debug({ err, session_id: session.session_id }, 'storage write was not answered; retrying once');
       // whatever the second answers, the outcome of the first is not known
-      await store.saveSession(session, expected, events).catch((again) => Promise.reject(again instanceof StorageError ? err : again));
+      await store.saveSession(session, expected, events).catch((again) => {
+        // a conflict may be with one that was decided on the first
+        throw again instanceof StorageError || again instanceof VersionConflict ? err : again;
+      });
     }
   }
 }
-
-const commitPrefix = () => randomBytes(5).toString('base64url');
 
 /** What an outdated record refuses or has already, the present one may not. */
 const isAllNew = ({ results }: Changes) => results.every((result) => result.ok && result.changed);

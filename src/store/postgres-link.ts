@@ -42,6 +42,17 @@ export interface PostgresLinkOptions {
   onUseless(reason: string): void;
 }
 
+/** How long whoever asks waits, on the clock of `performance.now()`, and whether that is over: after a standstill it may be later. */
+interface Wait {
+  until: number;
+  isOver(): boolean;
+}
+
+/** What a query is given where its time has passed while the process stood still. */
+const leastMs = 100;
+/** A timer that is later than this says that it did. */
+const lateMs = 200;
+
 /** Runs queries, each within a time limit and on a connection of a pool. */
 export class PostgresLink {
   readonly #options: PostgresLinkOptions;
@@ -82,12 +93,12 @@ export class PostgresLink {
   }
 
   /** @throws StorageError @throws ClaimTaken */
-  async query<Row>(text: string, values: unknown[], until: number): Promise<Row[]> {
+  async query<Row>(text: string, values: unknown[], wait: Wait): Promise<Row[]> {
     try {
-      const { rows } = await this.#attempt(text, values, until).catch((error: pg.DatabaseError) => {
+      const { rows } = await this.#attempt(text, values, wait).catch((error: pg.DatabaseError) => {
         if (!rolledBack.test(error.code ?? '')) throw error;
         // whatever was done, doing it again has one effect
-        return this.#attempt(text, values, until);
+        return this.#attempt(text, values, wait);
       });
       return rows as Row[];
     } catch (error) {
@@ -109,11 +120,14 @@ export class PostgresLink {
     for (const client of this.#clients.keys()) client.connection.stream.destroy();
   }
 
-  async #attempt(text: string, values: unknown[], until: number): Promise<pg.QueryResult> {
-    const client = await this.connect();
-    const leftMs = Math.ceil(until - performance.now());
-    if (leftMs < 1) {
-      // nobody waits now
+  async #attempt(text: string, values: unknown[], { until, isOver }: Wait): Promise<pg.QueryResult> {
+    const client = await this.connect().catch((error) => {
+      // the driver's timer does not read first what came while the process stood still
+      if (isOver() || performance.now() < until + lateMs) throw error;
+      return this.connect();
+    });
+    const leftMs = Math.max(leastMs, Math.ceil(until - performance.now()));
+    if (isOver()) {
       client.release();
       throw new StorageError('no connection to postgres was free in time');
     }

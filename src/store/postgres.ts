@@ -114,11 +114,15 @@ export const postgresStore: StoreFactory = async ({ url, keyPrefix, timeoutMs, c
 
   const queryUntil = async <Row>(until: number, text: string, values: unknown[]): Promise<Row[]> => {
     if (isClosed) throw new StorageError('The storage is closed');
+    let isOver = false;
     const attempt = async () => {
       await prepare().catch((error) => Promise.reject(storageError(error)));
-      return link.query<Row>(text, values, until);
+      return link.query<Row>(text, values, { until, isOver: () => isOver });
     };
-    return inTime(until - performance.now(), attempt(), () => new StorageError(`postgres did not answer within ${timeoutMs} ms`));
+    return inTime(until - performance.now(), attempt(), () => {
+      isOver = true;
+      return new StorageError(`postgres did not answer within ${timeoutMs} ms`);
+    });
   };
 
   /** However slow lists are, half of the connections are left for what sessions need. */

@@ -380,3 +380,16 @@ test('a refusal names no field that is only unknown, or whose right name is ther
     });
   }
 });
+
+test.each([
+  [
+    { type: 'RegisterServiceRequest', service_id: 'asr', held: ['s', 't'].map((session_id) => ({ session_id, assignment_id: 'a' })) },
+    /held: must name each/,
+  ],
+  [
+    { type: 'RegisterServiceRequest', service_id: 'asr', endpoint: 'http://127.0.0.1:1/\u0000' },
+    /endpoint: must not contain control characters/,
+  ],
+])('%j is refused', (frame, message) => {
+  expect(parse(JSON.stringify(frame))).toMatchObject({ code: 'VALIDATION_FAILED', message: expect.stringMatching(message) });
+});
