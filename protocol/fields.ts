@@ -58,8 +58,11 @@ function isStorable(value: unknown): boolean {
   return true;
 }
 
+/** How services can be called that do not connect. src/gateway.ts says how for each. */
+export const endpointSchemes = ['http', 'https'] as const;
+export type EndpointScheme = (typeof endpointSchemes)[number];
 export const httpUrl = z
-  .url({ protocol: /^https?$/, error: 'must be an http or https URL' })
+  .url({ protocol: new RegExp(`^(${endpointSchemes.join('|')})$`), error: `must be an ${endpointSchemes.join(' or ')} URL` })
   .max(2_048)
   // biome-ignore lint/suspicious/noControlCharactersInRegex: these are what must not be in it
   .refine((url) => !/[\u0000-\u001f\u007f]/.test(url), 'must not contain control characters')

@@ -23,6 +23,8 @@ import { Leftovers } from './rooms/leftovers.ts';
 import { type LiveKitConfig, LiveKitRooms } from './rooms/livekit.ts';
 import { Reconciler } from './rooms/reconcile.ts';
 import { Dispatcher } from './services/dispatcher.ts';
+import { httpLinks } from './services/http-link.ts';
+import { linkBy } from './services/link-by-scheme.ts';
 import { Probes } from './services/probes.ts';
 import { Registrations } from './services/registration.ts';
 import { Reports } from './services/reports.ts';
@@ -38,6 +40,7 @@ import { Feeds } from './socket/feed.ts';
 import { handlers } from './socket/handlers.ts';
 import { Holders } from './socket/holders.ts';
 import { SocketServer } from './socket/server.ts';
+import type { StartTransport, Transport } from './transport.ts';
 import { Turn } from './turn.ts';
 import { version } from './version.ts';
 
@@ -54,6 +57,8 @@ export interface GatewayParts {
   authenticate?: Authenticate;
   /** Called once for each socket, when it has ended, with the code it was closed with. */
   onClosed?: (code: number) => void;
+  /** Further ones, besides REST and sockets. */
+  transports?: readonly StartTransport[];
 }
 
 export interface Gateway {
@@ -141,6 +146,7 @@ export async function startGateway({ config, livekit, log: full, clock = systemC
   const feeds = new Feeds(store, turn, sessions);
   const holders = new Holders({ sessions, log, nodeId });
   const domain = { openings, operations, sessions, store, dispatcher, registrations, reports, clock };
+  const reach = { ...domain, feeds, rooms, holders, log, nodeId };
   const sockets = new SocketServer({
     turn,
     registrations,
@@ -153,7 +159,7 @@ export async function startGateway({ config, livekit, log: full, clock = systemC
     version,
     nodeId,
     limits: settings.sockets,
-    handlers: handlers({ ...domain, feeds, rooms, holders, log, nodeId }),
+    handlers: handlers(reach),
   });
 
   const remote = store.shared ? new RemoteCommits({ store, sessions, log }) : undefined;
@@ -166,7 +172,9 @@ export async function startGateway({ config, livekit, log: full, clock = systemC
   const readiness = new Readiness({ rooms, store, storageHealth, storageType, clock, draining, holds });
   const { maxBodyBytes, maxWaitMs, answerBytesPerSecond } = settings;
   const budget = new Budget({ turn, clock, answerBytesPerSecond });
-  const rest = endpoints({ ...domain, outbound, paths, version, maxWaitMs, holds, readiness });
+  const overHttp = httpLinks(paths, outbound);
+  const linkTo = linkBy({ http: overHttp, https: overHttp });
+  const rest = endpoints({ ...domain, linkTo, version, maxWaitMs, holds, readiness });
   const upgrades = new Upgrades({ '/ws': (request, socket, head) => sockets.upgrade(request, socket, head) }, log);
   const app = restApp({ admit, clock, log, maxBodyBytes, budget, endpoints: rest, socketPaths: upgrades.paths });
   const ring = (room: string) => {
@@ -175,6 +183,8 @@ export async function startGateway({ config, livekit, log: full, clock = systemC
   };
   webhook(app, { ...livekit, ring });
   documents(app, version);
+  const transports: Transport[] = [sockets];
+  for (const start of given.transports ?? []) transports.push(await start({ ...reach, admit }));
   listener.open({ request: requestListener(app, clock), upgrade: upgrades.take });
 
   return {
@@ -184,13 +194,13 @@ export async function startGateway({ config, livekit, log: full, clock = systemC
     async close() {
       isDraining = true;
       const { drainMs } = settings;
-      // clients learn first that they will have to reconnect, and hear how their sessions end while their sockets are open
-      await sockets.drain(drainMs);
+      // clients learn first that they will have to reconnect, and hear how their sessions end while they are connected
+      await Promise.all(transports.map((transport) => transport.drain(drainMs)));
       // ending a session takes rooms, services and the storage: all of them still run
       await shutdown.endAll(drainMs);
       // each socket that ends is one more commit: what its session becomes on shared storage is decided by that
-      await sockets.close(drainMs / 2);
-      // nothing comes in by sockets now; what looks for work by itself stops before what it works with
+      await Promise.all(transports.map((transport) => transport.close(drainMs / 2)));
+      // nothing comes in but by REST now; what looks for work by itself stops before what it works with
       reconciler.close();
       leftovers.close();
       remote?.close();

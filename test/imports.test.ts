@@ -34,6 +34,7 @@ const mayImport: Record<string, readonly string[]> = {
   'src/secrets.ts': [],
   'src/pinned.ts': [],
   'src/time.ts': [],
+  'src/transport.ts': ['src/auth', 'src/socket'],
   'src/tls.ts': ['src/clock.ts'],
   'src/version.ts': [],
 

@@ -3,10 +3,8 @@ import type { Principal } from '../auth/principal.ts';
 import type { Clock } from '../clock.ts';
 import { GatewayError } from '../errors.ts';
 import type { Dispatcher } from '../services/dispatcher.ts';
-import { httpLink } from '../services/http-link.ts';
-import type { EndpointPaths } from '../services/links.ts';
+import type { Link } from '../services/links.ts';
 import { listServices } from '../services/list.ts';
-import type { Outbound } from '../services/outbound.ts';
 import type { Registrations } from '../services/registration.ts';
 import type { Instance } from '../services/registry.ts';
 import type { Reports } from '../services/reports.ts';
@@ -30,8 +28,8 @@ export interface EndpointsParts {
   dispatcher: Dispatcher;
   registrations: Registrations;
   reports: Reports;
-  outbound: Outbound;
-  paths: EndpointPaths;
+  /** How a service at an endpoint is reached. @throws GatewayError VALIDATION_FAILED */
+  linkTo(endpoint: string): Link;
   clock: Clock;
   version: string;
   readiness: Readiness;
@@ -144,12 +142,7 @@ export function endpoints(parts: EndpointsParts): Endpoints {
     async registerService({ body, principal }) {
       checkServiceId(principal, body.service_id);
       openings.refuseWhileDraining();
-      const refusal = parts.outbound.refusal(body.endpoint);
-      if (refusal !== undefined)
-        throw new GatewayError('VALIDATION_FAILED', `body: endpoint: ${refusal}`, {
-          details: { issues: [{ path: 'endpoint', message: refusal }] },
-        });
-      await registrations.register(body, httpLink(body.endpoint, parts.paths, parts.outbound));
+      await registrations.register(body, parts.linkTo(body.endpoint));
       return { success: true, service_id: body.service_id, message: 'Microservice registered successfully' };
     },
 

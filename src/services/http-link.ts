@@ -1,13 +1,19 @@
 import type { CommandType } from '../../protocol/commands.ts';
 import { faults } from '../sessions/readiness.ts';
+import type { LinkMaker } from './link-by-scheme.ts';
 import { below, type Delivery, type EndpointPaths, httpCommands, type Link, offerMs } from './links.ts';
 import type { Calls, Outbound, Reply } from './outbound.ts';
 
 /** A health check that is not answered by then has failed: before the next one, 10 s later, is due. */
 const probeMs = 5_000;
 
-/** How a service is reached at an HTTP endpoint. */
-export function httpLink(endpoint: string, paths: EndpointPaths, outbound: Outbound): Link {
+/** How services are called over HTTP. */
+export const httpLinks = (paths: EndpointPaths, outbound: Outbound): LinkMaker => ({
+  refusal: (endpoint) => outbound.refusal(endpoint),
+  link: (endpoint) => httpLink(endpoint, paths, outbound),
+});
+
+function httpLink(endpoint: string, paths: EndpointPaths, outbound: Outbound): Link {
   const calls: Calls = outbound.calls(endpoint);
   const urlOf = (type: CommandType) => below(endpoint, paths[httpCommands[type].setting]);
   return {
