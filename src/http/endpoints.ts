@@ -29,7 +29,7 @@ export interface EndpointsParts {
   registrations: Registrations;
   reports: Reports;
   /** How a service at an endpoint is reached. @throws GatewayError VALIDATION_FAILED */
-  linkTo(endpoint: string): Link;
+  linkTo(endpoint: string): Promise<Link>;
   clock: Clock;
   version: string;
   readiness: Readiness;
@@ -142,7 +142,7 @@ export function endpoints(parts: EndpointsParts): Endpoints {
     async registerService({ body, principal }) {
       checkServiceId(principal, body.service_id);
       openings.refuseWhileDraining();
-      await registrations.register(body, parts.linkTo(body.endpoint));
+      await registrations.register(body, await parts.linkTo(body.endpoint));
       return { success: true, service_id: body.service_id, message: 'Microservice registered successfully' };
     },
 

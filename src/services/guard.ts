@@ -1,7 +1,7 @@
-import { BlockList, isIP, type Socket } from 'node:net';
+import { BlockList, isIP } from 'node:net';
 
 /** Says of a connection that was made why it may not be used; undefined: it may. `host`: as the URL names it. */
-export type Guard = (host: string, socket: Pick<Socket, 'remoteAddress' | 'remotePort'>) => string | undefined;
+export type Guard = (host: string, socket: { remoteAddress?: string | undefined; remotePort?: number | undefined }) => string | undefined;
 
 /** An address without the ways in which IPv6 writes an IPv4 one: as ::ffff:127.0.0.1, in a URL as ::ffff:7f00:1. */
 const plain = (address: string) =>

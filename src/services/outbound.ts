@@ -1,4 +1,6 @@
-import { isIP } from 'node:net';
+import dns from 'node:dns';
+import { lookup as resolve } from 'node:dns/promises';
+import { isIP, type LookupFunction } from 'node:net';
 import {
   BrokenCircuitError,
   bulkhead,
@@ -10,7 +12,7 @@ import {
   retry,
 } from 'cockatiel';
 import { Agent, buildConnector, request } from 'undici';
-import { withTimeLimit } from '../clock.ts';
+import { inTime, withTimeLimit } from '../clock.ts';
 import { FairQueue } from './fair-queue.ts';
 import type { Guard } from './guard.ts';
 
@@ -18,6 +20,8 @@ import type { Guard } from './guard.ts';
 const maxTries = 3;
 /** As large as a frame of a service may be by default. */
 const maxResponseBytes = 65_536;
+/** Who registers waits for it: a name server that answers later is no reason to refuse. */
+const resolveMs = 1_000;
 /** So many calls in a row that nobody answers, and no offer is sent for a while. */
 const maxUnanswered = 5;
 /** For so long; then one call shows whether the service is back. As long as the time between two health checks. */
@@ -61,7 +65,7 @@ export class Outbound {
     this.#allows = allows;
     this.#limits = limits;
     this.#queue = new FairQueue(limits.all);
-    const connect = buildConnector({ timeout: 5_000 });
+    const connect = buildConnector({ timeout: 5_000, lookup: this.#resolve });
     this.#agent = new Agent({
       maxResponseSize: maxResponseBytes,
       connect: (options, callback) =>
@@ -75,13 +79,29 @@ export class Outbound {
     });
   }
 
-  /** Why an endpoint can never be called, where its URL alone says so; a name is checked by the address it resolves to. */
-  refusal(endpoint: string): string | undefined {
+  /** Resolves a name to the addresses that may be called: nothing is connected to the others, which would tell whether something listens there. */
+  readonly #resolve: LookupFunction = (hostname, options, done) => {
+    dns.lookup(hostname, { ...options, all: true }, (error, addresses) => {
+      if (error) return done(error, []);
+      const callable = addresses.filter(({ address }) => this.#allows(hostname, { remoteAddress: address }) === undefined);
+      const [first] = callable;
+      const refusal = this.#allows(hostname, { remoteAddress: addresses[0]?.address ?? '' });
+      if (!first) done(new Error(refusal), []);
+      else if (options.all) done(null, callable);
+      else done(null, first.address, first.family);
+    });
+  };
+
+  /** Why an endpoint cannot be called, as its address stands now; a name that cannot be resolved yet may be later. Cannot reject. */
+  async refusal(endpoint: string): Promise<string | undefined> {
     const { hostname, port, protocol } = new URL(endpoint);
     // the URL writes every form of an address in one way
     const host = hostname.replace(/^\[|\]$/g, '');
-    if (isIP(host) === 0) return undefined;
-    return this.#allows(host, { remoteAddress: host, remotePort: Number(port || (protocol === 'https:' ? 443 : 80)) });
+    const remotePort = Number(port || (protocol === 'https:' ? 443 : 80));
+    if (isIP(host) > 0) return this.#allows(host, { remoteAddress: host, remotePort });
+    const addresses = await inTime(resolveMs, resolve(host, { all: true }), () => new Error('not resolved in time')).catch(() => []);
+    const refusals = addresses.map(({ address }) => this.#allows(host, { remoteAddress: address, remotePort }));
+    return refusals.every((refusal) => refusal !== undefined) ? refusals[0] : undefined;
   }
 
   /** The calls to one service, which wait for their turn. Services at the same origin share its turns. */

@@ -1,4 +1,6 @@
 import dns from 'node:dns';
+import { once } from 'node:events';
+import { type AddressInfo, createServer } from 'node:net';
 import { networkInterfaces } from 'node:os';
 import { gzipSync } from 'node:zlib';
 import { describe, expect, onTestFinished, test, vi } from 'vitest';
@@ -319,7 +321,12 @@ describe('an HTTP service', () => {
   test('at an address that is not allowed is never asked', async () => {
     const { url } = await startGateway({ microservices: { allowed_networks: ['10.0.0.0/8'] } });
     const asr = await HttpService.start();
-    await asr.register(url, { service_id: 'asr', endpoint: `http://localhost:${asr.port}` });
+    // where it lies is known only after its registration
+    expect(await asr.register(url, { service_id: 'asr', endpoint: `http://asr.invalid:${asr.port}` })).toMatchObject({ status: 201 });
+    const { lookup } = dns;
+    const toHere = (name: string, ...rest: unknown[]) => Reflect.apply(lookup, dns, [name === 'asr.invalid' ? '127.0.0.1' : name, ...rest]);
+    const spy = vi.spyOn(dns, 'lookup').mockImplementation(toHere as typeof lookup);
+    onTestFinished(() => spy.mockRestore());
     const { client } = await waiting(url);
     expect(await client.next((f) => f.error)).toMatchObject({ error: 'the service did not answer the offer' });
     expect(asr.calls).toEqual([]);
@@ -533,6 +540,24 @@ describe('the address guard', () => {
     expect(await asks(['127.0.0.0/8'], url)).toContain('::1 is not an allowed address');
     expect(await asks(['::1'], url)).toBe(200);
     expect(service.calls).toHaveLength(1);
+  });
+
+  test('nothing is connected to the address of a name that may not be called, and its service is refused', async () => {
+    let connections = 0;
+    const listening = createServer(() => connections++).listen(0, 'localhost');
+    onTestFinished(() => void listening.close());
+    await once(listening, 'listening');
+    const { port } = listening.address() as AddressInfo;
+    expect(await asks(['10.0.0.0/8'], `http://localhost:${port}/health`)).toMatch(/(127\.0\.0\.1|::1) is not an allowed address/);
+    expect(connections).toBe(0);
+    const { url } = await startGateway({ microservices: { allowed_networks: ['10.0.0.0/8'] } });
+    const service = await HttpService.start();
+    expect(await service.register(url, { service_id: 'asr', endpoint: `http://localhost:${port}` })).toMatchObject({
+      status: 400,
+      body: { code: 'VALIDATION_FAILED', message: expect.stringMatching(/endpoint: .* is not an allowed address/) },
+    });
+    // it may be there later
+    expect(await service.register(url, { service_id: 'asr', endpoint: 'http://asr.invalid:8001' })).toMatchObject({ status: 201 });
   });
 
   test('a listed host name may lie anywhere, under that name only', async () => {
