@@ -790,15 +790,18 @@ describe('two sockets', () => {
     });
     const { url, made, breaks, back, read, holds } = await resumable({}, { storage: { url: 'unordered:' } });
     await breaks();
+    const { version } = await read();
     slow = new Promise((go) => {
       letGo = go;
     });
     const first = await TestClient.connect(url);
     const { session_id, resume_token } = made;
     first.send({ type: 'ResumeRequest', session_id, resume_token, last_seq: 0 });
-    await expect.poll(read).toMatchObject({ link: 'attached' });
-    const { client: second } = await back(made.seq);
+    await expect.poll(read).toMatchObject({ version: version + 1, link: 'attached' });
+    const coming = back(made.seq);
+    await expect.poll(read).toMatchObject({ version: version + 2 });
     letGo();
+    const { client: second } = await coming;
     expect(await first.closed).toEqual(takenOver);
     expect(await second.ask({ type: 'GetSessionRequest' })).toMatchObject({ link: 'attached' });
     expect(holds().live_sessions).toBe(1);
