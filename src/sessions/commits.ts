@@ -92,8 +92,8 @@ export class Sessions {
   }
 
   /** Whether this node is writing the commit: its watchers get it when it is written. */
-  isWriting(commit_id: string): boolean {
-    return this.#own.isWriting(commit_id);
+  isWriting(session: Session): boolean {
+    return this.#own.isWriting(session);
   }
 
   /** Shows the watchers a record that another node, or an earlier run, has written. `before`: the record as this node knew it. */
@@ -303,17 +303,19 @@ export class Sessions {
       // a changed record is the change's own until it is written
       session.commit_id = this.#own.nextId();
       const startedAt = performance.now();
-      const save = () => this.#save(session, expected, events);
-      const notify = () => {
+      const write = this.#own.begin(session);
+      try {
+        await this.#save(session, expected, events);
+        const earlier = this.#own.earlier(write);
+        if (earlier) await earlier;
         if (before) this.#showSkipped(before);
         this.#notify({ before, session, events, effects, conflicts, ms: performance.now() - startedAt, remote: false });
-      };
-      try {
-        await this.#own.write(session, save, notify);
       } catch (error) {
         for (const offer of reserved) this.#parts.offers().release(session.session_id, offer);
         if (error instanceof StorageError && !error.refused) this.#unsure(session.session_id);
         throw error;
+      } finally {
+        this.#own.end(write);
       }
       const { store, log, sessionLog = log } = this.#parts;
       logCommit(log, sessionLog, session, events, () => this.#parts.offers().registered(), store.deletedBy);

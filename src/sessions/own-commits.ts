@@ -1,8 +1,11 @@
 import { randomBytes } from 'node:crypto';
+import type { Session } from './record.ts';
 
 /** A commit on its way to the storage. */
-interface Write {
-  version: number;
+export interface Write {
+  readonly session_id: string;
+  readonly version: number;
+  readonly commit_id: string;
   /** Those that go on when it is over. */
   waiting: (() => void)[] | undefined;
 }
@@ -12,9 +15,8 @@ export class OwnCommits {
   /** Short, so that an id is one string and not a pair that is joined when it is read. */
   #prefix = newPrefix();
   #count = 0;
-  readonly #writing = new Set<string>();
   /** By session; mostly one, which needs no set. */
-  readonly #bySession = new Map<string, Write | Set<Write>>();
+  readonly #writing = new Map<string, Write | Set<Write>>();
 
   nextId(): string {
     this.#count += 1;
@@ -26,8 +28,10 @@ export class OwnCommits {
     return commit_id?.startsWith(this.#prefix) === true;
   }
 
-  isWriting(commit_id: string): boolean {
-    return this.#writing.has(commit_id);
+  isWriting({ session_id, commit_id }: Pick<Session, 'session_id' | 'commit_id'>): boolean {
+    const writes = this.#writing.get(session_id);
+    if (writes instanceof Set) return [...writes].some((write) => write.commit_id === commit_id);
+    return writes?.commit_id === commit_id;
   }
 
   /** One of them may be there, or come yet, though its write failed: from here on a signal of it counts as one of another node. */
@@ -35,41 +39,33 @@ export class OwnCommits {
     this.#prefix = newPrefix();
   }
 
-  /**
-   * Saves a commit, then notifies. A storage may answer in another order than it wrote: who watches a session hears in the order of its versions.
-   * @throws what `save` throws
-   */
-  async write(
-    { session_id, version, commit_id }: { session_id: string; version: number; commit_id: string },
-    save: () => Promise<void>,
-    notify: () => void,
-  ): Promise<void> {
-    const write: Write = { version, waiting: undefined };
-    this.#begin(session_id, write);
-    this.#writing.add(commit_id);
-    try {
-      await save();
-      const others = this.#bySession.get(session_id);
-      if (others instanceof Set) for (const other of others) if (other.version < version) await whenOver(other);
-      notify();
-    } finally {
-      this.#writing.delete(commit_id);
-      this.#end(session_id, write);
-      for (const goOn of write.waiting ?? []) goOn();
-    }
-  }
-
-  #begin(session_id: string, write: Write): void {
-    const others = this.#bySession.get(session_id);
-    if (!others) this.#bySession.set(session_id, write);
+  /** A commit is being written. Whoever calls it calls `end`. */
+  begin({ session_id, version, commit_id }: Session): Write {
+    const write: Write = { session_id, version, commit_id, waiting: undefined };
+    const others = this.#writing.get(session_id);
+    if (!others) this.#writing.set(session_id, write);
     else if (others instanceof Set) others.add(write);
-    else this.#bySession.set(session_id, new Set([others, write]));
+    else this.#writing.set(session_id, new Set([others, write]));
+    return write;
   }
 
-  #end(session_id: string, write: Write): void {
-    const others = this.#bySession.get(session_id);
-    if (others instanceof Set) others.delete(write);
-    if (others === write || (others instanceof Set && others.size === 0)) this.#bySession.delete(session_id);
+  /**
+   * A storage may answer in another order than it wrote, while those who watch a session hear in the order of its versions.
+   * @returns what a commit that is written waits for; undefined: nothing
+   */
+  earlier({ session_id, version }: Write): Promise<unknown> | undefined {
+    const writes = this.#writing.get(session_id);
+    if (!(writes instanceof Set)) return undefined;
+    const earlier = [...writes].filter((other) => other.version < version);
+    return earlier.length === 0 ? undefined : Promise.all(earlier.map(whenOver));
+  }
+
+  end(write: Write): void {
+    const { session_id, waiting } = write;
+    const writes = this.#writing.get(session_id);
+    if (writes instanceof Set) writes.delete(write);
+    if (writes === write || (writes instanceof Set && writes.size === 0)) this.#writing.delete(session_id);
+    if (waiting) for (const goOn of waiting) goOn();
   }
 }
 

@@ -64,7 +64,7 @@ export class RemoteCommits {
     // one of the same version and another commit: the storage lost what was seen here, and went on without it
     if (before && (before.version > session.version || before.commit_id === session.commit_id)) return;
     // whoever wrote it carries out its effects
-    if (this.#parts.sessions.isWriting(session.commit_id)) return;
+    if (this.#parts.sessions.isWriting(session)) return;
     // this class is among the watchers: #keep
     this.#parts.sessions.showRemote(session, before);
   }

@@ -19,6 +19,9 @@ export interface CursorParts {
   log: Logger;
 }
 
+/** One for all: an event goes to many. */
+const none: readonly Entry[] = [];
+
 /**
  * A socket's place in the log of a session: answers the request that made it, then delivers each event once, in order.
  *
@@ -207,7 +210,7 @@ export abstract class Cursor implements Reader {
       this.#moveTo(event.seq, entry.frame.length);
       if (event.type === 'SessionEnded') this.end();
     }
-    return [];
+    return none;
   }
 
   #moveTo(seq: number, bytes = 0): void {

@@ -7,6 +7,8 @@ import { pongFrame, textFrame } from './frames.ts';
 
 /** More than this is written at once: a separate write costs little beside it, and its time is seen by whoever measures the turn. */
 const largeWriteBytes = 16_384;
+/** Below it the bytes of a frame cost little beside its write. */
+const largeFrameBytes = 1_024;
 
 /** What waits for a peer, and for how long it may. */
 export interface OutboxLimits {
@@ -74,7 +76,7 @@ export abstract class Outbox {
     if (this.#out === '') this.parts.turn.add(this);
     this.#out += frame;
     if (this.#out.length > largeWriteBytes) this.flush();
-    else this.parts.turn.willWrite(frame.length);
+    else if (frame.length > largeFrameBytes) this.parts.turn.willWrite(frame.length);
     return true;
   }
 
