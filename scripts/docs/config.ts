@@ -139,7 +139,8 @@ Each layer overrides those before it, key by key:
 
 An unknown key or section stops the gateway with exit code 78 and one line that names the file, the key and the nearest known one. An
 invalid value of a variable or flag does the same. A variable that looks like a misspelt setting gives a warning. \`session-gateway config print\` shows the effective configuration, secrets masked;
-\`session-gateway config check\` refuses what a start would refuse, with the same message.
+\`session-gateway config check\` refuses what a start would refuse, with the same message; a port in use it only mentions. In a checkout both are
+\`npm -s start -- config print\` and \`npm -s start -- config check\`.
 
 White space around a value is ignored. Quotes around it (which \`docker --env-file\` keeps) and control characters in it are refused.
 
