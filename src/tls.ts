@@ -62,6 +62,8 @@ export function watchTls(files: TlsFiles, pair: TlsPair, server: Server, clock: 
   let isLooking = false;
   let current = pair;
   let warnedFor: number | undefined;
+  /** Why the files could not be used when they were read last. */
+  let fault: string | undefined;
 
   const warnOfEnd = () => {
     const leftMs = current.expiresAt - clock.now();
@@ -79,10 +81,11 @@ export function watchTls(files: TlsFiles, pair: TlsPair, server: Server, clock: 
     if (isLooking) return;
     isLooking = true;
     try {
-      const state = await Promise.all([stateOf(files.cert), stateOf(files.key)]).then(String, String);
+      const state = await Promise.all([stateOf(files.cert), stateOf(files.key)]).then(String, () => 'unreadable');
       if (state !== known) {
         known = state;
         const read = await readTls(files);
+        fault = undefined;
         if (!read.cert.equals(current.cert) || !read.key.equals(current.key)) {
           server.setSecureContext({ cert: read.cert, key: read.key });
           current = read;
@@ -91,7 +94,10 @@ export function watchTls(files: TlsFiles, pair: TlsPair, server: Server, clock: 
       }
       warnOfEnd();
     } catch (error) {
-      log.warn({ reason: (error as Error).message }, 'TLS certificate could not be renewed; the one before stays in use');
+      const { message } = error as Error;
+      // files that are being written are often read more than once
+      if (message !== fault) log.warn({ reason: message }, 'TLS certificate could not be renewed; the one before stays in use');
+      fault = message;
     } finally {
       isLooking = false;
     }

@@ -138,9 +138,9 @@ export const postgresStore: StoreFactory = async ({ url, keyPrefix, timeoutMs, c
         return queryUntil<Row>(until, text, values);
       });
     } catch (error) {
-      const { message, cause } = error as StorageError;
+      const { message, cause, refused } = error as StorageError;
       // one that had to wait had less time than an answer may take
-      if ((cause as { code?: string } | undefined)?.code !== canceledState && waitedMs < shortMs) throw error;
+      if (refused || ((cause as { code?: string } | undefined)?.code !== canceledState && waitedMs < shortMs)) throw error;
       throw new StorageError(`not done in time: ${(cause as Error | undefined)?.message ?? message}`, { cause, slow: true });
     }
   };
