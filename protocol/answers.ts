@@ -1,4 +1,5 @@
 import { z } from 'zod';
+import { kinds } from './access.ts';
 import { failureReasons } from './failures.ts';
 import { assignmentId, milliseconds, serviceId, sessionId, text, time, titled, word } from './fields.ts';
 import { endReasons, serviceStatuses, shareRoles, statuses, visibilities } from './states.ts';
@@ -122,6 +123,17 @@ export const answers = {
     body: z.object({
       t: z.number().optional().describe('The value from Ping'),
       server_time: time.describe("The gateway's clock, ISO-8601, UTC"),
+    }),
+  },
+  IdentifyResponse: {
+    about: 'The socket belongs to this peer from now on.',
+    body: z.object({
+      kind: z.enum(kinds).optional().describe('Who it is; absent: nobody in particular, who may do everything'),
+      identity: z.string().optional().describe('Its own identity'),
+      user_identity: z.string().optional().describe('The user it speaks for'),
+      scopes: z.array(z.string()).optional().describe('What it may do as an operator'),
+      expires_at: time.optional().describe('When its credential expires, ISO-8601, UTC; absent: never'),
+      heartbeat_s: z.number().describe('Seconds of silence after which it is pinged'),
     }),
   },
   NewSessionResponse: {

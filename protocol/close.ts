@@ -5,6 +5,8 @@
 export const Close = {
   /** JSON did not parse, or the type is unknown. Sending it again will not help. */
   BadMessage: { code: 4400, reason: 'bad message' },
+  /** Its credential is wrong, or no longer good. The same one would be refused again. */
+  Unauthenticated: { code: 4401, reason: 'unauthenticated' },
   /** A newer socket has this one's place: it holds the session, or speaks for the service, that this one did. */
   TakenOver: { code: 4409, reason: 'taken over' },
   /** Twenty frames in a row were refused: this peer does not speak the protocol. */
@@ -15,11 +17,15 @@ export const Close = {
   TooSlow: { code: 4451, reason: 'too slow' },
   /** The process is shutting down; a GoAway came before. */
   Draining: { code: 4452, reason: 'draining' },
+  /** Its credential has expired. With a new one it may come back. */
+  CredentialExpired: { code: 4460, reason: 'credential expired' },
   /** A fault in the gateway while it served this socket. */
   Internal: { code: 4500, reason: 'internal error' },
   /** The gateway holds as many sockets as it may. */
   Overloaded: { code: 4503, reason: 'overloaded' },
-  /** No frame was accepted within the first minutes of the socket. */
+  /** Whether its credential is good cannot be found out now. */
+  AuthUnavailable: { code: 4504, reason: 'authentication unavailable' },
+  /** No frame was accepted in time: within the first minutes of the socket, or seconds where it must say first who it is. */
   HandshakeTimeout: { code: 4508, reason: 'handshake timeout' },
   /** Frames came faster than the limit; an Error with retry_after_ms came before. */
   RateLimited: { code: 4529, reason: 'rate limited' },

@@ -12,6 +12,7 @@ export const controls = {
       node_id: z.string().describe('The process; new after each restart'),
       connection_id: z.string().describe('This socket, as named in the log'),
       auth: z.enum(['none', 'required']).describe('Whether peers must authenticate'),
+      auth_methods: z.array(z.string()).optional().describe('Which credentials are taken: key, jwt; others may come'),
       heartbeat: z
         .object({
           interval_ms: milliseconds.describe('Silence after which a client is pinged'),
@@ -24,7 +25,7 @@ export const controls = {
           max_depth: z.number().int().describe('Nesting depth of objects and lists'),
           max_buffered_bytes: z.number().int().describe('Outgoing buffer for this peer, in bytes'),
           slow_reader_ms: milliseconds.describe('How long it may read nothing from a full buffer'),
-          first_frame_ms: milliseconds.describe('Time limit for the first valid message'),
+          first_frame_ms: milliseconds.describe('Time limit for the first valid message; where a peer must authenticate, for that'),
           messages_per_second: z.number().describe('Messages per second, beyond a burst'),
           frames_per_second: z
             .number()
@@ -43,6 +44,10 @@ export const controls = {
       reason: z.string().describe('Always shutdown'),
       deadline_ms: milliseconds.describe('Until the socket is closed'),
     }),
+  },
+  CredentialExpiring: {
+    about: 'The credential of this socket expires; then it is closed with 4460. IdentifyRequest with a new one extends it.',
+    body: z.object({ expires_at: time.describe('When, ISO-8601, UTC') }),
   },
   ResumeComplete: {
     about: 'All missed events have been sent; what follows is new.',

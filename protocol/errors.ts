@@ -25,7 +25,7 @@ export const errors = {
   PAYLOAD_TOO_LARGE: { status: 413, error: 'InvalidRequest', retryable: false },
   /** The body is not application/json, or is compressed. */
   UNSUPPORTED_MEDIA_TYPE: { status: 415, error: 'InvalidRequest', retryable: false },
-  /** A signature is missing or wrong. */
+  /** A credential is required, and is missing, wrong or expired; or a webhook is not signed rightly. */
   UNAUTHENTICATED: { status: 401, error: 'Unauthorized', retryable: false },
   /** The caller lacks permission. */
   FORBIDDEN: { status: 403, error: 'Forbidden', retryable: false },
@@ -73,7 +73,7 @@ export const errors = {
   LIVEKIT_ERROR: { status: 502, error: 'LiveKitError', retryable: true },
   /** The storage does not answer, or not in time. Whether a change took effect is then unknown: send it again with the same id. */
   STORAGE_ERROR: { status: 503, error: 'StorageError', retryable: true },
-  /** The gateway is starting (HTTP only). */
+  /** The gateway is starting, or cannot reach whoever vouches for this credential. */
   UNAVAILABLE: { status: 503, error: 'Unavailable', retryable: true },
   /** The gateway's limit of registered services is reached. A registered service may always register again. */
   TOO_MANY_SERVICES: { status: 503, error: 'Unavailable', retryable: true },

@@ -59,8 +59,11 @@ function unknownType(type: string): string {
   return `no message has the type ${JSON.stringify(shown)}${meant === undefined ? '' : `; did you mean ${meant}?`}`;
 }
 
-/** Turns one text frame into a typed request. Never throws. */
-export function parse(text: string): Parsed {
+/**
+ * Turns one text frame into a typed request. Never throws.
+ * @param user the owner of a new session that names none
+ */
+export function parse(text: string, user?: string): Parsed {
   const complexity = tooComplex(text);
   if (complexity !== undefined) return refuse('INVALID_JSON', complexity);
   let value: unknown;
@@ -73,6 +76,7 @@ export function parse(text: string): Parsed {
     return refuse('INVALID_REQUEST', 'the frame is not a JSON object');
   const { type, id: given } = value as Record<string, unknown>;
   const row = typeof type === 'string' ? frames.get(type) : undefined;
+  if (user !== undefined && type === 'NewSessionRequest') (value as { user_identity?: unknown }).user_identity ??= user;
   const checked = row && check(row.frame, value);
   if (checked?.success) {
     const request = checked.data as { type?: unknown };

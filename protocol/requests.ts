@@ -1,4 +1,5 @@
 import { z } from 'zod';
+import { type AccessName, kinds } from './access.ts';
 import type { AnswerType, answers } from './answers.ts';
 import {
   assignmentId,
@@ -25,6 +26,8 @@ import { defaultTtlHours } from './times.ts';
 export interface RequestRow {
   /** Who may send it; its sender takes the first of these roles where it has none yet. */
   from: readonly Role[];
+  /** What it asks for, as access.ts has it; of several the one that its fields are about. */
+  access: AccessName | readonly AccessName[];
   /** False where sending it says nothing about who the peer is. */
   givesRole?: false;
   /** Consecutive requests that are marked so run concurrently, and so share commits. */
@@ -174,19 +177,46 @@ export const shareFields = z.object({
 export const requests = {
   Ping: {
     from: ['client', 'service'],
+    access: 'anything',
     givesRole: false,
     about: 'A heartbeat; for browsers, which do not see WebSocket pings.',
     body: z.object({ t: z.number().optional().describe('Echoed in Pong') }),
     reply: 'Pong',
   },
+  IdentifyRequest: {
+    from: ['client', 'service'],
+    access: 'anything',
+    givesRole: false,
+    about: 'Says who is at this socket; again at any time, with a new token for the same one, to extend it.',
+    body: z.object({
+      token: text(8_192, 1).optional().describe('The credential; absent: one sent with the upgrade counts, or none is required'),
+      kind: z.enum(kinds).optional().describe("Must be the token's; without authentication it is believed"),
+      identity: identity.optional().describe("Must be the token's; without authentication it is believed"),
+      heartbeat_s: z
+        .number()
+        .int()
+        .min(10)
+        .max(600)
+        .optional()
+        .describe('It sends something at least this often: it is pinged after that much silence'),
+      attributes: z
+        .record(text(128, 1), text(1_024))
+        .refine((map) => Object.keys(map).length <= 16, 'must have at most 16 keys')
+        .optional()
+        .describe('What the operator may know it by: model, version, ...'),
+    }),
+    reply: 'IdentifyResponse',
+  },
   NewSessionRequest: {
     from: ['client'],
+    access: 'open',
     about: 'Creates a session and binds it to this socket. With a user_identity the session has a LiveKit room, unless room is false.',
     body: coherent(newSessionFields),
     reply: 'NewSessionResponse',
   },
   ResumeRequest: {
     from: ['client'],
+    access: 'resume',
     about: 'Resumes a session on this socket and requests the events since the last one received. If refused, it changes nothing.',
     body: z.object({
       session_id: sessionId,
@@ -197,6 +227,7 @@ export const requests = {
   },
   GetSessionRequest: {
     from: ['client', 'service'],
+    access: 'read',
     givesRole: false,
     about: 'Returns the current state of a session.',
     body: z.object({ session_id: sessionId.optional().describe("The session; absent: this socket's") }),
@@ -204,6 +235,7 @@ export const requests = {
   },
   ListSessionsRequest: {
     from: ['client'],
+    access: 'list',
     givesRole: false,
     about: "The user's sessions, the newest first; on a socket that holds none, everybody's.",
     body: listFields.extend({
@@ -214,6 +246,7 @@ export const requests = {
   },
   UpdateSessionRequest: {
     from: ['client', 'service'],
+    access: ['update_context', 'update_session'],
     givesRole: false,
     about: 'Changes the content of a session. Allowed to its owner; a service that serves it may change the context.',
     body: ownSession.extend(updateFields.shape),
@@ -221,12 +254,14 @@ export const requests = {
   },
   ExtendSessionRequest: {
     from: ['client'],
+    access: 'update_session',
     about: 'Sets a new lifetime of a session, counted from now.',
     body: ownSession.extend(extendFields.shape),
     reply: 'ExtendSessionResponse',
   },
   AddMessageRequest: {
     from: ['client', 'service'],
+    access: 'add_message',
     givesRole: false,
     about: 'Adds a message to a session.',
     body: ownSession.extend(messageFields.shape),
@@ -234,6 +269,7 @@ export const requests = {
   },
   GetMessagesRequest: {
     from: ['client', 'service'],
+    access: 'read',
     givesRole: false,
     about: 'Returns the messages of a session, oldest first.',
     body: ownSession.extend({
@@ -244,18 +280,21 @@ export const requests = {
   },
   ShareSessionRequest: {
     from: ['client'],
+    access: 'share',
     about: 'Grants another user access. A private session becomes shared.',
     body: ownSession.extend(shareFields.shape),
     reply: 'ShareSessionResponse',
   },
   UnshareSessionRequest: {
     from: ['client'],
+    access: 'share',
     about: "Revokes a user's access.",
     body: ownSession.extend({ target_user_id: identity.describe('The user whose access is revoked') }),
     reply: 'UnshareSessionResponse',
   },
   WatchRequest: {
     from: ['client'],
+    access: 'watch',
     givesRole: false,
     about: 'Watches another session: its events are sent on this socket, without tokens.',
     body: z.object({ session_id: sessionId }),
@@ -263,6 +302,7 @@ export const requests = {
   },
   UnwatchRequest: {
     from: ['client'],
+    access: 'watch',
     givesRole: false,
     about: 'Stops watching a session. Succeeds if it was not watched.',
     body: z.object({ session_id: sessionId }),
@@ -270,12 +310,14 @@ export const requests = {
   },
   DeleteSessionRequest: {
     from: ['client'],
+    access: 'share',
     about: 'Ends a session and deletes its messages. Idempotent.',
     body: ownSession,
     reply: 'DeleteSessionResponse',
   },
   EndSessionRequest: {
     from: ['client'],
+    access: 'end',
     about: 'Ends a session. Idempotent.',
     body: z.object({
       session_id: sessionId.optional().describe("The session; absent: this socket's"),
@@ -284,6 +326,7 @@ export const requests = {
   },
   RegisterServiceRequest: {
     from: ['service'],
+    access: 'register',
     about: 'Registers a service on this socket. The same instance may return on a new socket and name the sessions it still serves.',
     body: registerServiceFields.extend({
       held: z
@@ -297,6 +340,7 @@ export const requests = {
   },
   JoinRoomResponse: {
     from: ['service'],
+    access: 'report',
     concurrent: true,
     about: 'Accepts or declines a JoinRoomRequest.',
     body: z.object({
@@ -308,6 +352,7 @@ export const requests = {
   },
   ServiceReady: {
     from: ['service', 'client'],
+    access: 'report',
     givesRole: false,
     concurrent: true,
     about:
@@ -322,12 +367,14 @@ export const requests = {
   },
   RefreshTokenRequest: {
     from: ['client'],
+    access: 'join_token',
     about: "Requests a new token for the session's user.",
     body: z.object({ session_id: sessionId.optional().describe("The session; absent: this socket's") }),
     reply: 'RefreshTokenResponse',
   },
   ServiceProgress: {
     from: ['service'],
+    access: 'report',
     about: "Progress of a service; forwarded to the session's client, and dropped if it cannot be delivered.",
     body: z.object({
       assignment_id: assignmentId,
@@ -338,6 +385,7 @@ export const requests = {
   },
   ServiceStatus: {
     from: ['service'],
+    access: 'register',
     about: 'Sets whether the service accepts further sessions; those it serves continue.',
     body: z.object({
       status: z
@@ -347,6 +395,7 @@ export const requests = {
   },
   DeregisterServiceRequest: {
     from: ['service'],
+    access: 'register',
     about: 'Deregisters the service: with drain once it serves no session, without drain immediately.',
     body: z.object({
       drain: z
@@ -358,12 +407,14 @@ export const requests = {
   },
   ServiceFailed: {
     from: ['service'],
+    access: 'report',
     concurrent: true,
     about: 'The service cannot serve the session.',
     body: z.object({ assignment_id: assignmentId, error: text(512).optional().describe('The reason; shown to the client') }),
   },
   ServiceLeft: {
     from: ['service'],
+    access: 'report',
     concurrent: true,
     about: "The service has left the session's room: in answer to LeaveRoomRequest, or by itself.",
     body: z.object({ assignment_id: assignmentId, clean: z.boolean().default(true).describe('false: leaving failed') }),

@@ -1,9 +1,9 @@
 import { z } from 'zod';
+import type { AccessName } from './access.ts';
 import { answers, livekitRoom, snapshot } from './answers.ts';
 import type { ErrorCode } from './errors.ts';
 import { endpointUrl, identity, roomName, serviceId, sessionId, text, time, titled } from './fields.ts';
 import { createSessionBody, extendFields, messageFields, registerServiceFields, shareFields, updateFields } from './requests.ts';
-import type { Right } from './roles.ts';
 import { availabilities, serviceStatuses, statuses } from './states.ts';
 
 /** One REST endpoint: what it takes, what it answers, and which errors it may answer beside those that every endpoint may. */
@@ -11,8 +11,8 @@ export interface RouteRow {
   method: 'get' | 'post' | 'patch' | 'delete';
   /** With parameters in braces. */
   path: string;
-  /** Who may call it. */
-  from: readonly Right[] | 'anyone';
+  /** What it asks for, as access.ts has it; of several the one that its body is about. */
+  access: AccessName | readonly AccessName[];
   about: string;
   params?: z.ZodObject;
   query?: z.ZodObject;
@@ -115,7 +115,7 @@ export const routes = {
   health: {
     method: 'get',
     path: '/health',
-    from: 'anyone',
+    access: 'anything',
     about: 'Liveness: constant while the process runs.',
     status: 200,
     reply: z.object({
@@ -128,7 +128,7 @@ export const routes = {
   ready: {
     method: 'get',
     path: '/ready',
-    from: 'anyone',
+    access: 'anything',
     about: 'Readiness: whether it can serve sessions now; 503 if it cannot. Callers of the API also see the state of its parts.',
     status: 200,
     statusOf: ({ ready }) => (ready ? 200 : 503),
@@ -163,7 +163,7 @@ export const routes = {
   registerService: {
     method: 'post',
     path: '/api/v1/microservices/register',
-    from: ['service'],
+    access: 'register',
     about: 'Registers a service that is called over HTTP.',
     body: registerServiceFields.extend({
       endpoint: endpointUrl.describe('Called at {endpoint}/join, /leave, /presence and /health; without query and fragment'),
@@ -179,7 +179,7 @@ export const routes = {
   listServices: {
     method: 'get',
     path: '/api/v1/microservices',
-    from: ['service', 'operator'],
+    access: 'list_services',
     about: 'The registered services.',
     query: z.object({
       type: text(1_024).optional().describe('Only services whose metadata has this type'),
@@ -196,7 +196,7 @@ export const routes = {
   deregisterService: {
     method: 'delete',
     path: '/api/v1/microservices/{id}',
-    from: ['service', 'operator'],
+    access: 'remove_service',
     about: 'Deregisters a service immediately; its sessions are offered to others.',
     params: z.object({ id: serviceId }),
     status: 200,
@@ -206,7 +206,7 @@ export const routes = {
   drainService: {
     method: 'post',
     path: '/api/v1/microservices/{id}/drain',
-    from: ['service', 'operator'],
+    access: 'remove_service',
     about: 'Offers a service no further sessions, and deregisters it once it serves none.',
     params: z.object({ id: serviceId }),
     status: 200,
@@ -216,7 +216,7 @@ export const routes = {
   createSession: {
     method: 'post',
     path: '/api/v1/sessions',
-    from: ['client', 'operator'],
+    access: 'open',
     about: 'Creates a session and answers when it is ready, with its token.',
     query: creator.extend({ wait: z.enum(['ready', 'none']).default('ready').describe('none: answer once the room exists') }),
     headers: idempotencyKey,
@@ -229,7 +229,7 @@ export const routes = {
   createSessionAtOnce: {
     method: 'post',
     path: '/api/v1/create-session',
-    from: ['client', 'operator'],
+    access: 'open',
     about: 'Creates a session and answers once the room exists, with the token.',
     query: creator.extend({ wait: z.enum(['ready', 'none']).default('none').describe('ready: answer when every service is ready') }),
     headers: idempotencyKey,
@@ -242,7 +242,7 @@ export const routes = {
   listSessions: {
     method: 'get',
     path: '/api/v1/sessions',
-    from: ['client', 'operator'],
+    access: 'list',
     about: "Sessions, the newest first: the user's, or for the operator all.",
     query: caller.extend({
       status: z.enum(statuses).optional().describe('Only sessions in this status'),
@@ -261,7 +261,7 @@ export const routes = {
   getSession: {
     method: 'get',
     path: '/api/v1/sessions/{id}',
-    from: ['client', 'service', 'operator'],
+    access: 'read',
     about: 'Returns the current state of a session, or how it ended.',
     params: sessionParams,
     query: caller,
@@ -273,7 +273,7 @@ export const routes = {
   updateSession: {
     method: 'patch',
     path: '/api/v1/sessions/{id}',
-    from: ['client', 'service', 'operator'],
+    access: ['update_context', 'update_session'],
     about: 'Changes the content of a session.',
     params: sessionParams,
     query: caller,
@@ -294,7 +294,7 @@ export const routes = {
   extendSession: {
     method: 'post',
     path: '/api/v1/sessions/{id}/extend',
-    from: ['client', 'operator'],
+    access: 'update_session',
     about: 'Sets a new lifetime of a session, counted from now.',
     params: sessionParams,
     query: caller,
@@ -306,7 +306,7 @@ export const routes = {
   shareSession: {
     method: 'post',
     path: '/api/v1/sessions/{id}/share',
-    from: ['client', 'operator'],
+    access: 'share',
     about: 'Grants another user access. A private session becomes shared.',
     params: sessionParams,
     query: caller,
@@ -318,7 +318,7 @@ export const routes = {
   unshareSession: {
     method: 'delete',
     path: '/api/v1/sessions/{id}/share/{target_user_id}',
-    from: ['client', 'operator'],
+    access: 'share',
     about: "Revokes a user's access.",
     params: sessionParams.extend({ target_user_id: identity.describe('The user whose access is revoked') }),
     query: caller,
@@ -329,7 +329,7 @@ export const routes = {
   addMessage: {
     method: 'post',
     path: '/api/v1/sessions/{id}/messages',
-    from: ['client', 'service', 'operator'],
+    access: 'add_message',
     about: 'Adds a message to a session.',
     params: sessionParams,
     query: caller,
@@ -341,7 +341,7 @@ export const routes = {
   getMessages: {
     method: 'get',
     path: '/api/v1/sessions/{id}/messages',
-    from: ['client', 'service', 'operator'],
+    access: 'read',
     about: 'Returns the messages of a session, oldest first.',
     params: sessionParams,
     query: caller.extend({
@@ -355,7 +355,7 @@ export const routes = {
   statistics: {
     method: 'get',
     path: '/api/v1/stats',
-    from: ['operator'],
+    access: 'statistics',
     about: 'Counts of sessions and messages, and what this node holds.',
     status: 200,
     reply: z.object({
@@ -375,7 +375,7 @@ export const routes = {
   deleteSession: {
     method: 'delete',
     path: '/api/v1/sessions/{id}',
-    from: ['client', 'operator'],
+    access: 'share',
     about: 'Ends a session as its owner. Idempotent.',
     params: sessionParams,
     query: caller,
@@ -386,7 +386,7 @@ export const routes = {
   terminateSession: {
     method: 'post',
     path: '/api/v1/sessions/{id}/terminate',
-    from: ['client', 'operator'],
+    access: 'end',
     about: 'Ends a session. Idempotent.',
     params: sessionParams,
     query: caller,
@@ -397,7 +397,7 @@ export const routes = {
   serviceReady: {
     method: 'post',
     path: '/api/v1/sessions/{id}/ready',
-    from: ['service'],
+    access: 'report',
     about: 'A service can serve the session now.',
     params: sessionParams,
     body: z.object({ service_id: serviceId }),
@@ -408,7 +408,7 @@ export const routes = {
   sessionToken: {
     method: 'post',
     path: '/api/v1/sessions/{id}/token',
-    from: ['client', 'operator'],
+    access: ['join_token', 'manager_token'],
     about: "A new token for the session's user, or a hidden admin token for the operator.",
     params: sessionParams,
     query: caller,
@@ -426,7 +426,7 @@ export const routes = {
   tokenSource: {
     method: 'post',
     path: '/livekit/token',
-    from: ['client', 'operator'],
+    access: 'open',
     about: "LiveKit's TokenSource endpoint: its client SDKs start a session with it unchanged.",
     body: tokenSource,
     bodyOptional: true,

@@ -9,6 +9,20 @@ export type Ping = {
   t?: number | undefined;
 };
 
+/** Says who is at this socket; again at any time, with a new token for the same one, to extend it. */
+export type IdentifyRequest = {
+  /** The credential; absent: one sent with the upgrade counts, or none is required */
+  token?: string | undefined;
+  /** Must be the token's; without authentication it is believed */
+  kind?: 'user' | 'device' | 'service' | 'operator' | undefined;
+  /** Must be the token's; without authentication it is believed */
+  identity?: string | undefined;
+  /** It sends something at least this often: it is pinged after that much silence */
+  heartbeat_s?: number | undefined;
+  /** What the operator may know it by: model, version, ... */
+  attributes?: Record<string, string> | undefined;
+};
+
 export type SessionMetadata = {
   /** Labels for finding sessions */
   tags?: string[] | undefined;
@@ -276,6 +290,22 @@ export type Pong = {
   t?: number | undefined;
   /** The gateway's clock, ISO-8601, UTC */
   server_time: string;
+};
+
+/** The socket belongs to this peer from now on. */
+export type IdentifyResponse = {
+  /** Who it is; absent: nobody in particular, who may do everything */
+  kind?: 'user' | 'device' | 'service' | 'operator' | undefined;
+  /** Its own identity */
+  identity?: string | undefined;
+  /** The user it speaks for */
+  user_identity?: string | undefined;
+  /** What it may do as an operator */
+  scopes?: string[] | undefined;
+  /** When its credential expires, ISO-8601, UTC; absent: never */
+  expires_at?: string | undefined;
+  /** Seconds of silence after which it is pinged */
+  heartbeat_s: number;
 };
 
 export type Timings = {
@@ -795,6 +825,8 @@ export type ServiceProgressNotice = {
 export interface Requests {
   /** A heartbeat; for browsers, which do not see WebSocket pings. */
   Ping: Ping;
+  /** Says who is at this socket; again at any time, with a new token for the same one, to extend it. */
+  IdentifyRequest: IdentifyRequest;
   /** Creates a session and binds it to this socket. With a user_identity the session has a LiveKit room, unless room is false. */
   NewSessionRequest: NewSessionRequest;
   /** Resumes a session on this socket and requests the events since the last one received. If refused, it changes nothing. */
@@ -847,6 +879,8 @@ export interface Requests {
 export interface Answers {
   /** The answer to a heartbeat. */
   Pong: Pong;
+  /** The socket belongs to this peer from now on. */
+  IdentifyResponse: IdentifyResponse;
   /** The session has left Creating; the events after seq follow. */
   NewSessionResponse: NewSessionResponse;
   /** This socket holds the session. The missed events follow, then ResumeComplete. */
@@ -931,6 +965,8 @@ export interface Notices {
 export interface Replies {
   /** The answer to a heartbeat. */
   Ping: Pong;
+  /** The socket belongs to this peer from now on. */
+  IdentifyRequest: IdentifyResponse;
   /** The session has left Creating; the events after seq follow. */
   NewSessionRequest: NewSessionResponse;
   /** This socket holds the session. The missed events follow, then ResumeComplete. */

@@ -102,10 +102,11 @@ export async function startGateway({ config, livekit, log: full, clock = systemC
   own = { address: listener.address, port: listener.port };
   const stopWatchingDescriptors = watchDescriptors(clock, log);
   const authMode = authModeOf(config.auth);
+  const auth = authMode.start(config.auth, { clock, log });
   const admit = admission({
     ...settings.admission,
     authIsSet: config.auth.mode !== undefined,
-    authenticate: given.authenticate ?? authMode.authenticate(config.auth),
+    authenticate: given.authenticate ?? auth.authenticate,
   });
 
   const name = gatewayName(config, listener.port);
@@ -146,13 +147,14 @@ export async function startGateway({ config, livekit, log: full, clock = systemC
   const feeds = new Feeds(store, turn, sessions);
   const holders = new Holders({ sessions, log, nodeId });
   const domain = { openings, operations, sessions, store, dispatcher, registrations, reports, clock };
-  const reach = { ...domain, feeds, rooms, holders, log, nodeId };
+  const reach = { ...domain, feeds, rooms, holders, log, nodeId, auth };
   const sockets = new SocketServer({
     turn,
     registrations,
     holders,
     admit,
     authRequired: authMode.isRequired,
+    authMethods: auth.methods,
     onClosed: given.onClosed,
     clock,
     log,

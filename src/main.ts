@@ -101,7 +101,7 @@ async function list(what: 'microservices' | 'sessions', columns: readonly string
   const certificate = isGiven ? undefined : configOf(given).server.tls_cert;
   // beside an address the rest of the configuration does not matter, be it faulty
   const { auth } = configOf(given, 'auth');
-  const headers = authModeOf(auth).headers(auth);
+  const headers = await authModeOf(auth).headers(auth);
   const items: Record<string, unknown>[] = [];
   // a page may end before it holds as many as it could
   for (let cursor: string | undefined; ; ) {

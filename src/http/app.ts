@@ -8,11 +8,14 @@ import { tooComplex } from '../../protocol/parse.ts';
 import { type Operation, type RouteRow, routes } from '../../protocol/rest.ts';
 import { unknownNames } from '../../protocol/unknown-fields.ts';
 import { type Admission, askedFor } from '../auth/admission.ts';
+import { audit } from '../auth/audit.ts';
+import { mayCall } from '../auth/caller.ts';
 import { type NotAdmitted, type Principal, refusalHeaders } from '../auth/principal.ts';
 import type { Clock } from '../clock.ts';
 import { safeHeaders } from '../edge/raw.ts';
 import { hasBody } from '../edge/target.ts';
 import { checked, GatewayError, StorageError, storageFailed } from '../errors.ts';
+import { mayNotAsk } from '../sessions/access.ts';
 import type { Budget } from './budget.ts';
 import { askForBody } from './expect.ts';
 
@@ -35,7 +38,7 @@ export interface Call<T extends Operation> {
   headers: Part<T, 'headers'>;
   gone: AbortSignal;
   /** Who sends it; undefined: a stranger, who may only ask whether the gateway is there. */
-  principal: Row<T> extends { from: 'anyone' } ? Principal | undefined : Principal;
+  principal: Row<T> extends { access: 'anything' } ? Principal | undefined : Principal;
 }
 
 /** One entry per endpoint; a missing or extra one, and a wrong answer, do not compile. */
@@ -56,11 +59,11 @@ export interface AppParts {
 
 /** What answers anybody: who looks after the gateway asks by its address, over HTTP/1.0, or through a proxy. */
 const probes = new Set([routes.health.path, routes.ready.path]);
-/** What proves by itself who sends it: LiveKit signs its webhooks. */
-const signed = '/livekit/webhook';
+/** What anybody may have who comes from where one may: LiveKit signs its webhooks, and the documents say how to authenticate. */
+const open = new Set(['/livekit/webhook', '/openapi.json', '/asyncapi.json']);
 /** Whether a request is answered though its sender is refused. A browser asks whether it may call before it says who calls. */
 const passes = ({ path, method }: { path: string; method: string }, { code }: NotAdmitted) =>
-  probes.has(path) || (code === 'UNAUTHENTICATED' && (path === signed || method === 'OPTIONS'));
+  probes.has(path) || (code !== 'FORBIDDEN' && (open.has(path) || method === 'OPTIONS'));
 const methods = ['GET', 'POST', 'PATCH', 'DELETE'] as const;
 
 /** The REST edge: checks each request by its row, hands it to its endpoint, and gives every error the one shape. */
@@ -90,7 +93,7 @@ export function restApp({ admit, endpoints, clock, log, maxBodyBytes, budget, so
     if (refusal !== undefined && !passes(c.req, refusal)) {
       c.set('level', refusal.level);
       for (const [name, value] of Object.entries(refusalHeaders(refusal))) c.header(name, value);
-      throw new GatewayError(refusal.code, refusal.message);
+      throw new GatewayError(refusal.code, refusal.message, refusal.code === 'UNAVAILABLE' ? { retryAfterMs: refusal.retryAfterMs } : {});
     }
     if (isReadOnly(c.req.method) && hasBody(c.env.incoming)) {
       // nobody reads it, and it could name a user
@@ -109,12 +112,11 @@ export function restApp({ admit, endpoints, clock, log, maxBodyBytes, budget, so
     const noteUnknown = { query: unknownNoter(log, row.path, row.query), body: unknownNoter(log, row.path, row.body) };
     app.on(row.method.toUpperCase(), row.path.replaceAll(/\{(\w+)\}/g, ':$1'), async (c) => {
       const principal = c.get('principal');
-      if (!mayCall(row, principal))
-        throw new GatewayError('FORBIDDEN', `this call requires one of these rights: ${[...row.from].join(', ')}`);
+      if (row.access !== 'anything' && !(principal && mayCall(principal, row.access))) throw mayNotAsk(row.access);
       const query = row.query && queryOf(c);
       // what is not read could name a user
       const body = row.body || forUser ? await readJson(c, maxBodyBytes, !row.body || row.bodyOptional === true) : undefined;
-      if (forUser && query) nameOnce(query, body, row);
+      if (forUser && query) nameOnce(query, body, row, principal?.user);
       const call = {
         params: row.params && checked(row.params, c.req.param(), 'path'),
         query: row.query && checked(row.query, query, 'query'),
@@ -125,6 +127,7 @@ export function restApp({ admit, endpoints, clock, log, maxBodyBytes, budget, so
       };
       noteUnknown.query(query);
       noteUnknown.body(body);
+      if (principal) audit(log, principal, operation, call);
       const answer = (await (endpoints[operation] as (call: unknown) => unknown)(call)) as { version?: number };
       if (row.hasVersion) {
         const etag = `"${answer.version}"`;
@@ -201,9 +204,6 @@ export function requestListener(app: App, clock: Clock): RequestListener {
   return (request, response) => void listener(request, response);
 }
 
-const mayCall = ({ from }: RouteRow, principal: Principal | undefined) =>
-  from === 'anyone' || (principal !== undefined && from.some((right) => principal.rights.includes(right)));
-
 const isReadOnly = (method: string) => method === 'GET' || method === 'HEAD';
 
 /** A page that may call may ask for whatever headers it sends. */
@@ -254,8 +254,8 @@ function headersOf(c: Context, { shape }: z.ZodObject): Record<string, string> {
   return given;
 }
 
-/** Whom a call speaks for counts wherever it stands: afterwards in the query, and in the body of a call that keeps it there. @throws GatewayError VALIDATION_FAILED the two differ */
-function nameOnce(query: Record<string, unknown>, body: unknown, row: RouteRow): void {
+/** `user`: whom it speaks for where it names nobody. Whom a call speaks for counts wherever it stands: afterwards in the query, and in the body of a call that keeps it there. @throws GatewayError VALIDATION_FAILED the two differ */
+function nameOnce(query: Record<string, unknown>, body: unknown, row: RouteRow, user: string | undefined): void {
   if (typeof body !== 'object' || body === null || Array.isArray(body)) return;
   const fields = body as Record<string, unknown>;
   const inQuery = query.user_identity;
@@ -263,7 +263,7 @@ function nameOnce(query: Record<string, unknown>, body: unknown, row: RouteRow):
   if (inQuery !== undefined && inBody !== undefined && inQuery !== inBody) {
     throw invalid('query', 'user_identity', 'the body names another user');
   }
-  const name = inQuery ?? inBody;
+  const name = inQuery ?? inBody ?? (row.bodyHasUser ? user : undefined);
   if (name === undefined) return;
   query.user_identity = name;
   if (row.body && row.bodyHasUser) fields.user_identity = name;

@@ -1,4 +1,4 @@
-import { callerOf, checkServiceId } from '../auth/caller.ts';
+import { callerOf, checkService, mayCall } from '../auth/caller.ts';
 import type { Principal } from '../auth/principal.ts';
 import type { Clock } from '../clock.ts';
 import { GatewayError } from '../errors.ts';
@@ -114,6 +114,14 @@ export function endpoints(parts: EndpointsParts): Endpoints {
       stop();
     }
   };
+  /** A service removes its own alone. @throws GatewayError FORBIDDEN, SERVICE_NOT_FOUND */
+  const ownService = (service_id: string, principal: Principal): Instance => {
+    checkService(principal, service_id);
+    const instance = dispatcher.get(service_id);
+    if (principal.kind === 'service' && instance.subject !== principal.subject)
+      throw new GatewayError('FORBIDDEN', 'service_id: was registered with another credential');
+    return instance;
+  };
   const isReady = (session: Session) => session.status === 'Ready' || session.status === 'Active' || isEnded(session);
 
   const createSession = async ({ principal, body, query, headers, gone }: Call<'createSession' | 'createSessionAtOnce'>) => {
@@ -136,32 +144,31 @@ export function endpoints(parts: EndpointsParts): Endpoints {
 
     async ready({ principal }) {
       const found = await parts.readiness.check();
-      return principal ? found : { ready: found.ready, draining: found.draining };
+      return principal && mayCall(principal, 'statistics') ? found : { ready: found.ready, draining: found.draining };
     },
 
     async registerService({ body, principal }) {
-      checkServiceId(principal, body.service_id);
+      checkService(principal, body.service_id, body.metadata.type);
       openings.refuseWhileDraining();
-      await registrations.register(body, await parts.linkTo(body.endpoint));
+      await registrations.register({ ...body, subject: principal.subject }, await parts.linkTo(body.endpoint));
       return { success: true, service_id: body.service_id, message: 'Microservice registered successfully' };
     },
 
-    async listServices({ query }) {
-      const { items, ...page } = await listServices(dispatcher.registry, query);
+    async listServices({ query, principal }) {
+      const own = principal.kind === 'service' ? principal.subject : undefined;
+      const { items, ...page } = await listServices(dispatcher.registry, query, own);
       return { items: items.map(shown), ...page };
     },
 
     deregisterService({ params, principal }) {
-      checkServiceId(principal, params.id);
-      const instance = dispatcher.get(params.id);
+      const instance = ownService(params.id, principal);
       const serving = instance.slots.size;
       registrations.deregister(instance, false);
       return { success: true, service_id: params.id, message: 'Microservice deregistered', sessions: serving };
     },
 
     drainService({ params, principal }) {
-      checkServiceId(principal, params.id);
-      const instance = dispatcher.get(params.id);
+      const instance = ownService(params.id, principal);
       registrations.deregister(instance, true);
       return { success: true, service_id: params.id, message: 'Microservice is draining', sessions: instance.slots.size };
     },
@@ -212,8 +219,8 @@ export function endpoints(parts: EndpointsParts): Endpoints {
     }),
 
     async serviceReady({ params, body: { service_id }, principal }) {
-      checkServiceId(principal, service_id);
-      const { session } = await reports.ready({ session_id: params.id, service_id });
+      checkService(principal, service_id);
+      const { session } = await reports.ready({ session_id: params.id, service_id }, principal.subject);
       return { success: true, session_id: params.id, service_id, all_ready: allServe(session) };
     },
 

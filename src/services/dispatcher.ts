@@ -105,8 +105,8 @@ export class Dispatcher implements Offers {
       instance.offeredAt = this.#parts.clock.now();
       const identity = identityFor(instance);
       taken.add(identity);
-      const { service_id, incarnation, link } = instance;
-      offers.push({ requirement: index, assignment_id, service_id, identity, incarnation, offerMs: link.offerMs });
+      const { service_id, subject, incarnation, link } = instance;
+      offers.push({ requirement: index, assignment_id, service_id, identity, subject, incarnation, offerMs: link.offerMs });
     }
     const { nodeId: node_id } = this.#parts;
     const lookMs = this.#parts.lookMs?.();

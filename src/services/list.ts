@@ -18,10 +18,11 @@ interface ListWish {
   cursor?: string | undefined;
 }
 
-/** The registered services, a page at a time. @throws GatewayError VALIDATION_FAILED */
-export async function listServices(registry: Registry, { type, limit, cursor }: ListWish) {
+/** The registered services, a page at a time. `subject`: only those that this credential registered. @throws GatewayError VALIDATION_FAILED */
+export async function listServices(registry: Registry, { type, limit, cursor }: ListWish, subject?: string) {
   const start = cursor === undefined ? undefined : listKeyOf(cursor);
-  const fits = (instance: Instance) => type === undefined || matches(instance, { type });
+  const fits = (instance: Instance) =>
+    (type === undefined || matches(instance, { type })) && (subject === undefined || instance.subject === subject);
   const { items, more } = await readPage<Instance>({
     limit,
     maxBytes: maxPageBytes,

@@ -86,8 +86,12 @@ export class Registrations {
     try {
       return dispatcher.registry.register(request, link, (old) => old === own, clock.now());
     } catch (error) {
-      const isFull = error instanceof GatewayError && error.code === 'TOO_MANY_SERVICES';
-      log.warn({ service_id: request.service_id }, isFull ? 'service refused: limits.services reached' : idIsHeld);
+      const code = error instanceof GatewayError ? error.code : undefined;
+      const why = code === 'TOO_MANY_SERVICES' ? 'service refused: limits.services reached' : idIsHeld;
+      log.warn(
+        { service_id: request.service_id },
+        code === 'FORBIDDEN' ? 'service refused: its id was registered with another credential' : why,
+      );
       throw error;
     }
   }
@@ -101,9 +105,17 @@ export class Registrations {
     const release: string[] = [];
     // the slots first: what the service says it holds, it holds, and nobody else may take
     for (const { session_id, assignment_id } of holds) registry.take(instance, assignment_id, session_id);
-    const { service_id, incarnation } = instance;
+    const { service_id, incarnation, subject } = instance;
     const backs = holds.map(({ session_id, assignment_id }) =>
-      sessions.apply(session_id, { type: 'ServiceBack', assignment_id, service_id, incarnation, node_id, ...(again && { again }) }),
+      sessions.apply(session_id, {
+        type: 'ServiceBack',
+        assignment_id,
+        service_id,
+        incarnation,
+        node_id,
+        subject,
+        ...(again && { again }),
+      }),
     );
     for (const [i, back] of (await Promise.allSettled(backs)).entries()) {
       const { assignment_id = '' } = holds[i] ?? {};
@@ -159,8 +171,15 @@ export class Registrations {
     instance.link = link;
     instance.forgetAt = Number.POSITIVE_INFINITY;
     log.info({ service_id: instance.service_id }, 'service answers again');
-    const { service_id, incarnation } = instance;
-    this.#reportToSessions(instance, (assignment_id) => ({ type: 'ServiceBack', assignment_id, service_id, incarnation, node_id }));
+    const { service_id, incarnation, subject } = instance;
+    this.#reportToSessions(instance, (assignment_id) => ({
+      type: 'ServiceBack',
+      assignment_id,
+      service_id,
+      incarnation,
+      node_id,
+      subject,
+    }));
     void dispatcher.offerWaiting(instance);
   }
 

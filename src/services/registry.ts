@@ -14,6 +14,8 @@ export interface Instance {
   /** Where it stands in a list: the id of the first registration that those of its service id have followed without a break. */
   readonly listKey: string;
   instance_id: string | undefined;
+  /** Whose credential registered it; absent where nothing authenticates. */
+  readonly subject: string | undefined;
   /** Grows with each registration, over all services. */
   incarnation: number;
   /** Where it is called; absent: it has connected. */
@@ -40,6 +42,7 @@ export interface Instance {
 export interface RegistrationRequest {
   service_id: string;
   instance_id?: string | undefined;
+  subject?: string | undefined;
   metadata: Record<string, string>;
   max_sessions?: number | undefined;
 }
@@ -139,7 +142,7 @@ export class Registry {
    * Puts a service on a link. The same instance, one at the same endpoint, or any after the old one was disconnected, takes the old
    * registration's place.
    * @returns the registration, and the one it replaced
-   * @throws GatewayError SERVICE_ID_EXISTS, TOO_MANY_SERVICES
+   * @throws GatewayError FORBIDDEN it is another's, SERVICE_ID_EXISTS, TOO_MANY_SERVICES
    */
   register(
     request: RegistrationRequest,
@@ -148,6 +151,7 @@ export class Registry {
     now: number,
   ): { instance: Instance; old: Instance | undefined } {
     const old = this.get(request.service_id);
+    if (old && old.subject !== request.subject) throw new GatewayError('FORBIDDEN', 'service_id: was registered with another credential');
     const sameInstance = request.instance_id !== undefined && request.instance_id === old?.instance_id;
     if (old?.link && !sameInstance && !isSameEndpoint(link.endpoint, old.endpoint) && !mayReplace(old))
       throw new GatewayError(
@@ -163,6 +167,7 @@ export class Registry {
       listKey: old?.listKey ?? id,
       service_id: request.service_id,
       instance_id: request.instance_id,
+      subject: request.subject,
       incarnation: ++this.#incarnations,
       endpoint: link.endpoint,
       metadata: request.metadata,

@@ -66,24 +66,30 @@ export class Reports {
 
   /**
    * A service can serve a session.
+   * @param subject whose credential says it; undefined: nothing authenticates
    * @param speaker the service on whose socket it is said; absent: somebody says it in its name
    * @throws GatewayError SESSION_NOT_FOUND, ASSIGNMENT_NOT_FOUND, ILLEGAL_STATE; FORBIDDEN the speaker names another service
    */
-  async ready(said: ReadyReport, speaker?: Instance): Promise<{ service_id: string; session: Session }> {
+  async ready(said: ReadyReport, subject: string | undefined, speaker?: Instance): Promise<{ service_id: string; session: Session }> {
     const { session_id, assignment_id } = said;
     // a peer that is no service and names none speaks for nobody
     const { service_id = speaker?.service_id ?? '' } = said;
     if (speaker && speaker.service_id !== service_id) {
       throw new GatewayError('FORBIDDEN', `this socket is registered as ${speaker.service_id} and can report for that service only`);
     }
-    return { service_id, session: await this.#ready({ session_id, service_id, assignment_id }, speaker) };
+    return { service_id, session: await this.#ready({ session_id, service_id, assignment_id }, subject, speaker) };
   }
 
-  async #ready({ session_id, service_id, assignment_id }: ReadyReport & { service_id: string }, speaker?: Instance): Promise<Session> {
+  async #ready(
+    { session_id, service_id, assignment_id }: ReadyReport & { service_id: string },
+    subject: string | undefined,
+    speaker?: Instance,
+  ): Promise<Session> {
     const { sessions, dispatcher, nodeId } = this.#parts;
     const said = {
       type: 'ServiceReady',
       service_id,
+      subject,
       ...(assignment_id !== undefined && { assignment_id }),
       ...(speaker && { incarnation: speaker.incarnation, node_id: nodeId }),
     } as const;
@@ -93,7 +99,7 @@ export class Reports {
       return await sessions.apply(id, said);
     } catch (error) {
       const service = speaker ?? dispatcher.registry.get(service_id);
-      if (!service || !(error instanceof GatewayError) || error.code !== 'ASSIGNMENT_NOT_FOUND') throw error;
+      if (!service || service.subject !== subject || !(error instanceof GatewayError) || error.code !== 'ASSIGNMENT_NOT_FOUND') throw error;
       return this.#late(service, { session_id: id, assignment_id }, (late) => ({ ...said, ...late }));
     }
   }

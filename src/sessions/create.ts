@@ -17,6 +17,8 @@ export interface Spec {
   session_id: string;
   /** Whose it is. */
   owner_id: string | undefined;
+  /** Who asked for it, where there are credentials. */
+  opened_by?: string | undefined;
   user_identity: string | undefined;
   user_name: string | undefined;
   /** What LiveKit shows of the user besides. */
@@ -71,6 +73,7 @@ export function create(spec: Spec, now: number): Extract<Decision, { ok: true }>
     resume: spec.resume,
     remembered: undefined,
     owner_id: spec.owner_id,
+    opened_by: spec.opened_by,
     user_identity: spec.user_identity,
     user_name: spec.user_name,
     user_metadata: spec.user?.metadata,

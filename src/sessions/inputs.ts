@@ -7,7 +7,7 @@ import type { Fault } from './readiness.ts';
 import type { Assignment, Participant, RoomFailure, Session } from './record.ts';
 
 /** A service that would take the requirement at this place; its slot is taken. */
-export interface Offer extends Pick<Assignment, 'assignment_id' | 'service_id' | 'identity' | 'incarnation'> {
+export interface Offer extends Pick<Assignment, 'assignment_id' | 'service_id' | 'identity' | 'subject' | 'incarnation'> {
   requirement: number;
   /** How long its service may take to answer. */
   offerMs: number;
@@ -30,15 +30,31 @@ export type Input =
   | { type: 'Accepted'; assignment_id: string; late?: number }
   /** `unsure`: it may have taken the offer anyway. */
   | ({ type: 'Declined'; assignment_id: string; unsure?: boolean; retry_after_ms?: number } & Fault)
-  /** `incarnation` absent: reported by somebody else in the service's name, which counts where nobody authenticates. */
-  | { type: 'ServiceReady'; service_id: string; assignment_id?: string; incarnation?: number; node_id?: string; late?: number }
+  /** `incarnation` absent: reported by somebody else in the service's name. `subject`: whose credential says so; absent: nothing authenticates. */
+  | {
+      type: 'ServiceReady';
+      service_id: string;
+      assignment_id?: string;
+      incarnation?: number;
+      node_id?: string;
+      late?: number;
+      subject?: string | undefined;
+    }
   /** `incarnation`, `node_id`: the registration that it is about; absent: whoever holds it. */
   | ({ type: 'ServiceFailed'; assignment_id: string; incarnation?: number; node_id?: string } & Fault)
   | { type: 'ServiceLeft'; assignment_id: string; clean: boolean }
   /** The service's socket broke. */
   | { type: 'ServiceGone'; assignment_id: string; incarnation: number; node_id?: string }
   /** The service registered again and still holds this. */
-  | { type: 'ServiceBack'; assignment_id: string; service_id: string; incarnation: number; node_id?: string; again?: true }
+  | {
+      type: 'ServiceBack';
+      assignment_id: string;
+      service_id: string;
+      incarnation: number;
+      node_id?: string;
+      again?: true;
+      subject?: string | undefined;
+    }
   | { type: 'RoomSeen'; participants: readonly Participant[] }
   | { type: 'RoomGone' }
   /** LiveKit has been out of reach for too long. */

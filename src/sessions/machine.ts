@@ -170,14 +170,14 @@ const rules: { [T in Input['type']]: Rule<T> } = {
     (unsure ? readiness.dropped : readiness.failed)(d, held.requirement, { reason, error, isSaid }, retry_after_ms);
   },
 
-  ServiceReady(d, { service_id, assignment_id, incarnation, node_id, late }) {
+  ServiceReady(d, { service_id, assignment_id, incarnation, node_id, late, subject }) {
     if (isEnded(d.s)) return new Refused('ILLEGAL_STATE', `the session is ${d.s.status} (${d.s.ended?.reason})`);
     if (late !== undefined && !reclaim(d, assignment_id, late)) return notHeld;
     const requirement = d.s.requirements.find((r) =>
       assignment_id === undefined ? r.assignment?.service_id === service_id : r.assignment?.assignment_id === assignment_id,
     );
     const assignment = requirement?.assignment;
-    if (!assignment || assignment.service_id !== service_id) return notHeld;
+    if (!assignment || assignment.service_id !== service_id || isAnothers(assignment, subject)) return notHeld;
     if (incarnation !== undefined && isAnother(assignment, incarnation, node_id)) return notHeld;
     if (assignment.status === 'Ready') return nothing;
     readiness.ready(d, requirement, assignment);
@@ -205,10 +205,11 @@ const rules: { [T in Input['type']]: Rule<T> } = {
     readiness.suspected(d, held.requirement, held.assignment, 'socket');
   },
 
-  ServiceBack(d, { assignment_id, service_id, incarnation, node_id, again }) {
+  ServiceBack(d, { assignment_id, service_id, incarnation, node_id, again, subject }) {
     const held = holderOf(d, assignment_id);
     // an offer that nobody has accepted is held by nobody, but for a service that was never away
     if (held?.assignment.service_id !== service_id || (held.assignment.status === 'Offered' && !again)) return notHeld;
+    if (isAnothers(held.assignment, subject)) return notHeld;
     if (node_id !== undefined) held.assignment.node_id = node_id;
     readiness.returned(d, held.assignment, incarnation);
   },
@@ -326,6 +327,10 @@ function unasked(d: Draft, busy: readonly number[], unfit: readonly number[], lo
   }
   return news;
 }
+
+/** Whether another's credential registered the service that has it. What was assigned before there were credentials is anybody's. */
+const isAnothers = (assignment: Assignment, subject: string | undefined) =>
+  assignment.subject !== undefined && assignment.subject !== subject;
 
 /** Whether the assignment belongs to another registration; each node counts its own. */
 const isAnother = (assignment: Assignment, incarnation: number, node_id: string | undefined) =>

@@ -93,6 +93,7 @@ export class Openings {
         const session = await sessions.create({
           session_id,
           owner_id: caller.user,
+          opened_by: caller.opener,
           user_identity: body.user_identity,
           user_name: body.user_name,
           user,
@@ -165,12 +166,16 @@ const distinct = (wants: readonly Wanted[]) => [
   ...new Map(wants.map((want) => [typeof want === 'string' ? want : Symbol(), want])).values(),
 ];
 
-function idempotencyOf(wish: NewSession, { user = 'anonymous' }: Caller, until_joined: true | undefined): Session['idempotency'] {
+/** Users have keys of their own, whichever device or program of theirs asks; a program that acts for users has its own. */
+const keyScope = ({ user = 'anonymous', subject }: Caller, key: string | undefined) =>
+  subject === undefined || subject === `user:${user}` ? [user, key] : { [subject]: key };
+
+function idempotencyOf(wish: NewSession, caller: Caller, until_joined: true | undefined): Session['idempotency'] {
   if (wish.idempotency_key === undefined) return undefined;
   // a request has its type and its sender's mark besides, which do not count
   const { idempotency_key: key, type: _, id: __, ...body } = wish as NewSession & { type?: string; id?: string };
   return {
-    claim: `key:${JSON.stringify([user, key])}`,
+    claim: `key:${JSON.stringify(keyScope(caller, key))}`,
     hash: createHash('sha256').update(JSON.stringify(body)).digest('base64'),
     until_joined,
   };

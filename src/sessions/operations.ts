@@ -1,11 +1,12 @@
 import { v7 as uuidv7 } from 'uuid';
+import type { AccessName } from '../../protocol/access.ts';
 import type { Snapshot } from '../../protocol/answers.ts';
 import { inWords } from '../../protocol/failures.ts';
 import type { ShareRole, Status } from '../../protocol/states.ts';
 import type { Clock } from '../clock.ts';
 import { GatewayError } from '../errors.ts';
 import { iso } from '../time.ts';
-import { type Action, authorize, type Caller, standing } from './access.ts';
+import { authorize, type Caller, checkAsks, standing } from './access.ts';
 import type { Sessions } from './commits.ts';
 import { type ContentInput, type Outcome, outcomeOf } from './content.ts';
 import { hashOf, remembered } from './dedup.ts';
@@ -37,9 +38,11 @@ export class Operations {
   }
 
   /** The session, if the caller may do this with it. @throws GatewayError SESSION_NOT_FOUND, FORBIDDEN */
-  async find(id: string, caller: Caller, action: Action = 'read'): Promise<Session> {
+  async find(id: string, caller: Caller, access: AccessName = 'read'): Promise<Session> {
+    // before it is looked for: nobody learns what there is by asking for what they may not do
+    checkAsks(caller, access);
     const session = await this.#parts.sessions.get(id);
-    authorize(session, caller, action);
+    authorize(session, caller, access);
     return session;
   }
 
@@ -50,10 +53,12 @@ export class Operations {
 
   /** One page of the caller's own sessions, or for the operator of everybody's. Contexts stand in it as far as there is room. */
   async list(caller: Caller, { status, tags, limit, offset, cursor }: ListWish) {
+    checkAsks(caller, 'list');
+    const seesAll = caller.kind === 'operator';
     // somebody without a name owns nothing
-    if (!caller.operator && caller.user === undefined) return { items: [] };
+    if (!seesAll && caller.user === undefined) return { items: [] };
     const before = cursor === undefined ? undefined : placeOf(cursor);
-    const owner_id = caller.operator ? undefined : caller.user;
+    const owner_id = seesAll ? undefined : caller.user;
     const { store, maxPageBytes: maxBytes = maxPageBytes } = this.#parts;
     const { items, bytes, more } = await readPage<Session>({
       limit,
@@ -105,17 +110,16 @@ export class Operations {
 
   /** @throws GatewayError SESSION_NOT_FOUND, FORBIDDEN, VERSION_CONFLICT, ILLEGAL_STATE, VALIDATION_FAILED */
   async update(id: string, caller: Caller, wish: Omit<Extract<ContentInput, { type: 'Update' }>, 'type'>, command?: object) {
-    const session = await this.find(id, caller);
     // a service keeps in the context what its successor needs; the rest is its owner's
     const contextOnly = wish.metadata_updates === undefined && wish.visibility === undefined;
-    authorize(session, caller, standing(session, caller) === 'service' && contextOnly ? 'take part' : 'own');
+    await this.find(id, caller, contextOnly ? 'update_context' : 'update_session');
     const { outcome } = await this.#changeContent(id, { type: 'Update', ...wish }, command);
     return { session_id: id, version: outcome.version };
   }
 
   /** @throws GatewayError SESSION_NOT_FOUND, FORBIDDEN, ILLEGAL_STATE */
   async extend(id: string, caller: Caller, ttl_hours: number, command?: object) {
-    await this.find(id, caller, 'own');
+    await this.find(id, caller, 'update_session');
     const { outcome } = await this.#changeContent(id, { type: 'Extend', ttl_ms: ttl_hours * 3_600_000 }, command);
     return { session_id: id, expires_at: iso(outcome.expires_at) };
   }
@@ -128,7 +132,7 @@ export class Operations {
     command?: object,
   ) {
     const { store } = this.#parts;
-    await this.find(id, caller, 'take part');
+    await this.find(id, caller, 'add_message');
     const input = { type: 'Message', message_id, role, content, user_id: caller.user } as const;
     let known: Message | undefined;
     const { outcome, isRepeated } = await this.#changeContent(id, input, command, async () => {
@@ -157,19 +161,19 @@ export class Operations {
 
   /** @throws GatewayError SESSION_NOT_FOUND, FORBIDDEN, ILLEGAL_STATE, VALIDATION_FAILED */
   async share(id: string, caller: Caller, user: string, role: ShareRole, command?: object) {
-    await this.find(id, caller, 'own');
+    await this.find(id, caller, 'share');
     return { session_id: id, ...(await this.#changeContent(id, { type: 'Share', user, role }, command)).outcome };
   }
 
   /** @throws GatewayError SESSION_NOT_FOUND, FORBIDDEN, ILLEGAL_STATE */
   async unshare(id: string, caller: Caller, user: string, command?: object) {
-    await this.find(id, caller, 'own');
+    await this.find(id, caller, 'share');
     return { session_id: id, ...(await this.#changeContent(id, { type: 'Unshare', user }, command)).outcome };
   }
 
   /** Ends a session and forgets what was said in it; succeeds again. @throws GatewayError SESSION_NOT_FOUND, FORBIDDEN */
   async delete(id: string, caller: Caller): Promise<Session> {
-    await this.find(id, caller, 'own');
+    await this.find(id, caller, 'share');
     const session = await this.#parts.sessions.apply(id, { type: 'End', reason: 'owner_deleted', by: 'client' });
     // after the end nothing is added
     await this.#parts.store.dropMessages(id);
@@ -178,7 +182,7 @@ export class Operations {
 
   /** Ends a session; succeeds again. @throws GatewayError SESSION_NOT_FOUND */
   async end(id: string, caller: Caller): Promise<Session> {
-    await this.find(id, caller, 'own');
+    await this.find(id, caller, 'end');
     return this.#parts.sessions.apply(id, { type: 'End', reason: 'client_ended', by: 'client' });
   }
 
@@ -187,7 +191,7 @@ export class Operations {
    * @throws GatewayError SESSION_NOT_FOUND; ILLEGAL_STATE no room, ended, or not ready yet
    */
   async refreshToken(id: string, caller: Caller) {
-    const session = await this.find(id, caller, 'own');
+    const session = await this.find(id, caller, 'join_token');
     const { room, user_identity } = session;
     if (!room || user_identity === undefined) throw new GatewayError('ILLEGAL_STATE', 'the session has no room');
     if (isEnded(session))
@@ -213,8 +217,7 @@ export class Operations {
 
   /** A token that administers the session's room. @throws GatewayError FORBIDDEN, SESSION_NOT_FOUND, ILLEGAL_STATE */
   async managerToken(id: string, caller: Caller) {
-    if (!caller.operator) throw new GatewayError('FORBIDDEN', 'only the operator gets a manager token');
-    const session = await this.find(id, caller);
+    const session = await this.find(id, caller, 'manager_token');
     if (!session.room || isEnded(session)) throw new GatewayError('ILLEGAL_STATE', `the session has no room now (${session.status})`);
     return {
       ...this.#tokenBody(session, await this.#parts.rooms.managerToken(session)),

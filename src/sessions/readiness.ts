@@ -112,9 +112,10 @@ export function offered(
     assignment_id,
     service_id,
     identity,
+    subject,
     incarnation,
     offerMs,
-  }: Pick<Assignment, 'assignment_id' | 'service_id' | 'identity' | 'incarnation'> & { offerMs: number },
+  }: Pick<Assignment, 'assignment_id' | 'service_id' | 'identity' | 'subject' | 'incarnation'> & { offerMs: number },
   node_id: string | undefined,
 ): void {
   requirement.attempt += 1;
@@ -129,6 +130,7 @@ export function offered(
     assignment_id,
     service_id,
     identity,
+    subject,
     incarnation,
     node_id,
     attempt: requirement.attempt,

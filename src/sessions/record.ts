@@ -12,6 +12,8 @@ export interface Assignment {
   service_id: string;
   /** Who the service is in the room; absent in records of older code: it has the service id there, see `identityOf`. */
   identity: string | undefined;
+  /** Whose credential registered the service; absent where nothing authenticates, and in records of older code. */
+  subject: string | undefined;
   /** Which registration of the service this is; a later one of the same id has a larger number. */
   incarnation: number;
   /** The node that reaches the service. */
@@ -175,6 +177,8 @@ export interface Session {
   /** What its client asked for lately and got: answered again, not done again, when an answer was lost. */
   remembered: readonly Remembered[] | undefined;
   owner_id: string | undefined;
+  /** Who asked for it, where there are credentials: it may resume it too. */
+  opened_by?: string | undefined;
   user_identity: string | undefined;
   user_name: string | undefined;
   /** What LiveKit shows of the user besides. */

@@ -7,11 +7,15 @@ import { Close, type CloseReason, isPeersFault } from '../../protocol/close.ts';
 import type { Parsed } from '../../protocol/parse.ts';
 import { type Answer, type Request, type RequestRow, requests } from '../../protocol/requests.ts';
 import type { Role } from '../../protocol/roles.ts';
-import type { Principal } from '../auth/principal.ts';
+import { audit } from '../auth/audit.ts';
+import { mayCall } from '../auth/caller.ts';
+import { isSame, type Principal } from '../auth/principal.ts';
 import type { Clock } from '../clock.ts';
 import { GatewayError, StorageError, storageFailed } from '../errors.ts';
 import type { Instance } from '../services/registry.ts';
 import type { ServicePeer } from '../services/socket-link.ts';
+import { mayNotAsk } from '../sessions/access.ts';
+import { iso } from '../time.ts';
 import type { Turn } from '../turn.ts';
 import { dispatch, type Handlers, later, type Outcome } from './dispatch.ts';
 import { answerText, textFrame } from './frames.ts';
@@ -20,8 +24,14 @@ import { Inbox } from './inbox.ts';
 import type { MeterLimits } from './metered.ts';
 import type { Held } from './outbox.ts';
 import type { Tarpit } from './tarpit.ts';
+import type { Breach } from './ws-internals.ts';
 
 const maxWatches = 32;
+/** How long a socket may take to say who it is, where it must, and how much it may send until then. */
+export const identifyMs = 10_000;
+const identifyBytes = 16_384;
+/** Enough to get a new credential from somebody else. */
+const expiringMs = 60_000;
 
 export interface SocketLimits extends MeterLimits {
   firstFrameMs: number;
@@ -31,8 +41,17 @@ export interface SocketLimits extends MeterLimits {
   pongTimeoutMs: number;
 }
 
+/** What a peer says of itself besides who it is. */
+export interface IdentifyWish {
+  heartbeatMs?: number | undefined;
+  attributes?: Readonly<Record<string, string>> | undefined;
+}
+
+/** As what somebody takes part on a socket; undefined: as it will turn out. */
+const roleOf = ({ kind }: Principal): Role | undefined => (kind === 'anybody' ? undefined : kind === 'service' ? 'service' : 'client');
+
 /** Refused frames that count towards `maxRefusedInARow`: what cannot go better the next time. */
-const strikes = new Set<string>(['VALIDATION_FAILED', 'FORBIDDEN', 'SERVICE_ID_EXISTS']);
+const strikes = new Set<string>(['VALIDATION_FAILED', 'FORBIDDEN', 'UNAUTHENTICATED', 'SERVICE_ID_EXISTS']);
 
 /** What sends a socket the events of one session. */
 export interface LogCursor {
@@ -82,9 +101,14 @@ let opened = 0;
 /** One socket: takes frames in order, answers each once, and ends with a code that says why. */
 export class Connection extends Inbox implements ServicePeer {
   #id: string | undefined;
-  /** Who is at it. */
-  readonly principal: Principal;
-  /** Given by the first accepted request that has a role. */
+  /** Who is at it; undefined: it has yet to say so. */
+  #principal: Principal | undefined;
+  /** What its peer wants besides to be known by; absent: it has not said. */
+  #wish: IdentifyWish | undefined;
+  /** Bytes that it has sent without saying who it is. */
+  #unknownBytes = 0;
+  #isWarned = false;
+  /** Follows from who is at it; where that may be anybody, given by the first accepted request that has a role. */
   role: Role | undefined;
   /** The session this socket holds, from before it is created on. `Holders` decides it, with the next two. */
   sessionId: string | undefined;
@@ -114,9 +138,9 @@ export class Connection extends Inbox implements ServicePeer {
   /** Of the time in which sockets are looked after. */
   #pingedAt: number | undefined;
 
-  constructor(ws: ConnectedSocket, socket: Socket, parts: ConnectionParts, principal: Principal) {
+  constructor(ws: ConnectedSocket, socket: Socket, parts: ConnectionParts, principal: Principal | undefined) {
     super(ws, socket, parts);
-    this.principal = principal;
+    if (principal) this.#become(principal);
     this.#openedAt = parts.watchedMs();
     this.#order = ++opened;
     ws.connection = this;
@@ -146,6 +170,63 @@ export class Connection extends Inbox implements ServicePeer {
   get id(): string {
     this.#id ??= uuid({ msecs: startedAt, seq: this.#order, random });
     return this.#id;
+  }
+
+  /** Who is at it. @throws GatewayError UNAUTHENTICATED it has yet to say so */
+  get principal(): Principal {
+    if (!this.#principal) throw new GatewayError('UNAUTHENTICATED', 'send IdentifyRequest with a token first');
+    return this.#principal;
+  }
+
+  get isIdentified(): boolean {
+    return this.#principal !== undefined;
+  }
+
+  protected get ownUser(): string | undefined {
+    return this.#principal?.user;
+  }
+
+  /** Of silence, after which it is pinged. */
+  get pingMs(): number {
+    const { servicePingMs, clientPingMs } = this.parts.limits;
+    return this.#wish?.heartbeatMs ?? (this.role === 'service' ? servicePingMs : clientPingMs);
+  }
+
+  /**
+   * Its peer has said who it is. Once said, it stays that.
+   * @throws GatewayError FORBIDDEN another one is at it, or it has been used as something else
+   */
+  identify(principal: Principal, wish: IdentifyWish): void {
+    const before = this.#principal;
+    if (before && before.kind !== 'anybody' && !isSame(before, principal))
+      throw new GatewayError('FORBIDDEN', 'this socket belongs to another principal: open a new one');
+    const role = roleOf(principal);
+    const isOther =
+      (this.role !== undefined && role !== undefined && role !== this.role) ||
+      (this.owner !== undefined && principal.user !== undefined && principal.user !== this.owner);
+    if (isOther) throw new GatewayError('FORBIDDEN', 'this socket was used as something else: open a new one');
+    this.#become(principal);
+    const { heartbeatMs = this.#wish?.heartbeatMs, attributes = this.#wish?.attributes } = wish;
+    if (heartbeatMs !== undefined || attributes !== undefined) this.#wish = { heartbeatMs, attributes };
+    const { kind, id, grant } = principal;
+    this.parts.log.info(
+      { connection_id: this.id, session_id: this.sessionId, kind, principal: id, credential: grant.name, attributes },
+      'socket identified',
+    );
+  }
+
+  #become(principal: Principal): void {
+    this.#principal = principal;
+    this.#isWarned = false;
+    this.role = roleOf(principal) ?? this.role;
+  }
+
+  override onFrame(length: number, fragment: number): Breach | undefined {
+    if (!this.#principal) {
+      this.#unknownBytes += length;
+      if (this.#unknownBytes > identifyBytes) return { why: Close.HandshakeTimeout };
+    }
+    return super.onFrame(length, fragment);
   }
 
   override close(given: CloseReason | { code: number; reason: string }, held?: Held): void {
@@ -222,7 +303,9 @@ export class Connection extends Inbox implements ServicePeer {
       this.#stalled = false;
       this.onFlushed();
     }
-    if (!this.#accepted && watchedMs - this.#openedAt >= limits.firstFrameMs) return this.close(Close.HandshakeTimeout);
+    const limitMs = this.#principal ? limits.firstFrameMs : identifyMs;
+    if (!(this.#accepted && this.#principal) && watchedMs - this.#openedAt >= limitMs) return this.close(Close.HandshakeTimeout);
+    if (this.#expires(now)) return;
     this.checkOutbox(watchedMs);
     // pausing stops pongs as well: paused time does not count
     if (this.isReadingPaused) return;
@@ -230,10 +313,21 @@ export class Connection extends Inbox implements ServicePeer {
       if (watchedMs - this.#pingedAt >= limits.pongTimeoutMs) this.terminate();
       return;
     }
-    const interval = this.role === 'service' ? limits.servicePingMs : limits.clientPingMs;
-    if (now - this.seenAt < interval || this.closing) return;
+    if (now - this.seenAt < this.pingMs || this.closing) return;
     this.#pingedAt = watchedMs;
     this.ws.ping();
+  }
+
+  /** Tells it in time that its credential expires, and closes it then. @returns whether it is closed */
+  #expires(now: number): boolean {
+    const expiresAt = this.#principal?.expiresAt;
+    if (expiresAt === undefined) return false;
+    if (now >= expiresAt) this.close(Close.CredentialExpired);
+    else if (!this.#isWarned && now >= expiresAt - expiringMs) {
+      this.#isWarned = true;
+      this.send({ type: 'CredentialExpiring', expires_at: iso(expiresAt) });
+    }
+    return this.closing;
   }
 
   protected override onSign(): void {
@@ -267,6 +361,12 @@ export class Connection extends Inbox implements ServicePeer {
 
   #carryOut(row: RequestRow, request: Request): Promise<void> | undefined {
     try {
+      if (row.access !== 'anything' && this.#principal?.kind !== 'anybody') {
+        // what it sends counts no more, before the next look at it
+        if (this.#expires(this.seenAt)) return undefined;
+        if (!mayCall(this.principal, row.access)) throw mayNotAsk(row.access);
+        audit(this.parts.log, this.principal, request.type, { body: request });
+      }
       if (!row.from.some((role) => this.#mayBe(role)))
         throw new GatewayError(
           'FORBIDDEN',
@@ -282,7 +382,7 @@ export class Connection extends Inbox implements ServicePeer {
   }
 
   #mayBe(role: Role): boolean {
-    return this.role === undefined ? this.principal.rights.includes(role) : this.role === role;
+    return this.role === undefined || this.role === role;
   }
 
   /** Cannot reject. */

@@ -1,6 +1,7 @@
 import type { Logger } from 'pino';
 import { Close } from '../../protocol/close.ts';
 import type { Notice } from '../../protocol/notices.ts';
+import { mayResume } from '../auth/caller.ts';
 import { GatewayError, StorageError } from '../errors.ts';
 import type { Sessions } from '../sessions/commits.ts';
 import type { Commit } from '../sessions/ports.ts';
@@ -96,6 +97,7 @@ export class Holders {
   async resume(sessionId: string, connection: Connection, resumeToken: string): Promise<boolean> {
     const session = await this.#take(sessionId, connection, (session) => {
       checkResume(session, resumeToken);
+      if (!mayResume(session, connection.principal)) throw resumeInvalid();
       // one that is away can be had: its token is not used up by that
       const isLate = session.link === 'attached' && this.#isOutrun(session, connection);
       return isEnded(session) || isLate ? undefined : {};

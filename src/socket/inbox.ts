@@ -29,6 +29,9 @@ export abstract class Inbox extends Metered {
   /** Requests that hold up none of their kind, until each is done. */
   #running: Set<Promise<void>> | undefined;
 
+  /** Who owns a new session that names no user. */
+  protected abstract get ownUser(): string | undefined;
+
   /** Handles a frame. @returns what those behind it wait for, which cannot reject; undefined: it is done */
   protected abstract handle(parsed: Parsed): Promise<void> | undefined;
 
@@ -104,7 +107,7 @@ export abstract class Inbox extends Metered {
 
   /** @returns what those behind it wait for; undefined: they need not */
   #start(frame: string): Promise<void> | undefined {
-    const parsed = parse(frame);
+    const parsed = parse(frame, this.ownUser);
     const isConcurrent = parsed.ok && (requests[parsed.request.type] as RequestRow).concurrent === true;
     const running = this.#running;
     if (!running?.size || (isConcurrent && running.size < maxConcurrent)) return this.#run(parsed, isConcurrent);

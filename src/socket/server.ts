@@ -3,12 +3,12 @@ import type { Socket } from 'node:net';
 import type { Duplex } from 'node:stream';
 import type { Logger } from 'pino';
 import { type ServerOptions, WebSocketServer } from 'ws';
-import { Close } from '../../protocol/close.ts';
+import { Close, type CloseReason } from '../../protocol/close.ts';
 import { errors } from '../../protocol/errors.ts';
 import { maxDepth } from '../../protocol/parse.ts';
 import { PROTOCOL_VERSION, SUBPROTOCOL } from '../../protocol/version.ts';
 import { type Admission, askedFor } from '../auth/admission.ts';
-import { type Admitted, type Principal, refusalHeaders } from '../auth/principal.ts';
+import { type Admitted, type NotAdmitted, type Principal, refusalHeaders } from '../auth/principal.ts';
 import type { Clock } from '../clock.ts';
 import { earlyErrorListener, refuseUpgrade } from '../edge/raw.ts';
 import { hasBody } from '../edge/target.ts';
@@ -16,7 +16,7 @@ import { Bucket } from '../level.ts';
 import type { Registrations } from '../services/registration.ts';
 import { afterRunning, inTurns, spreadMs } from '../time.ts';
 import type { Turn } from '../turn.ts';
-import { ConnectedSocket, Connection, type ConnectionParts, type SocketLimits } from './connection.ts';
+import { ConnectedSocket, Connection, type ConnectionParts, identifyMs, type SocketLimits } from './connection.ts';
 import type { Handlers } from './dispatch.ts';
 import { textFrame } from './frames.ts';
 import type { Holders } from './holders.ts';
@@ -42,6 +42,8 @@ export interface SocketServerParts {
   admit: Admission;
   /** Whether peers must say who they are. */
   authRequired: boolean;
+  /** How they may do so. */
+  authMethods: readonly string[];
   limits: SocketLimits & { maxConnections: number; upgradesPerSecond: number };
   /** Called once for each socket, when it has ended, with the code it was closed with. */
   onClosed?: ((code: number) => void) | undefined;
@@ -164,13 +166,15 @@ export class SocketServer {
   #upgrade(found: Admitted, request: IncomingMessage, socket: Duplex, head: Buffer): void {
     const { log } = this.#parts;
     const { headers } = request;
-    const refusal = 'refused' in found ? found.refused : undefined;
+    // on a socket it is said who somebody is, or why that is not believed: a page sees no status
+    const later = 'refused' in found ? saidOnSocket(found.refused) : undefined;
+    const refusal = 'refused' in found && later === undefined ? found.refused : undefined;
     const refusalStatus = refusal === undefined ? undefined : errors[refusal.code].status;
     const refused = (status: number, message: string, more?: Record<string, string>) => {
       log[(status === refusalStatus && refusal?.level) || 'info']({ ...askedFor(request), status, message }, 'socket refused');
       refuseUpgrade(socket, status, message, more);
     };
-    if ('refused' in found) return refused(errors[found.refused.code].status, found.refused.message, refusalHeaders(found.refused));
+    if (refusal) return refused(errors[refusal.code].status, refusal.message, refusalHeaders(refusal));
     if (this.#draining) return refused(503, 'the gateway is shutting down', retryLater());
     // its bytes would be taken for frames
     if (hasBody(request)) return refused(400, 'an upgrade must not have a body');
@@ -188,7 +192,8 @@ export class SocketServer {
     this.#wss.handleUpgrade(request, socket, head, (ws) => {
       // the websocket has its own listener from here on
       socket.off('error', this.#onEarlyError);
-      const connection = this.#take(ws as ConnectedSocket, socket as Socket, found.principal);
+      if (typeof later === 'object') return this.#turnAway(ws as ConnectedSocket, later);
+      const connection = this.#take(ws as ConnectedSocket, socket as Socket, 'principal' in found ? found.principal : undefined);
       if (!connection) return;
       // an idle socket has no id that nobody asks for
       if (log.isLevelEnabled('debug'))
@@ -204,17 +209,11 @@ export class SocketServer {
   }
 
   /** Keeps a new websocket, unless there are too many. A separate function: nothing that lives as long as the socket may hold on to its request. */
-  #take(ws: ConnectedSocket, socket: Socket, principal: Principal): Connection | undefined {
-    const { limits, log, onClosed } = this.#parts;
+  #take(ws: ConnectedSocket, socket: Socket, principal: Principal | undefined): Connection | undefined {
+    const { limits, log } = this.#parts;
     if (this.#connections.size >= limits.maxConnections) {
-      this.#turnedAway++;
       log.warn({ max_connections: limits.maxConnections }, 'socket closed: server.max_connections reached');
-      ws.on('error', () => ws.terminate());
-      ws.on('close', (code) => {
-        this.#turnedAway--;
-        onClosed?.(ws.closedWith ?? code);
-      });
-      ws.close(Close.Overloaded.code, Close.Overloaded.reason);
+      this.#turnAway(ws, Close.Overloaded);
       return undefined;
     }
     const connection = new Connection(ws, socket, this.#shared, principal);
@@ -224,8 +223,18 @@ export class SocketServer {
     return connection;
   }
 
+  #turnAway(ws: ConnectedSocket, { code, reason }: CloseReason): void {
+    this.#turnedAway++;
+    ws.on('error', () => ws.terminate());
+    ws.on('close', (given) => {
+      this.#turnedAway--;
+      this.#parts.onClosed?.(ws.closedWith ?? given);
+    });
+    ws.close(code, reason);
+  }
+
   #hello(connection: Connection): void {
-    const { limits, version, nodeId, authRequired } = this.#parts;
+    const { limits, version, nodeId, authRequired, authMethods } = this.#parts;
     connection.send({
       type: 'Hello',
       protocol: PROTOCOL_VERSION,
@@ -234,13 +243,14 @@ export class SocketServer {
       node_id: nodeId,
       connection_id: connection.id,
       auth: authRequired ? 'required' : 'none',
+      ...(authMethods.length > 0 && { auth_methods: [...authMethods] }),
       heartbeat: { interval_ms: limits.clientPingMs, timeout_ms: limits.pongTimeoutMs },
       limits: {
         max_frame_bytes: limits.maxFrameBytes,
         max_depth: maxDepth,
         max_buffered_bytes: limits.maxBufferedBytes,
         slow_reader_ms: limits.slowReaderMs,
-        first_frame_ms: limits.firstFrameMs,
+        first_frame_ms: connection.isIdentified ? limits.firstFrameMs : Math.min(identifyMs, limits.firstFrameMs),
         messages_per_second: limits.messagesPerSecond,
         frames_per_second: frameRate(limits),
         bytes_per_second: limits.bytesPerSecond,
@@ -266,6 +276,14 @@ export class SocketServer {
     this.#onGone.get(connection)?.();
     this.#onGone.delete(connection);
   }
+}
+
+/** What a socket is opened for though its peer is refused: to say who it is, or to hear why what it said is not believed. */
+function saidOnSocket(refusal: NotAdmitted): CloseReason | 'identify' | undefined {
+  if (refusal.code === 'UNAUTHENTICATED' && refusal.fault === 'missing') return 'identify';
+  if (refusal.code === 'FORBIDDEN' || refusal.by !== 'subprotocol') return undefined;
+  if (refusal.code === 'UNAVAILABLE') return Close.AuthUnavailable;
+  return refusal.fault === 'expired' ? Close.CredentialExpired : Close.Unauthenticated;
 }
 
 /** Seconds to wait, not the same for all that were refused together. */

@@ -1,6 +1,6 @@
 import { Close } from '../../../protocol/close.ts';
 import { answer } from '../../../protocol/requests.ts';
-import { checkServiceId } from '../../auth/caller.ts';
+import { checkService } from '../../auth/caller.ts';
 import { GatewayError } from '../../errors.ts';
 import { askToLeave } from '../../services/commands.ts';
 import type { Dispatcher } from '../../services/dispatcher.ts';
@@ -46,7 +46,8 @@ export function serviceHandlers({ openings, dispatcher, registrations, reports, 
 
   return {
     async RegisterServiceRequest({ id, held, ...wish }, peer): Promise<typeof later> {
-      checkServiceId(peer.principal, wish.service_id);
+      const { subject } = peer.principal;
+      checkService(peer.principal, wish.service_id, wish.metadata.type);
       openings.refuseWhileDraining();
       if (peer.service && peer.service.service_id !== wish.service_id) {
         throw new GatewayError('FORBIDDEN', `this socket is registered as ${peer.service.service_id}; one service per socket`);
@@ -56,7 +57,7 @@ export function serviceHandlers({ openings, dispatcher, registrations, reports, 
       // it is registered at once, and what it held is settled after: meanwhile its older sockets are to be known as such
       sockets.set(link, peer);
       const { service_id } = wish;
-      await registrations.register(wish, link, {
+      await registrations.register({ ...wish, subject }, link, {
         held,
         own: peer.service,
         answer({ instance, keep, release }) {
@@ -107,8 +108,9 @@ export function serviceHandlers({ openings, dispatcher, registrations, reports, 
     },
 
     async ServiceReady({ session_id, service_id, assignment_id }, peer) {
-      if (service_id !== undefined) checkServiceId(peer.principal, service_id);
-      const { session, ...by } = await reports.ready({ session_id, service_id, assignment_id }, peer.service);
+      const { subject } = peer.principal;
+      if (service_id !== undefined) checkService(peer.principal, service_id);
+      const { session, ...by } = await reports.ready({ session_id, service_id, assignment_id }, subject, peer.service);
       return answer('ServiceReadyResponse', { success: true, session_id: session.session_id, ...by, all_ready: allServe(session) });
     },
 
