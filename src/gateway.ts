@@ -3,7 +3,7 @@ import { v7 as uuid } from 'uuid';
 import { isBoundAt, localUrl } from './addresses.ts';
 import { admission } from './auth/admission.ts';
 import { authModeOf } from './auth/modes.ts';
-import type { Authenticate } from './auth/principal.ts';
+import type { Authenticate, Authenticator } from './auth/principal.ts';
 import { type Clock, systemClock } from './clock.ts';
 import { type Config, gatewayName } from './config.ts';
 import { settingName } from './config-load.ts';
@@ -55,6 +55,8 @@ export interface GatewayParts {
   rooms?: Rooms;
   /** Default: by auth.mode. */
   authenticate?: Authenticate;
+  /** How peers say who they are. Default: by auth.mode. */
+  auth?: Authenticator;
   /** Called once for each socket, when it has ended, with the code it was closed with. */
   onClosed?: (code: number) => void;
   /** Further ones, besides REST and sockets. */
@@ -102,7 +104,7 @@ export async function startGateway({ config, livekit, log: full, clock = systemC
   own = { address: listener.address, port: listener.port };
   const stopWatchingDescriptors = watchDescriptors(clock, log);
   const authMode = authModeOf(config.auth);
-  const auth = authMode.start(config.auth, { clock, log });
+  const auth = given.auth ?? authMode.start(config.auth, { clock, log });
   const admit = admission({
     ...settings.admission,
     authIsSet: config.auth.mode !== undefined,
@@ -153,7 +155,6 @@ export async function startGateway({ config, livekit, log: full, clock = systemC
     registrations,
     holders,
     admit,
-    authRequired: authMode.isRequired,
     authMethods: auth.methods,
     onClosed: given.onClosed,
     clock,

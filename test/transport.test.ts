@@ -43,7 +43,7 @@ const serveBus =
         const peer: ServicePeer = { send: (command) => bus.send(from, command), close() {} };
         const { instance } = await registrations.register(wish, socketLink(peer), { held, own: service });
         services.set(from, instance);
-      } else if (request.type === 'ServiceReady') await reports.ready(request, service);
+      } else if (request.type === 'ServiceReady') await reports.ready(request, undefined, service);
       else if (request.type === 'ServiceLeft' && service) await reports.left(service, request.assignment_id, request.clean);
     };
     return {

@@ -13,6 +13,11 @@ export interface Offer extends Pick<Assignment, 'assignment_id' | 'service_id' |
   offerMs: number;
 }
 
+/** Whose credential says it; absent where nothing authenticates. */
+interface Said {
+  subject?: string | undefined;
+}
+
 /** Everything that can happen to a session. */
 export type Input =
   /** `made` by a call; else it is created when somebody joins. */
@@ -30,31 +35,15 @@ export type Input =
   | { type: 'Accepted'; assignment_id: string; late?: number }
   /** `unsure`: it may have taken the offer anyway. */
   | ({ type: 'Declined'; assignment_id: string; unsure?: boolean; retry_after_ms?: number } & Fault)
-  /** `incarnation` absent: reported by somebody else in the service's name. `subject`: whose credential says so; absent: nothing authenticates. */
-  | {
-      type: 'ServiceReady';
-      service_id: string;
-      assignment_id?: string;
-      incarnation?: number;
-      node_id?: string;
-      late?: number;
-      subject?: string | undefined;
-    }
+  /** `incarnation` absent: reported by somebody else in the service's name. */
+  | ({ type: 'ServiceReady'; service_id: string; assignment_id?: string; incarnation?: number; node_id?: string; late?: number } & Said)
   /** `incarnation`, `node_id`: the registration that it is about; absent: whoever holds it. */
   | ({ type: 'ServiceFailed'; assignment_id: string; incarnation?: number; node_id?: string } & Fault)
   | { type: 'ServiceLeft'; assignment_id: string; clean: boolean }
   /** The service's socket broke. */
   | { type: 'ServiceGone'; assignment_id: string; incarnation: number; node_id?: string }
   /** The service registered again and still holds this. */
-  | {
-      type: 'ServiceBack';
-      assignment_id: string;
-      service_id: string;
-      incarnation: number;
-      node_id?: string;
-      again?: true;
-      subject?: string | undefined;
-    }
+  | ({ type: 'ServiceBack'; assignment_id: string; service_id: string; incarnation: number; node_id?: string; again?: true } & Said)
   | { type: 'RoomSeen'; participants: readonly Participant[] }
   | { type: 'RoomGone' }
   /** LiveKit has been out of reach for too long. */

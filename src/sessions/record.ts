@@ -13,7 +13,7 @@ export interface Assignment {
   /** Who the service is in the room; absent in records of older code: it has the service id there, see `identityOf`. */
   identity: string | undefined;
   /** Whose credential registered the service; absent where nothing authenticates, and in records of older code. */
-  subject: string | undefined;
+  subject?: string | undefined;
   /** Which registration of the service this is; a later one of the same id has a larger number. */
   incarnation: number;
   /** The node that reaches the service. */

@@ -182,7 +182,7 @@ export class Connection extends Inbox implements ServicePeer {
     return this.#principal !== undefined;
   }
 
-  protected get ownUser(): string | undefined {
+  protected override get ownUser(): string | undefined {
     return this.#principal?.user;
   }
 

@@ -30,7 +30,9 @@ export abstract class Inbox extends Metered {
   #running: Set<Promise<void>> | undefined;
 
   /** Who owns a new session that names no user. */
-  protected abstract get ownUser(): string | undefined;
+  protected get ownUser(): string | undefined {
+    return undefined;
+  }
 
   /** Handles a frame. @returns what those behind it wait for, which cannot reject; undefined: it is done */
   protected abstract handle(parsed: Parsed): Promise<void> | undefined;

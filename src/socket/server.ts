@@ -40,9 +40,7 @@ export interface SocketServerParts {
   holders: Holders;
   handlers: Handlers<Connection>;
   admit: Admission;
-  /** Whether peers must say who they are. */
-  authRequired: boolean;
-  /** How they may do so. */
+  /** How peers may say who they are; none: they need not. */
   authMethods: readonly string[];
   limits: SocketLimits & { maxConnections: number; upgradesPerSecond: number };
   /** Called once for each socket, when it has ended, with the code it was closed with. */
@@ -234,7 +232,7 @@ export class SocketServer {
   }
 
   #hello(connection: Connection): void {
-    const { limits, version, nodeId, authRequired, authMethods } = this.#parts;
+    const { limits, version, nodeId, authMethods } = this.#parts;
     connection.send({
       type: 'Hello',
       protocol: PROTOCOL_VERSION,
@@ -242,7 +240,7 @@ export class SocketServer {
       version,
       node_id: nodeId,
       connection_id: connection.id,
-      auth: authRequired ? 'required' : 'none',
+      auth: authMethods.length > 0 ? 'required' : 'none',
       ...(authMethods.length > 0 && { auth_methods: [...authMethods] }),
       heartbeat: { interval_ms: limits.clientPingMs, timeout_ms: limits.pongTimeoutMs },
       limits: {

@@ -22,13 +22,16 @@ test.each(all)('the reason of %s fits into a close frame', (_, { reason }) => {
 
 test.each([
   ['BadMessage', 'stop'],
+  ['Unauthenticated', 'stop'],
   ['TakenOver', 'stop'],
   ['TooManyRefused', 'stop'],
   ['TooManyFragments', 'stop'],
   ['TooSlow', 'reconnect'],
   ['Draining', 'reconnect'],
+  ['CredentialExpired', 'reconnect'],
   ['Internal', 'back off'],
   ['Overloaded', 'back off'],
+  ['AuthUnavailable', 'back off'],
   ['HandshakeTimeout', 'back off'],
   ['RateLimited', 'back off'],
 ] as const)('after %s a client does this: %s', (name, does) => {
@@ -66,13 +69,16 @@ test.each([
 test('the table of verdicts above names every close code', () => {
   expect(all.map(([name]) => name)).toEqual([
     'BadMessage',
+    'Unauthenticated',
     'TakenOver',
     'TooManyRefused',
     'TooManyFragments',
     'TooSlow',
     'Draining',
+    'CredentialExpired',
     'Internal',
     'Overloaded',
+    'AuthUnavailable',
     'HandshakeTimeout',
     'RateLimited',
   ]);

@@ -1,6 +1,7 @@
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, expect, test } from 'vitest';
+import { type AccessRow, access, kinds, type Scope, type Standing, scopes, standings } from '../../protocol/access.ts';
 import { Close, verdict } from '../../protocol/close.ts';
 import { type ErrorKind, errors } from '../../protocol/errors.ts';
 import { allMessages, directions } from '../../protocol/messages.ts';
@@ -9,10 +10,6 @@ import { type RouteRow, routes } from '../../protocol/rest.ts';
 import { endReasons, serviceStatuses, statuses } from '../../protocol/states.ts';
 import { settings } from '../../src/config.ts';
 import { loadConfig } from '../../src/config-load.ts';
-import type { GatewayError } from '../../src/errors.ts';
-import { type Action, authorize, type Caller, standing } from '../../src/sessions/access.ts';
-import { create } from '../../src/sessions/create.ts';
-import { spec, t0 } from '../sessions/build.ts';
 
 const markdown = readFileSync(join(import.meta.dirname, '../../protocol/PROTOCOL.md'), 'utf8');
 /** The examples are checked with those of protocol/golden. */
@@ -105,53 +102,26 @@ test('the table of endpoints names each with its status and meaning, and no othe
   expect(table('REST', 'Method')).toEqual(wanted);
 });
 
-describe('the table of access', () => {
-  const { session } = create(spec({ user_identity: 'ada', visibility: 'shared' }), t0);
-  const [requirement] = session.requirements;
-  const assignment = { incarnation: 7, node_id: 'node-1' } as NonNullable<typeof requirement>['assignment'];
-  const held = { ...session, requirements: requirement && assignment ? [{ ...requirement, assignment }] : [] };
-  const shared = { ...held, shares: { part: 'participant', view: 'viewer' } as const };
-  const user = (name: string): Caller => ({ operator: false, user: name });
-  const callers = {
-    operator: [{ operator: true }, shared],
-    owner: [user('ada'), shared],
-    service: [{ operator: false, service: { incarnation: 7, node_id: 'node-1' } }, shared],
-    participant: [user('part'), shared],
-    viewer: [user('view'), shared],
-    public: [user('eve'), { ...shared, visibility: 'public' }],
-    stranger: [user('eve'), shared],
-  } satisfies Record<string, [Caller, typeof session]>;
-  const actions: Record<string, Action> = {
-    'get, get messages, watch': 'read',
-    'add message': 'take part',
-    'update metadata or visibility': 'own',
-    'extend, share, unshare': 'own',
-    'end, delete': 'own',
-    'a new token for its user': 'own',
-  };
-  const said = (caller: Caller, of: typeof session, action: Action) => {
-    try {
-      authorize(of, caller, action);
-      return 'ok';
-    } catch (error) {
-      return `${(error as GatewayError).status}`;
-    }
-  };
-  const rows = table('Access', 'Operation');
+describe('the tables of access', () => {
+  const rows = Object.values(access) as AccessRow[];
+  const cell = (by: Scope | true | undefined) => (by === undefined ? '403' : by === true ? 'ok' : by);
 
-  test('has a column for each standing', () => {
-    expect(section('Access', 2)).toContain(`| Operation | ${Object.keys(callers).join(' | ')} |`);
-    expect(Object.values(callers).map(([caller, of]) => standing(of, caller))).toEqual(Object.keys(callers));
+  test('say which kinds may ask for what', () => {
+    const wanted = rows.map(({ about, by }) => [about, ...kinds.map((kind) => (by ? cell(by[kind]) : 'ok'))]);
+    expect(table('Access', `To ask | ${kinds.join(' | ')}`)).toEqual(wanted);
   });
 
-  test.each(Object.entries(actions))('says who may %s', (operation, action) => {
-    const wanted = Object.values(callers).map(([caller, of]) => said(caller, of, action));
-    expect(rows.find(([name]) => name === operation)?.slice(1)).toEqual(wanted);
+  test('say what each standing may do', () => {
+    const may = (standing: Standing, allowed: readonly string[]) =>
+      standing === 'operator' || allowed.includes(standing) ? 'ok' : standing === 'stranger' ? '404' : '403';
+    const wanted = rows.flatMap(({ about, standings: allowed }) =>
+      allowed ? [[about, ...standings.map((one) => may(one, allowed))]] : [],
+    );
+    expect(table('Access', `With a session | ${standings.join(' | ')}`)).toEqual(wanted);
   });
 
-  test('says that a service may keep something in the context, but nothing else', () => {
-    const wanted = Object.values(callers).map(([caller, of]) => said(caller, of, standing(of, caller) === 'service' ? 'take part' : 'own'));
-    expect(rows.find(([name]) => name === 'update, only the context')?.slice(1)).toEqual(wanted);
+  test('say what each scope allows', () => {
+    expect(table('Access', 'Scope of an operator')).toEqual(Object.entries(scopes));
   });
 });
 

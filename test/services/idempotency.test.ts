@@ -180,7 +180,7 @@ test('creations that look for the key at the same moment are one session anyway'
   });
   const body = newSessionFields.parse({ idempotency_key: 'k', ...wish });
   const opened = await Promise.all(
-    Array.from({ length: 20 }, () => openings.open(body, { caller: { operator: true }, token_policy: 'on_ready' })),
+    Array.from({ length: 20 }, () => openings.open(body, { caller: { kind: 'operator' }, token_policy: 'on_ready' })),
   );
   expect(new Set(opened.map(({ session }) => session.session_id)).size).toBe(1);
   expect(opened.filter(({ replayed }) => !replayed)).toHaveLength(1);

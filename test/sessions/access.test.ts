@@ -22,9 +22,9 @@ const table = `
   watch            +++      +++   -++         -++    --+     xxx     xxx
   add message      +++      +++   -++         -xx    --x     +++     --x
   update context   +++      +++   -xx         -xx    --x     +++     --x
-  update metadata  +++      +++   -xx         -xx    --x     xxx     --x
-  change visibility +++     +++   -xx         -xx    --x     xxx     --x
-  update both      +++      +++   -xx         -xx    --x     xxx     --x
+  update metadata  +++      +++   -xx         -xx    --x     xxx     xxx
+  change visibility +++     +++   -xx         -xx    --x     xxx     xxx
+  update both      +++      +++   -xx         -xx    --x     xxx     xxx
   extend           +++      +++   -xx         -xx    --x     xxx     xxx
   share            +++      +++   -xx         -xx    --x     xxx     xxx
   unshare          +++      +++   -xx         -xx    --x     xxx     xxx

@@ -10,7 +10,7 @@ const session = (wish: Partial<Session> = {}): Session => {
   if (requirement?.assignment) requirement.assignment.node_id = 'node-1';
   return made;
 };
-const caller = (wish: Partial<Caller> = {}): Caller => ({ operator: false, ...wish });
+const caller = (wish: Partial<Caller> = {}): Caller => ({ kind: 'user', ...wish });
 const service = (node_id: string) => caller({ service: { incarnation: 1, node_id } });
 
 describe('the standing of a caller', () => {
@@ -43,6 +43,6 @@ describe('the standing of a caller', () => {
 test('who may read a session and not do more gets an error that says what is missing', () => {
   const shared = session({ shares: { bob: 'viewer' }, visibility: 'shared' });
   const bob = caller({ user: 'bob' });
-  expect(() => authorize(shared, bob, 'own')).toThrow(/only the owner/);
-  expect(() => authorize(shared, bob, 'take part')).toThrow(/may be read, but not changed/);
+  expect(() => authorize(shared, bob, 'update_session')).toThrow(/only the owner/);
+  expect(() => authorize(shared, bob, 'add_message')).toThrow(/may be read, but not changed/);
 });
