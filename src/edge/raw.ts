@@ -3,9 +3,7 @@ import { STATUS_CODES } from 'node:http';
 import type { Socket } from 'node:net';
 import type { Duplex } from 'node:stream';
 import type { Logger } from 'pino';
-
-/** On every answer: it is what its type says, and nobody keeps a copy. */
-export const safeHeaders = { 'x-content-type-options': 'nosniff', 'cache-control': 'no-store' } as const;
+import { safeHeaders } from './headers.ts';
 
 /** An answer without a ServerResponse: Node's own channel `http.server.response.finish` does not report these. */
 export interface RawAnswer {
@@ -27,7 +25,7 @@ export function respondRaw(socket: Duplex, status: number, headers: Record<strin
     connection: 'close',
     date: new Date().toUTCString(),
     'content-length': String(Buffer.byteLength(body)),
-    ...safeHeaders,
+    ...Object.fromEntries(safeHeaders(socket)),
     ...headers,
   };
   const lines = Object.entries(all).map(([name, value]) => `${name}: ${value}\r\n`);

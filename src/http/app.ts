@@ -12,7 +12,6 @@ import { audit } from '../auth/audit.ts';
 import { mayCall } from '../auth/caller.ts';
 import { type NotAdmitted, type Principal, refusalHeaders } from '../auth/principal.ts';
 import type { Clock } from '../clock.ts';
-import { safeHeaders } from '../edge/raw.ts';
 import { hasBody } from '../edge/target.ts';
 import { checked, GatewayError, StorageError, storageFailed } from '../errors.ts';
 import { mayNotAsk } from '../sessions/access.ts';
@@ -79,7 +78,6 @@ export function restApp({ admit, endpoints, clock, log, maxBodyBytes, budget, so
 
   app.use(async (c, next) => {
     c.header('x-request-id', requestId(c));
-    for (const [name, value] of Object.entries(safeHeaders)) c.header(name, value);
     const found = await admit(c.env.incoming);
     const refusal = 'refused' in found ? found.refused : undefined;
     c.set('principal', 'principal' in found ? found.principal : undefined);
@@ -193,7 +191,7 @@ export function restApp({ admit, endpoints, clock, log, maxBodyBytes, budget, so
 export function requestListener(app: App, clock: Clock): RequestListener {
   const malformed = () => {
     const error = new GatewayError('INVALID_REQUEST', 'not a valid request target or Host header');
-    return Response.json(error.body(clock.now()), { status: error.status, headers: safeHeaders });
+    return Response.json(error.body(clock.now()), { status: error.status });
   };
   const listener = getRequestListener(app.fetch as Parameters<typeof getRequestListener>[0], {
     overrideGlobalObjects: false,

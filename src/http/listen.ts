@@ -5,7 +5,8 @@ import type { AddressInfo } from 'node:net';
 import type { Duplex } from 'node:stream';
 import type { Logger } from 'pino';
 import type { Clock } from '../clock.ts';
-import { respondRaw, safeHeaders } from '../edge/raw.ts';
+import { safeHeaders } from '../edge/headers.ts';
+import { respondRaw } from '../edge/raw.ts';
 import { normalize } from '../edge/target.ts';
 import { GatewayError } from '../errors.ts';
 import { type TlsFiles, type TlsPair, watchTls } from '../tls.ts';
@@ -76,7 +77,7 @@ export async function listen({ host, port, keepAliveMs, tls, clock, log }: Liste
   const starting = () => new GatewayError('UNAVAILABLE', 'The gateway is starting', { retryAfterMs: 1_000 });
   const answer = (response: ServerResponse, error: GatewayError, headers: Record<string, string> = {}) => {
     const body = bodyOf(error);
-    const all = { ...json, 'content-length': Buffer.byteLength(body), ...safeHeaders, connection: 'close', ...headers };
+    const all = { ...json, 'content-length': Buffer.byteLength(body), connection: 'close', ...headers };
     response.writeHead(error.status, all).end(body);
   };
   const refuse = (socket: Duplex, error: GatewayError, headers: Record<string, string> = {}) =>
@@ -87,6 +88,7 @@ export async function listen({ host, port, keepAliveMs, tls, clock, log }: Liste
 
   server.on('request', (request, response) => {
     newest.set(request.socket, response);
+    response.setHeaders(safeHeaders(request.socket));
     const fault = normalize(request);
     if (fault !== undefined) return answer(response, new GatewayError('INVALID_REQUEST', fault));
     if (!takers) return answer(response, starting(), { 'retry-after': '1' });
@@ -99,9 +101,10 @@ export async function listen({ host, port, keepAliveMs, tls, clock, log }: Liste
     server.emit('request', request, response);
   });
 
-  server.on('checkExpectation', (_, response) =>
-    answer(response, new GatewayError('EXPECTATION_FAILED', 'only Expect: 100-continue is supported')),
-  );
+  server.on('checkExpectation', ({ socket }, response) => {
+    response.setHeaders(safeHeaders(socket));
+    answer(response, new GatewayError('EXPECTATION_FAILED', 'only Expect: 100-continue is supported'));
+  });
 
   server.on('upgrade', (request, socket, head) => {
     socket.on('error', destroy);

@@ -19,8 +19,9 @@ export function webhook(app: App, { apiKey, apiSecret, ring }: WebhookParts): vo
     const body = await readText(c, maxBytes);
     let room: string | undefined;
     try {
-      room = (await receiver.receive(body, c.req.header('authorization'))).room?.name;
+      room = (await receiver.receive(body, c.req.header('authorization')?.replace(/^bearer +/i, ''))).room?.name;
     } catch {
+      c.header('www-authenticate', 'Bearer realm="livekit-webhook"');
       throw new GatewayError(
         'UNAUTHENTICATED',
         'the webhook is not signed with the LiveKit secret: set the same key and secret on both sides',

@@ -1,5 +1,6 @@
 import { copyFileSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
-import { get } from 'node:https';
+import type { IncomingHttpHeaders } from 'node:http';
+import { get, type RequestOptions } from 'node:https';
 import { connect } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -45,13 +46,27 @@ async function start(name = 'first') {
   return { ...gateway, files, use, lines, said, port: Number(port), shown };
 }
 
-const ask = (url: string, headers: Record<string, string> = {}) =>
-  new Promise<{ status: number | undefined; body: unknown }>((done, fail) => {
-    get(url, { ca, headers, agent: false }, (response) => {
+const ask = (url: string, headers: Record<string, string> = {}, more: RequestOptions = {}) =>
+  new Promise<{ status: number | undefined; headers: IncomingHttpHeaders; body: unknown }>((done, fail) => {
+    get(url, { ca, headers, agent: false, ...more }, (response) => {
       let text = '';
-      response.on('data', (data) => (text += data)).on('end', () => done({ status: response.statusCode, body: JSON.parse(text) }));
+      response
+        .on('data', (data) => (text += data))
+        .on('end', () => done({ status: response.statusCode, headers: response.headers, body: JSON.parse(text) }));
     }).on('error', fail);
   });
+
+test.each([
+  ['gateway.example.com', 'max-age=31536000'],
+  // everything that is developed on this machine would have to serve https
+  ['localhost', undefined],
+])('Strict-Transport-Security for %s is %s', async (servername, expected) => {
+  const { url } = await start();
+  for (const headers of [{}, { host: 'a b' }, { host: 'a b', connection: 'upgrade', upgrade: 'websocket' }]) {
+    const answer = await ask(`${url}/ready`, headers, { servername, rejectUnauthorized: false });
+    expect(answer.headers['strict-transport-security']).toBe(expected);
+  }
+});
 
 test('with a certificate it serves https and wss, and nothing else at that port', async () => {
   const { url, port } = await start();

@@ -129,7 +129,7 @@ describeWith(parts.livekit)('webhooks of a real LiveKit', () => {
     };
     for (const [how, hook] of Object.entries(forged)) {
       const answer = await ring(gateway, hook);
-      expect([how, answer.status]).toEqual([how, 401]);
+      expect([how, answer.status, answer.headers.get('www-authenticate')]).toEqual([how, 401, 'Bearer realm="livekit-webhook"']);
       expect(await answer.json()).toMatchObject({
         error: 'Unauthorized',
         code: 'UNAUTHENTICATED',
@@ -142,6 +142,7 @@ describeWith(parts.livekit)('webhooks of a real LiveKit', () => {
 
     expect((await ring(gateway, genuine ?? {})).status).toBe(200);
     await expect.poll(session.now, soon).toMatchObject({ status: 'Active' });
+    expect((await ring(gateway, { body, authorization: `Bearer ${genuine?.authorization}` })).status).toBe(200);
   });
 
   test('doubled, reordered and lost ones lead to the same end', { timeout: 600_000 }, async () => {
