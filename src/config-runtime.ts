@@ -10,7 +10,13 @@ export const tlsFiles = ({ tls_cert: cert, tls_key: key }: Config['server']): Tl
 /** The configuration as the parts of a gateway take it: times in milliseconds, names in camelCase. The one place that knows both. */
 export function runtimeConfig({ server, livekit, microservices, session, limits, heartbeat }: Config) {
   return {
-    listen: { host: server.host, port: server.port, keepAliveMs: ms(server.keep_alive_s), tls: tlsFiles(server) },
+    listen: {
+      host: server.host,
+      port: server.port,
+      keepAliveMs: ms(server.keep_alive_s),
+      trustedProxies: server.trusted_proxies,
+      tls: tlsFiles(server),
+    },
     admission: { host: server.host, allowedOrigins: server.allowed_origins, allowedHosts: server.allowed_hosts },
     /** How long a REST call may wait for a session to be ready. */
     maxWaitMs: ms(server.max_wait_s),

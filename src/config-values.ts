@@ -1,5 +1,7 @@
+import { BlockList } from 'node:net';
 import { z } from 'zod';
 import { isPercentEncoded, percentRule } from '../protocol/fields.ts';
+import { addNetwork } from './addresses.ts';
 
 /** Text that is a number counts as one; what is merely empty or true does not. */
 const toNumber = (value: unknown) => (typeof value === 'string' && /^-?\d+(\.\d+)?$/.test(value) ? Number(value) : value);
@@ -55,6 +57,12 @@ export const hostNames = listOf(
     .string()
     .regex(/^[\w-]+(\.[\w-]+)*\.?$/, 'must be host names, without scheme, port, path and *; separate several with commas')
     .overwrite((text) => text.toLowerCase()),
+);
+
+export const networks = listOf(
+  z.string().refine((text) => addNetwork(new BlockList(), text) === undefined, {
+    error: ({ input }) => `${input} ${addNetwork(new BlockList(), String(input))}; separate several with commas`,
+  }),
 );
 
 const parsed = (text: string) => (URL.canParse(text) ? new URL(text) : undefined);

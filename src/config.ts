@@ -11,6 +11,7 @@ import {
   list,
   liveKitServerUrl,
   liveKitUrl,
+  networks,
   number,
   origins,
   path,
@@ -39,6 +40,11 @@ export const configSchema = z.object({
       .default([])
       .describe(
         'Public host names of the gateway, comma-separated; while nothing authenticates, requests for others are refused (prevents DNS rebinding)',
+      ),
+    trusted_proxies: networks
+      .default([])
+      .describe(
+        'Networks and addresses of proxies, comma-separated; the client of a request from there is read from X-Forwarded-For or Forwarded, and its protocol from X-Forwarded-Proto',
       ),
     tls_cert: z
       .string()

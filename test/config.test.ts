@@ -62,6 +62,10 @@ test.each([
   [{ AUTH_MODE: 'None' }, 'AUTH_MODE (auth.mode): must be none'],
   [{ SERVER_PORT: '70000' }, 'SERVER_PORT (server.port): must be at most 65535'],
   [{ SERVER_PORT: '1.5' }, 'SERVER_PORT (server.port): must be a whole number'],
+  [
+    { SERVER_TRUSTED_PROXIES: '10.0.0.1, proxy' },
+    'SERVER_TRUSTED_PROXIES (server.trusted_proxies): proxy is not a network, as in 10.0.0.0/8; separate several with commas',
+  ],
   [{ LIVEKIT_MODE: 'x' }, 'LIVEKIT_MODE (livekit.mode): must be one of create, on_join'],
   [{ GATEWAY_NAME: 'x'.repeat(129) }, 'GATEWAY_NAME (gateway.name): must have at most 128 characters'],
   [{ VECTOR_LOG_ENDPOINT: 'ftp://x' }, 'VECTOR_LOG_ENDPOINT (vector.log_endpoint): must be an http or https URL'],

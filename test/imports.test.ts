@@ -15,15 +15,15 @@ const mayImport: Record<string, readonly string[]> = {
 
   'src/store': ['protocol', 'src/sessions', ...ground],
   'src/rooms': ['protocol', 'src/sessions', ...ground],
-  'src/services': ['protocol', 'src/sessions', ...ground],
+  'src/services': ['protocol', 'src/sessions', 'src/addresses.ts', ...ground],
 
   'src/socket': ['protocol', 'src/sessions', 'src/services', 'src/auth', 'src/edge', 'src/level.ts', 'src/turn.ts', ...ground],
   'src/http': ['protocol', 'src/sessions', 'src/services', 'src/auth', 'src/edge', 'src/level.ts', 'src/tls.ts', 'src/turn.ts', ...ground],
 
   'src/client': ['protocol'],
 
-  'src/auth': ['protocol', 'src/sessions', 'src/addresses.ts', ...ground],
-  'src/edge': [],
+  'src/auth': ['protocol', 'src/sessions', 'src/edge', 'src/addresses.ts', ...ground],
+  'src/edge': ['src/addresses.ts'],
   'src/level.ts': [],
   'src/turn.ts': [],
 
@@ -42,7 +42,7 @@ const mayImport: Record<string, readonly string[]> = {
   'src/config-runtime.ts': ['src/config.ts', 'src/tls.ts'],
   'src/config-load.ts': ['protocol', 'src/addresses.ts', 'src/auth', 'src/config.ts', 'src/config-strays.ts', 'src/config-values.ts'],
   'src/config-strays.ts': ['protocol', 'src/config.ts'],
-  'src/config-values.ts': ['protocol'],
+  'src/config-values.ts': ['protocol', 'src/addresses.ts'],
   'src/log': ['src/clock.ts', 'src/secrets.ts', 'src/time.ts'],
   'src/workspace.ts': ['src/errors.ts'],
   'src/resources.ts': [

@@ -177,7 +177,12 @@ everything.
 
 - **AUTH_MODE** must be set explicitly if a proxy forwards requests: without it, requests that carry a \`Forwarded\`, \`Via\`, \`X-Real-IP\` or
   \`X-Forwarded-*\` header are refused, because a proxy on this machine would expose a gateway that serves only this machine. The proxy should send one of
-  them. The gateway reads nothing from these headers: the addresses it logs and counts are the proxy's.
+  them.
+- **Clients**: \`server.trusted_proxies\` lists the proxies' addresses or networks. For a request from one of them the client is the rightmost address in
+  \`X-Forwarded-For\` or \`Forwarded\` that is not itself a trusted proxy: it is what the log names. \`X-Forwarded-Proto\` says whether the client came by https, which
+  decides on \`Strict-Transport-Security\` and on which pages are the gateway's own. A trusted proxy must set one of the two headers itself, and pass on neither from
+  its clients unless it appends to it. If a header is malformed, or the two disagree, the proxy's own address counts, and the log has one warning. For any other peer
+  these headers are ignored, but that the addresses in \`/openapi.json\` and \`/asyncapi.json\` follow \`X-Forwarded-Proto\`.
 - **Names**: \`server.allowed_hosts\` lists the public host names under which requests arrive. Pages served from them may connect; those of
   other origins need \`server.allowed_origins\`. A request with another Host header gets 403, which is logged.
 - **Sockets** need HTTP/1.1, and the proxy must forward the headers \`Upgrade\` and \`Connection\`; without them \`/ws\` answers 426. An idle client is pinged every

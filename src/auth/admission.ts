@@ -2,6 +2,7 @@ import type { IncomingMessage } from 'node:http';
 import { isIP } from 'node:net';
 import { hostname } from 'node:os';
 import { isLoopback, isLoopbackHost } from '../addresses.ts';
+import { senderOf } from '../edge/sender.ts';
 import type { Authenticate, NotAdmitted } from './principal.ts';
 
 export interface AdmissionConfig {
@@ -68,8 +69,9 @@ export function admission({ host, allowedOrigins, allowedHosts, authIsSet, authe
   };
 
   return (request) => {
-    const { headers, socket } = request;
-    if (protectedMode && !isLoopback(socket.remoteAddress ?? '')) {
+    const { headers } = request;
+    const { address, protocol } = senderOf(request);
+    if (protectedMode && !isLoopback(address ?? '')) {
       return refuse(
         'protected mode: the gateway listens on the network without authentication. Set AUTH_MODE (none to leave it open on purpose), or SERVER_HOST=127.0.0.1',
       );
@@ -91,16 +93,21 @@ export function admission({ host, allowedOrigins, allowedHosts, authIsSet, authe
       return authenticate(request);
     // the gateway's own pages, and clients that make an Origin of the address they connect to
     const own = hostOf(origin);
-    if (own !== undefined && own === hostOf(`${origin.slice(0, origin.indexOf(':'))}://${asked}`)) return authenticate(request);
+    const isSameProtocol = protocol === undefined || origin.toLowerCase().startsWith(`${protocol}:`);
+    if (isSameProtocol && own !== undefined && own === hostOf(`${origin.slice(0, origin.indexOf(':'))}://${asked}`))
+      return authenticate(request);
     return refuse(`origin ${origin.slice(0, 200)} is not allowed; add it to server.allowed_origins`);
   };
 }
 
 /** What the log says of a request that is refused: without the query, which may hold a secret. */
-export const askedFor = ({ method, url, headers: { origin, host }, socket }: IncomingMessage) => ({
-  method,
-  path: url?.split('?')[0]?.slice(0, 200),
-  origin: origin?.slice(0, 200),
-  host: host?.slice(0, 200),
-  remoteAddress: socket.remoteAddress,
-});
+export function askedFor(request: IncomingMessage) {
+  const { method, url, headers } = request;
+  return {
+    method,
+    path: url?.split('?')[0]?.slice(0, 200),
+    origin: headers.origin?.slice(0, 200),
+    host: headers.host?.slice(0, 200),
+    remoteAddress: senderOf(request).address,
+  };
+}

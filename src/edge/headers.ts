@@ -1,5 +1,3 @@
-import type { Duplex } from 'node:stream';
-
 /**
  * On every answer, for a browser that shows it: it is what its type says, runs nothing, stands in no frame, says nowhere where it came from, and
  * nobody keeps a copy. A page sets its own policy. Pages of other origins that may call do so with CORS, which Cross-Origin-Resource-Policy does not
@@ -16,9 +14,8 @@ const safe = new Map([
 /** A browser that has this never comes without TLS again. */
 const overTls = new Map([...safe, ['strict-transport-security', 'max-age=31536000']]);
 
-/** The headers of every answer on a connection. */
-export function safeHeaders(socket: Duplex & { servername?: string | false }): Map<string, string> {
-  // without TLS there is no such name. For localhost it would hold for everything that is developed on the same machine, at any port
-  const { servername } = socket;
-  return servername && servername !== 'localhost' ? overTls : safe;
+/** The headers of every answer. @param name the gateway's, as it was asked for over TLS; absent: without TLS, or not by name */
+export function safeHeaders(name?: string | false | null): Map<string, string> {
+  // for localhost it would hold for everything that is developed on the same machine, at any port
+  return name && !/^localhost(:|$)/i.test(name) ? overTls : safe;
 }

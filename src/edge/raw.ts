@@ -2,6 +2,7 @@ import { channel } from 'node:diagnostics_channel';
 import { STATUS_CODES } from 'node:http';
 import type { Socket } from 'node:net';
 import type { Duplex } from 'node:stream';
+import type { TLSSocket } from 'node:tls';
 import type { Logger } from 'pino';
 import { safeHeaders } from './headers.ts';
 
@@ -25,7 +26,7 @@ export function respondRaw(socket: Duplex, status: number, headers: Record<strin
     connection: 'close',
     date: new Date().toUTCString(),
     'content-length': String(Buffer.byteLength(body)),
-    ...Object.fromEntries(safeHeaders(socket)),
+    ...Object.fromEntries(safeHeaders((socket as TLSSocket).servername)),
     ...headers,
   };
   const lines = Object.entries(all).map(([name, value]) => `${name}: ${value}\r\n`);

@@ -1,6 +1,7 @@
 import type { Context } from 'hono';
 import { asyncapi, asyncapiServers } from '../../protocol/asyncapi.ts';
 import { openapi, openapiServers } from '../../protocol/openapi.ts';
+import { senderOf } from '../edge/sender.ts';
 import type { App } from './app.ts';
 
 /** Serves the contract as OpenAPI and AsyncAPI, each with the address that it was asked for at. */
@@ -21,7 +22,9 @@ export function documents(app: App, version: string): void {
 /** As the caller reaches the gateway; a proxy in front may speak TLS. */
 function addressOf(c: Context): string {
   const host = c.req.header('host') ?? 'localhost';
-  return `${c.req.header('x-forwarded-proto') === 'https' ? 'https' : 'http'}://${host}`;
+  // what anybody says of itself changes nothing but its own answer
+  const protocol = senderOf(c.env.incoming).protocol ?? (c.req.header('x-forwarded-proto') === 'https' ? 'https' : 'http');
+  return `${protocol}://${host}`;
 }
 
 /** The text of a document, cut where its servers stand. */

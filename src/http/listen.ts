@@ -7,6 +7,7 @@ import type { Logger } from 'pino';
 import type { Clock } from '../clock.ts';
 import { safeHeaders } from '../edge/headers.ts';
 import { respondRaw } from '../edge/raw.ts';
+import { believeProxies, senderOf } from '../edge/sender.ts';
 import { normalize } from '../edge/target.ts';
 import { GatewayError } from '../errors.ts';
 import { type TlsFiles, type TlsPair, watchTls } from '../tls.ts';
@@ -26,6 +27,8 @@ export interface ListenParts {
   port: number;
   /** How long an idle connection is kept for further requests. */
   keepAliveMs: number;
+  /** Networks of proxies that say for whom they speak. */
+  trustedProxies: readonly string[];
   /** Serves https and wss with these, and nothing else; undefined: without TLS. */
   tls?: { files: TlsFiles; pair: TlsPair } | undefined;
   clock: Clock;
@@ -50,7 +53,7 @@ export interface Listener {
 }
 
 /** Listens for HTTP/1.1. @throws the system's error where it cannot */
-export async function listen({ host, port, keepAliveMs, tls, clock, log }: ListenParts): Promise<Listener> {
+export async function listen({ host, port, keepAliveMs, trustedProxies, tls, clock, log }: ListenParts): Promise<Listener> {
   const options = {
     connectionsCheckingInterval: checkMs,
     keepAliveTimeout: keepAliveMs,
@@ -83,12 +86,18 @@ export async function listen({ host, port, keepAliveMs, tls, clock, log }: Liste
   const refuse = (socket: Duplex, error: GatewayError, headers: Record<string, string> = {}) =>
     respondRaw(socket, error.status, { ...json, ...headers }, bodyOf(error));
 
+  const believe = believeProxies(trustedProxies, log);
+  const received = (request: IncomingMessage, response: ServerResponse) => {
+    believe(request);
+    response.setHeaders(safeHeaders(senderOf(request).protocol === 'https' && request.headers.host));
+  };
+
   /** The newest request's answer on each connection that has had one. */
   const newest = new WeakMap<Duplex, ServerResponse>();
 
   server.on('request', (request, response) => {
     newest.set(request.socket, response);
-    response.setHeaders(safeHeaders(request.socket));
+    received(request, response);
     const fault = normalize(request);
     if (fault !== undefined) return answer(response, new GatewayError('INVALID_REQUEST', fault));
     if (!takers) return answer(response, starting(), { 'retry-after': '1' });
@@ -101,13 +110,14 @@ export async function listen({ host, port, keepAliveMs, tls, clock, log }: Liste
     server.emit('request', request, response);
   });
 
-  server.on('checkExpectation', ({ socket }, response) => {
-    response.setHeaders(safeHeaders(socket));
+  server.on('checkExpectation', (request, response) => {
+    received(request, response);
     answer(response, new GatewayError('EXPECTATION_FAILED', 'only Expect: 100-continue is supported'));
   });
 
   server.on('upgrade', (request, socket, head) => {
     socket.on('error', destroy);
+    believe(request);
     // requests that came before on this connection are answered first
     afterAnswer(newest.get(socket), () => {
       newest.delete(socket);

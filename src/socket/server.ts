@@ -11,6 +11,7 @@ import { type Admission, askedFor } from '../auth/admission.ts';
 import { type Admitted, type NotAdmitted, type Principal, refusalHeaders } from '../auth/principal.ts';
 import type { Clock } from '../clock.ts';
 import { earlyErrorListener, refuseUpgrade } from '../edge/raw.ts';
+import { senderOf } from '../edge/sender.ts';
 import { hasBody } from '../edge/target.ts';
 import { Bucket } from '../level.ts';
 import type { Registrations } from '../services/registration.ts';
@@ -195,7 +196,7 @@ export class SocketServer {
       if (!connection) return;
       // an idle socket has no id that nobody asks for
       if (log.isLevelEnabled('debug'))
-        log.debug({ connection_id: connection.id, remoteAddress: request.socket.remoteAddress }, 'socket opened');
+        log.debug({ connection_id: connection.id, remoteAddress: senderOf(request).address }, 'socket opened');
       if (offered !== undefined) this.#hello(connection);
     });
   }

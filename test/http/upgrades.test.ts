@@ -16,7 +16,7 @@ async function twoPaths() {
     (_, socket) =>
       respondRaw(socket, 200, {}, name);
   const upgrades = new Upgrades({ '/ws': named('clients'), '/agent': named('workers') }, log);
-  const listener = await listen({ host: '127.0.0.1', port: 0, keepAliveMs: 1_000, clock: new ManualClock(), log });
+  const listener = await listen({ host: '127.0.0.1', port: 0, keepAliveMs: 1_000, trustedProxies: [], clock: new ManualClock(), log });
   onTestFinished(() => listener.close());
   listener.open({ request: (_, response) => response.end('plain'), upgrade: upgrades.take });
   const ask = async (path: string, headers: Record<string, string>) => {

@@ -7,6 +7,7 @@ import { WebSocket } from 'ws';
 import { loadConfig } from '../../src/config-load.ts';
 import { startGateway } from '../support/gateway.ts';
 import { freePort } from '../support/livekit.ts';
+import { keptLog } from '../support/log.ts';
 import { describeWith, parts } from '../support/parts.ts';
 import { Child, root } from '../support/process.ts';
 
@@ -44,10 +45,10 @@ events {} http { access_log off; ${temporary} include ${dir}/site.conf; }`;
 };
 
 /** Asks by the name that users know. */
-const ask = (port: number, method: string, path: string, body?: object) =>
+const ask = (port: number, method: string, path: string, body?: object, more: Record<string, string> = {}, localAddress = '127.0.0.1') =>
   new Promise<{ status: number | undefined; body: Record<string, unknown> }>((done, fail) => {
-    const headers = { host, 'content-type': 'application/json' };
-    const asked = request({ host: '127.0.0.1', port, method, path, headers }, (response) => {
+    const headers = { host, 'content-type': 'application/json', ...more };
+    const asked = request({ host: '127.0.0.1', port, method, path, headers, localAddress }, (response) => {
       let text = '';
       response.on('data', (data) => {
         text += data;
@@ -61,11 +62,12 @@ const ask = (port: number, method: string, path: string, body?: object) =>
 describe.each(['nginx', 'haproxy'] as const)('behind %s', (name) => {
   describeWith(parts[name])('with the file that is in scripts/proxy', () => {
     async function start(overrides: Parameters<typeof startGateway>[0]) {
-      const gateway = await startGateway(overrides);
+      const { log, said } = keptLog();
+      const gateway = await startGateway(overrides, log);
       const port = await freePort();
       proxies[name](gateway.url, port);
       await vi.waitFor(() => ask(port, 'GET', '/health'));
-      return { gateway, port };
+      return { gateway, port, said };
     }
 
     test('sockets and calls pass, by the public name and for its own pages', async () => {
@@ -81,6 +83,19 @@ describe.each(['nginx', 'haproxy'] as const)('behind %s', (name) => {
       const closed = new Promise((done) => socket.once('close', (code) => done(code)));
       void gateway.close();
       expect(await closed).toBe(4452);
+    });
+
+    test('whose address is trusted, the client is who connects to it, whatever it says of itself', async () => {
+      const { port, said } = await start({
+        auth: { mode: 'none' },
+        server: { port: 0, allowed_hosts: [host], trusted_proxies: ['127.0.0.1'] },
+      });
+      const forged = { 'x-forwarded-for': '198.51.100.1', forwarded: 'for=198.51.100.2', 'x-forwarded-proto': 'https' };
+      // another address of this machine, which is no proxy
+      await ask(port, 'GET', '/nowhere', undefined, forged, '127.0.0.2');
+      expect(said('request refused')).toMatchObject([{ remoteAddress: '127.0.0.2' }]);
+      const own = await ask(port, 'GET', '/api/v1/stats', undefined, { ...forged, origin: `https://${host}` });
+      expect(own.status).toBe(403);
     });
 
     test('a gateway whose operator did not set AUTH_MODE is not opened to the world', async () => {
