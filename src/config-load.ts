@@ -5,7 +5,7 @@ import { check } from '../protocol/check.ts';
 import { nearest } from '../protocol/nearest.ts';
 import { isLoopbackHost } from './addresses.ts';
 import { authModeOf } from './auth/modes.ts';
-import { type Config, ConfigError, configSchema, secrets, settings } from './config.ts';
+import { type Config, ConfigError, configSchema, secrets, settings, tableSettings } from './config.ts';
 import { ofKubernetes, straysOf } from './config-strays.ts';
 import { plainText } from './config-values.ts';
 
@@ -58,8 +58,11 @@ export function loadConfig(env: NodeJS.ProcessEnv, flags: Record<string, string>
   const parsed = check(configSchema, raw);
   if (!parsed.success) {
     const [issue] = parsed.issues;
-    const path = issue?.path.split('.', 2).join('.') ?? '';
-    const [section = '', key = ''] = path.split('.');
+    const [section = '', key = '', index, ...field] = issue?.path.split('.') ?? [];
+    const path = `${section}.${key}`;
+    // in a list of tables it is said in which
+    if (index !== undefined && tableSettings.some((table) => table.section === section && table.key === key))
+      throw refusal(sources.get(path), path, `no. ${Number(index) + 1}: ${field.join('.')}: ${issue?.message}`);
     const isOfKubernetes = ofKubernetes('', String(raw[section]?.[key]));
     const why = `${issue?.message}${isOfKubernetes ? ' (set by Kubernetes for a Service of that name: enableServiceLinks: false)' : ''}`;
     throw refusal(sources.get(path), path, why);
@@ -82,9 +85,12 @@ export function loadConfig(env: NodeJS.ProcessEnv, flags: Record<string, string>
 /** @throws ConfigError the mode of authentication needs a setting that nobody has set */
 function refuseHalfAuth(config: Config): void {
   const { auth } = config;
-  const missing = authModeOf(auth).needs.find((key) => (auth as Record<string, unknown>)[key] === undefined);
-  if (missing === undefined) return;
-  throw refuse(config, 'auth.mode', `${auth.mode} needs auth.${missing} (AUTH_${missing.toUpperCase()}), which is not set`);
+  const { needs } = authModeOf(auth);
+  const isSet = (key: string) => ((auth as Record<string, unknown>)[key] as { length?: number } | undefined)?.length ?? 0;
+  if (needs.length === 0 || needs.some(isSet)) return;
+  const isList = (key: string) => tableSettings.some((table) => table.section === 'auth' && table.key === key);
+  const names = needs.map((key) => (isList(key) ? `[[auth.${key}]] in a file` : `auth.${key} (AUTH_${key.toUpperCase()})`));
+  throw refuse(config, 'auth.mode', `${auth.mode} needs ${names.join(' or ')}, which is not set`);
 }
 
 /** @throws ConfigError */
@@ -112,9 +118,13 @@ function refuseDevKey(config: Config): void {
   }
 }
 
-/** Text as it is meant, also inside a list. */
+const isTable = (value: unknown): value is Record<string, unknown> =>
+  typeof value === 'object' && value !== null && !Array.isArray(value) && !(value instanceof Date);
+
+/** Text as it is meant, also inside a list or a table. */
 function plain(value: unknown, failed: (fault: string) => ConfigError): unknown {
   if (Array.isArray(value)) return value.map((item) => plain(item, failed));
+  if (isTable(value)) return Object.fromEntries(Object.entries(value).map(([key, item]) => [key, plain(item, failed)]));
   if (typeof value !== 'string') return value;
   const result = plainText(value);
   if ('fault' in result) throw failed(result.fault);
@@ -131,23 +141,33 @@ function* readToml({ name, text }: ConfigFile): Generator<[section: string, key:
     throw new ConfigError(`${name}:${error.line}:${error.column}: not TOML: ${why}`);
   }
   for (const [section, table] of Object.entries(tables)) {
-    const isTable = typeof table === 'object' && table !== null && !Array.isArray(table);
     if (!Object.hasOwn(configSchema.shape, section)) {
-      const homes = isTable ? [] : homesOf(section);
+      const homes = isTable(table) ? [] : homesOf(section);
       if (homes.length > 0)
         throw new ConfigError(`${name} (${section}): belongs below a line ${homes.map((home) => `[${home}]`).join(' or ')}`);
       throw unknown(name, section, nearest(section, [...Object.keys(configSchema.shape), ...settings.map(({ key }) => key)]));
     }
-    if (!isTable) throw new ConfigError(`${name} (${section}): must be a table`);
-    const known = settings.filter((setting) => setting.section === section).map(({ key }) => key);
+    if (!isTable(table)) throw new ConfigError(`${name} (${section}): must be a table`);
+    const known = [...settings, ...tableSettings].filter((setting) => setting.section === section).map(({ key }) => key);
     for (const [key, value] of Object.entries(table)) {
       if (!known.includes(key)) {
         const [home] = homesOf(key);
         const paths = known.map((other) => `${section}.${other}`);
         throw unknown(name, `${section}.${key}`, home ? `${home}.${key}` : nearest(`${section}.${key}`, paths));
       }
+      knowFields(name, section, key, value);
       yield [section, key, value];
     }
+  }
+}
+
+/** @throws ConfigError a table of a list has a field that such tables do not have */
+function knowFields(name: string, section: string, key: string, value: unknown): void {
+  const list = tableSettings.find((table) => table.section === section && table.key === key);
+  if (!list || !Array.isArray(value)) return;
+  for (const [i, table] of value.entries()) {
+    const field = isTable(table) ? Object.keys(table).find((field) => !Object.hasOwn(list.fields, field)) : undefined;
+    if (field !== undefined) throw unknown(name, `${section}.${key} no. ${i + 1}: ${field}`, nearest(field, Object.keys(list.fields)));
   }
 }
 
@@ -165,19 +185,16 @@ const logLevel = (text: string) =>
     .find((part) => !part.includes('=')) ?? text;
 
 /** The configuration as TOML, its secrets masked. */
-export const printConfig = (config: Config): string =>
-  stringify(
-    Object.fromEntries(
-      Object.entries(config).map(([section, keys]) => [
-        section,
-        Object.fromEntries(
-          Object.entries(keys)
-            .filter(([, value]) => value !== undefined)
-            .map(([key, value]) => [key, secrets.has(`${section}.${key}`) ? '***' : value]),
-        ),
-      ]),
-    ),
-  );
+export const printConfig = (config: Config): string => stringify(masked(config, '') as Record<string, unknown>);
+
+/** @param path where it stands, without the number in a list */
+function masked(value: unknown, path: string): unknown {
+  if (secrets.has(path)) return '***';
+  if (Array.isArray(value)) return value.map((item) => masked(item, path));
+  if (!isTable(value)) return value;
+  const set = Object.entries(value).filter(([, item]) => item !== undefined);
+  return Object.fromEntries(set.map(([key, item]) => [key, masked(item, path === '' ? key : `${path}.${key}`)]));
+}
 
 /** A container's id, or the end of a pod's name: gone with the container. */
 const containerName = /^[0-9a-f]{12}$|-[a-z0-9]{6,10}-[bcdfghjklmnpqrstvwxz2456789]{5}$/;

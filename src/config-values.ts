@@ -20,9 +20,31 @@ const toItems = (value: unknown) =>
         .map((item) => item.trim())
         .filter(Boolean)
     : value;
-const listOf = (item: z.ZodType<string>) =>
+export const listOf = <T extends z.ZodType>(item: T) =>
   z.preprocess(toItems, z.array(item, { error: (issue) => (issue.code === 'invalid_type' ? 'must be a list' : undefined) }));
 export const list = listOf(z.string());
+
+/** A list of tables, as in [[auth.keys]]. Files alone have them: no variable and no flag sets one. */
+export const tables = <T extends z.ZodRawShape>(item: T) => z.array(z.strictObject(item), { error: 'must be tables' }).optional();
+
+/** The fields of each table of such a list; undefined: the schema is of one value. */
+export function fieldsOf(schema: z.ZodType): Readonly<Record<string, z.ZodType>> | undefined {
+  const list = schema instanceof z.ZodOptional ? schema.unwrap() : schema;
+  const item = list instanceof z.ZodArray ? list.element : undefined;
+  return item instanceof z.ZodObject ? (item.shape as Record<string, z.ZodType>) : undefined;
+}
+
+const secondsOf: Record<string, number> = { s: 1, m: 60, h: 3_600, d: 86_400 };
+
+/** A time with its unit, in seconds: 90s, 15m, 24h, 30d. A number alone counts seconds. */
+export const duration = (min: number, max: number) =>
+  z.preprocess(
+    (value) => {
+      const [, amount, unit = 's'] = typeof value === 'string' ? (/^(\d+)([smhd])?$/.exec(value) ?? []) : [];
+      return amount === undefined ? value : Number(amount) * (secondsOf[unit] ?? 1);
+    },
+    z.number({ error: 'must be a time: 90s, 15m, 24h, 30d' }).min(min).max(max),
+  );
 
 /** An address to listen on; an IPv6 one may stand in brackets, as in a URL. */
 export const host = z

@@ -6,6 +6,7 @@ import type { AuthMode } from './auth/principal.ts';
 import {
   apiKey,
   count,
+  fieldsOf,
   host,
   hostNames,
   list,
@@ -215,8 +216,7 @@ export const secrets = new Set([
   ...Object.values<AuthMode>(authModes).flatMap((mode) => mode.secrets.map((key) => `auth.${key}`)),
 ]);
 
-/** Every setting of the schema, in its order. */
-export const settings: readonly Setting[] = Object.entries(configSchema.shape).flatMap(([section, { shape }]) =>
+const everySetting: readonly Setting[] = Object.entries(configSchema.shape).flatMap(([section, { shape }]) =>
   Object.entries(shape).map(([key, schema]) => ({
     section,
     key,
@@ -227,6 +227,15 @@ export const settings: readonly Setting[] = Object.entries(configSchema.shape).f
     schema: schema as z.ZodType,
   })),
 );
+
+/** Every setting of one value, in the order of the schema. */
+export const settings = everySetting.filter(({ schema }) => !fieldsOf(schema));
+
+/** Lists of tables, as [[auth.keys]], with the fields of each table. Only files set them. */
+export const tableSettings = everySetting.flatMap(({ section, key, about, schema }) => {
+  const fields = fieldsOf(schema);
+  return fields ? [{ section, key, about, fields }] : [];
+});
 
 /** The configuration cannot be used; the message is one line that says which setting and why. */
 export class ConfigError extends Error {}

@@ -2,7 +2,6 @@ import type { Logger } from 'pino';
 import { v7 as uuid } from 'uuid';
 import { isBoundAt, localUrl } from './addresses.ts';
 import { admission } from './auth/admission.ts';
-import { authModeOf } from './auth/modes.ts';
 import type { Authenticate, Authenticator } from './auth/principal.ts';
 import { type Clock, systemClock } from './clock.ts';
 import { type Config, gatewayName } from './config.ts';
@@ -18,7 +17,7 @@ import { Readiness } from './http/readiness.ts';
 import { Upgrades } from './http/upgrades.ts';
 import { webhook } from './http/webhook.ts';
 import { LimitedLog } from './log/limited.ts';
-import { cannotListen, outboundOf, storageTypeOf, storeOf, tlsOf, workspacesOf } from './resources.ts';
+import { authOf, cannotListen, outboundOf, storageTypeOf, storeOf, tlsOf, workspacesOf } from './resources.ts';
 import { Leftovers } from './rooms/leftovers.ts';
 import { type LiveKitConfig, LiveKitRooms } from './rooms/livekit.ts';
 import { Reconciler } from './rooms/reconcile.ts';
@@ -86,6 +85,7 @@ export async function startGateway({ config, livekit, log: full, clock = systemC
   const draining = () => isDraining;
 
   const checkWorkspace = await workspacesOf(config);
+  const auth = given.auth ?? (await authOf(config, { clock, log }, livekit.apiSecret));
   let own: { address: string; port: number } | undefined;
   const outbound = outboundOf(config, (address, port) => own !== undefined && own.port === port && isBoundAt(address, own.address));
   const storageType = storageTypeOf(config);
@@ -103,8 +103,6 @@ export async function startGateway({ config, livekit, log: full, clock = systemC
   );
   own = { address: listener.address, port: listener.port };
   const stopWatchingDescriptors = watchDescriptors(clock, log);
-  const authMode = authModeOf(config.auth);
-  const auth = given.auth ?? authMode.start(config.auth, { clock, log });
   const admit = admission({
     ...settings.admission,
     authIsSet: config.auth.mode !== undefined,

@@ -3,17 +3,18 @@ import { readFileSync } from 'node:fs';
 import { Command, type CommanderError, Option } from 'commander';
 import { nearest } from '../protocol/nearest.ts';
 import { localUrl } from './addresses.ts';
+import { type Asker, asker } from './ask.ts';
 import { authModeOf } from './auth/modes.ts';
+import { systemClock } from './clock.ts';
 import { type Config, ConfigError, settings } from './config.ts';
 import { type ConfigFile, loadConfig, printConfig, warnings } from './config-load.ts';
 import { visible } from './log/visible.ts';
-import { checkConfig, PortInUse } from './resources.ts';
+import { authRefused, checkConfig, PortInUse } from './resources.ts';
 import { serve } from './serve.ts';
 import { version } from './version.ts';
 
 /** EX_CONFIG of sysexits.h. */
 const exitConfig = 78;
-const listMs = 10_000;
 /** Sessions that are listed, where there are so many. */
 const listed = 10;
 
@@ -94,20 +95,31 @@ function restUrl(given: string): string {
   return url.replace(/^ws/i, 'http').replace(/(\/ws)?\/*$/, '');
 }
 
-/** Asks a running gateway and prints its list, a line each. */
-async function list(what: 'microservices' | 'sessions', columns: readonly string[], given: Record<string, unknown>): Promise<void> {
+/** The gateway that a command asks, and as whom: GATEWAY_TOKEN, else what the configuration can make. */
+async function askerOf(given: Record<string, unknown>): Promise<Asker> {
   const isGiven = typeof given.url === 'string';
   const url = isGiven ? restUrl(String(given.url)) : configuredUrl(given);
   const certificate = isGiven ? undefined : configOf(given).server.tls_cert;
+  const token = process.env.GATEWAY_TOKEN?.trim();
+  if (token) return asker({ url, certificate, candidates: [{ authorization: `Bearer ${token}` }] });
   // beside an address the rest of the configuration does not matter, be it faulty
-  const { auth } = configOf(given, 'auth');
-  const headers = await authModeOf(auth).headers(auth);
+  const config = configOf(given, 'auth');
+  const candidates = await Promise.resolve(authModeOf(config.auth).headers(config.auth, systemClock)).catch((error) => {
+    throw authRefused(config, error);
+  });
+  return asker({ url, certificate, candidates });
+}
+
+/** Asks a running gateway and prints its list, a line each. */
+async function list(what: 'microservices' | 'sessions', columns: readonly string[], given: Record<string, unknown>): Promise<void> {
+  const ask = await askerOf(given);
   const items: Record<string, unknown>[] = [];
   // a page may end before it holds as many as it could
   for (let cursor: string | undefined; ; ) {
-    const page = await fetchPage(url, `${what}${cursor === undefined ? '' : `?cursor=${cursor}`}`, headers, certificate);
+    const page = await ask(`${what}${cursor === undefined ? '' : `?cursor=${cursor}`}`);
+    if (!Array.isArray(page.items)) throw new ConfigError('the answer is not a list: is it a session gateway?');
     items.push(...page.items);
-    cursor = page.next_cursor;
+    cursor = page.next_cursor as string | undefined;
     if (cursor === undefined || (what === 'sessions' && items.length >= listed)) break;
   }
   const rows = [columns, ...items.map((item) => columns.map((column) => visible(String(item[column] ?? '-'))))];
@@ -119,32 +131,6 @@ async function list(what: 'microservices' | 'sessions', columns: readonly string
         .join('  ')
         .trimEnd(),
     );
-}
-
-/** @param certificate the file of the gateway's own; absent: its name must be that of its certificate, as for any other server */
-async function fetchPage(
-  url: string,
-  path: string,
-  headers: Record<string, string>,
-  certificate?: string,
-): Promise<{ items: Record<string, unknown>[]; next_cursor?: string }> {
-  // a dropped connection is waited for by timers that do not keep the process alive
-  const awake = setTimeout(() => {}, 2 * listMs);
-  const options = { headers, signal: AbortSignal.timeout(listMs) };
-  const ask = async (at: string) =>
-    certificate === undefined ? fetch(at, options) : (await import('./pinned.ts')).fetchPinned(certificate, at, options);
-  const response = await ask(`${url}/api/v1/${path}`).catch((error: Error) => {
-    const { code, message } = (error.cause ?? error) as NodeJS.ErrnoException;
-    throw new ConfigError(`no gateway answers at ${url} (${code ?? message}): start it, or name it with --url`);
-  });
-  const body = (await response.json().catch(() => ({ message: 'the server there is not a session gateway' }))) as {
-    items?: Record<string, unknown>[];
-    next_cursor?: string;
-    message?: string;
-  };
-  clearTimeout(awake);
-  if (!body.items) throw new ConfigError(`--url ${url}: ${body.message}`);
-  return { ...body, items: body.items };
 }
 
 const program = new Command('session-gateway')

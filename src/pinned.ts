@@ -10,8 +10,8 @@ import { Agent, buildConnector, fetch } from 'undici';
 export async function fetchPinned(
   file: string,
   url: string,
-  options: { headers: Record<string, string>; signal: AbortSignal },
-): Promise<Pick<Response, 'json'>> {
+  options: { method: string; headers: Record<string, string>; signal: AbortSignal },
+): Promise<Pick<Response, 'status' | 'json'>> {
   const own = new X509Certificate(await readFile(file));
   const connect = buildConnector({ rejectUnauthorized: false });
   const dispatcher = new Agent({

@@ -1,7 +1,9 @@
 import { once } from 'node:events';
 import { createServer } from 'node:net';
-import type { Logger } from 'pino';
-import type { Clock } from './clock.ts';
+import { type Logger, pino } from 'pino';
+import { authModeOf } from './auth/modes.ts';
+import { type Authenticator, type AuthParts, SettingFault } from './auth/principal.ts';
+import { type Clock, systemClock } from './clock.ts';
 import { type Config, ConfigError } from './config.ts';
 import { allowedNetworks, refuse } from './config-load.ts';
 import { tlsFiles } from './config-runtime.ts';
@@ -28,6 +30,7 @@ export async function checkConfig(config: Config): Promise<void> {
   await workspacesOf(config);
   await outboundOf(config).close();
   await tlsOf(config);
+  await authOf(config, { clock: systemClock, log: pino({ enabled: false }) });
   await chooseStore(config.storage).catch((error) => {
     throw storageRefused(config, error);
   });
@@ -46,6 +49,20 @@ export async function tlsOf(config: Config): Promise<TlsPair | undefined> {
     throw error instanceof TlsError ? refuse(config, `server.tls_${error.of}`, error.message) : error;
   });
 }
+
+/** How peers say who they are. `livekitSecret`: of the LiveKit in use, where it is not the configured one. @throws ConfigError */
+export async function authOf(config: Config, parts: Omit<AuthParts, 'taken'>, livekitSecret?: string): Promise<Authenticator> {
+  const taken = [config.livekit.api_secret, livekitSecret].filter((secret) => secret !== undefined);
+  try {
+    return await authModeOf(config.auth).start(config.auth, { ...parts, taken });
+  } catch (error) {
+    throw authRefused(config, error);
+  }
+}
+
+/** What a mode says of its settings, as the line that names them. */
+export const authRefused = (config: Config, error: unknown): unknown =>
+  error instanceof SettingFault ? refuse(config, `auth.${error.setting}`, error.message) : error;
 
 /** Another program listens there: the configuration may be right anyway. */
 export class PortInUse extends ConfigError {}

@@ -22,12 +22,13 @@ const mayImport: Record<string, readonly string[]> = {
 
   'src/client': ['protocol'],
 
-  'src/auth': ['protocol', 'src/sessions', 'src/edge', 'src/addresses.ts', ...ground],
+'src/auth': ['protocol', 'src/sessions', 'src/edge', 'src/addresses.ts', 'src/config-values.ts', ...ground],
   'src/edge': ['src/addresses.ts'],
   'src/level.ts': [],
   'src/turn.ts': [],
 
   'src/addresses.ts': [],
+  'src/ask.ts': ['src/config.ts', 'src/pinned.ts'],
   'src/clock.ts': [],
   'src/descriptors.ts': ['src/clock.ts'],
   'src/errors.ts': ['protocol', 'src/time.ts'],
@@ -46,6 +47,7 @@ const mayImport: Record<string, readonly string[]> = {
   'src/log': ['src/clock.ts', 'src/secrets.ts', 'src/time.ts'],
   'src/workspace.ts': ['src/errors.ts'],
   'src/resources.ts': [
+    'src/auth',
     'src/sessions',
     'src/store',
     'src/services',

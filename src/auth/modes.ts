@@ -1,8 +1,9 @@
 import { none } from './none.ts';
 import type { AuthMode } from './principal.ts';
+import { required } from './required.ts';
 
 /** Every mode, by its name in `auth.mode`. One more is a file and a row here. */
-export const authModes = { none } satisfies Record<string, AuthMode>;
+export const authModes = { none, required } satisfies Record<string, AuthMode>;
 export type AuthModeName = keyof typeof authModes;
 
 /** The mode of a configuration's section `auth`. Absent is none, which serves only this machine then. */

@@ -23,5 +23,5 @@ export const none: AuthMode = {
   needs: [],
   secrets: [],
   start: () => ({ authenticate: () => admitted, identify: claimed, methods: [] }),
-  headers: () => ({}),
+  headers: () => [{}],
 };

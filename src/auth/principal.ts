@@ -105,6 +105,35 @@ export interface Authenticator {
   identify(claim: { token?: string | undefined; kind?: Kind | undefined; identity?: string | undefined }): MaybePromise<Verified>;
   /** How peers may say who they are, as Hello lists it. */
   methods: readonly string[];
+  /**
+   * Takes these settings instead of those it was started with. Absent: it has none that can change.
+   * @throws SettingFault it goes on with those it has
+   */
+  replace?(settings: AuthSettings): Promise<void>;
+  /** Whether a principal may stay, after `replace`. */
+  isStillGood?(principal: Principal): boolean;
+}
+
+/** The section `auth`, checked: each mode knows its own. */
+export type AuthSettings = Readonly<Record<string, unknown>>;
+
+/** A setting of a mode cannot be used. The message holds no secret. */
+export class SettingFault extends Error {
+  /** Its key in the section `auth`. */
+  readonly setting: string;
+
+  constructor(setting: string, message: string) {
+    super(message);
+    this.setting = setting;
+  }
+}
+
+/** What a mode runs with. */
+export interface AuthParts {
+  clock: Clock;
+  log: Logger;
+  /** Secrets of others, that no key may have: LiveKit's, whose tokens have the same shape. */
+  taken: readonly string[];
 }
 
 /** One way to run the gateway, as far as peers say who they are. */
@@ -119,8 +148,8 @@ export interface AuthMode {
   needs: readonly string[];
   /** Those of them that are masked where they are printed. */
   secrets: readonly string[];
-  /** @param settings the section `auth`, checked */
-  start(settings: Readonly<Record<string, unknown>>, parts: { clock: Clock; log: Logger }): Authenticator;
-  /** How the gateway's own commands say who they are. @param settings the section `auth`, checked */
-  headers(settings: Readonly<Record<string, unknown>>): Record<string, string> | Promise<Record<string, string>>;
+  /** Starts nothing that has to be stopped. @throws SettingFault */
+  start(settings: AuthSettings, parts: AuthParts): MaybePromise<Authenticator>;
+  /** How the gateway's own commands may say who they are: the first that is taken counts. @throws SettingFault */
+  headers(settings: AuthSettings, clock: Clock): MaybePromise<readonly Record<string, string>[]>;
 }

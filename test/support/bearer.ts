@@ -25,6 +25,6 @@ const bearer: AuthMode = {
       claim.token === token ? { principal: everybody } : { refused: 'invalid', why: 'the token is wrong' };
     return { authenticate, identify, methods: ['test'] };
   },
-  headers: ({ token }) => ({ authorization: `Bearer ${token}` }),
+  headers: ({ token }) => [{ authorization: `Bearer ${token}` }],
 };
 Object.assign(authModes, { bearer });
