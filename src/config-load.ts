@@ -217,7 +217,9 @@ export function warnings(config: Config, host: string = hostname()): string[] {
       ? ['microservices.registration_timeout has no effect: it is longer than microservices.join_timeout']
       : []),
     ...(auth.mode === undefined && !isLoopbackHost(server.host)
-      ? ['protected mode: it listens on the network, but serves only this machine; set AUTH_MODE=none to open it to everybody']
+      ? [
+          'protected mode: it listens on the network, but serves only this machine; set AUTH_MODE: required, or none to open it to everybody',
+        ]
       : []),
     ...(auth.mode === 'none' ? ['AUTH_MODE=none: whoever reaches this address may do everything'] : []),
     ...(auth.mode === 'none' && !isLoopbackHost(server.host) && livekit.api_secret === undefined

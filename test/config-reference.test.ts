@@ -2,6 +2,7 @@ import { readFileSync } from 'node:fs';
 import { request } from 'node:http';
 import { networkInterfaces } from 'node:os';
 import { expect, test } from 'vitest';
+import { mint } from '../src/auth/mint.ts';
 import { settings } from '../src/config.ts';
 import { loadConfig, warnings } from '../src/config-load.ts';
 import { startGateway } from './support/gateway.ts';
@@ -31,20 +32,25 @@ const address = Object.values(networkInterfaces())
   .flat()
   .find((one) => one?.family === 'IPv4' && !one.internal)?.address;
 
-test.each([
-  [address, 200],
-  ['127.0.0.1', 200],
-])('the example that is open to the network is: at %s by its public name', async (host, status) => {
+const key = { id: 'app', secret: 'a-secret-of-the-application-for-tests', kinds: ['user'] };
+
+test.each([address, '127.0.0.1'])('the example for a network serves who has a credential: at %s by its public name', async (host) => {
   const config = loadConfig({}, {}, [{ name: 'CONFIG.md', text: open }]);
-  expect(warnings(config)).toEqual(['AUTH_MODE=none: whoever reaches this address may do everything']);
-  const { url } = await startGateway({ ...config, server: { ...config.server, port: 0 } });
-  const { port } = new URL(url);
-  const answer = await new Promise((done, fail) => {
-    // a machine without a network has loopback alone
-    const headers = { host: 'gateway.example.com', 'x-forwarded-for': '192.0.2.1' };
-    request({ host: host ?? '127.0.0.1', port, path: '/api/v1/sessions', headers }, (response) => done(response.resume().statusCode))
-      .on('error', fail)
-      .end();
+  expect(warnings(config)).toEqual([]);
+  const { url, clock } = await startGateway({
+    ...config,
+    server: { ...config.server, port: 0 },
+    auth: { ...config.auth, keys: [key] },
   });
-  expect(answer).toBe(status);
+  const { port } = new URL(url);
+  const token = await mint({ keyId: key.id, secret: key.secret, identity: 'ada', kind: 'user', now: clock.now(), ttlS: 60 });
+  const ask = (more: object) =>
+    new Promise((done, fail) => {
+      // a machine without a network has loopback alone
+      const headers = { host: 'gateway.example.com', 'x-forwarded-for': '192.0.2.1', ...more };
+      request({ host: host ?? '127.0.0.1', port, path: '/api/v1/sessions', headers }, (response) => done(response.resume().statusCode))
+        .on('error', fail)
+        .end();
+    });
+  expect([await ask({}), await ask({ authorization: `Bearer ${token}` })]).toEqual([401, 200]);
 });

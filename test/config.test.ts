@@ -59,7 +59,7 @@ test.each([
 });
 
 test.each([
-  [{ AUTH_MODE: 'None' }, 'AUTH_MODE (auth.mode): must be none'],
+  [{ AUTH_MODE: 'None' }, 'AUTH_MODE (auth.mode): must be one of none, required'],
   [{ SERVER_PORT: '70000' }, 'SERVER_PORT (server.port): must be at most 65535'],
   [{ SERVER_PORT: '1.5' }, 'SERVER_PORT (server.port): must be a whole number'],
   [

@@ -1,7 +1,7 @@
 import { stringify } from 'smol-toml';
 import { z } from 'zod';
 import { type JsonSchema, publicSchema } from '../../protocol/json-schema.ts';
-import { configSchema, type Setting, settings } from '../../src/config.ts';
+import { configSchema, type Setting, settings, tableSettings } from '../../src/config.ts';
 import { line, words } from './fields.ts';
 
 const about: Record<keyof typeof configSchema.shape, string> = {
@@ -50,14 +50,28 @@ level = "debug"
 format = "json"
 `;
 
-/** Open to the network; its addresses are examples. */
+/** On a network; its addresses and secrets are examples. */
 const openExample = `[server]
 host = "0.0.0.0"
 allowed_hosts = ["gateway.example.com"]
 allowed_origins = ["https://app.example.com"]
 
 [auth]
-mode = "none"
+mode = "required"
+
+# users, with tokens that the application's backend makes
+[[auth.keys]]
+id = "app"
+secret_file = "/run/secrets/gateway-app"
+kinds = ["user"]
+
+# one for each kind of service
+[[auth.keys]]
+id = "asr"
+secret_file = "/run/secrets/gateway-asr"
+kinds = ["service"]
+service_prefix = "asr-"
+service_types = ["ASR"]
 
 [livekit]
 server_url = "wss://livekit.example.com"
@@ -74,13 +88,14 @@ url = "mine://anything"
 `;
 
 /** The default of a setting; undefined: it has none. */
-const defaultOf = ({ schema }: Setting): unknown => schema.safeParse(undefined).data;
+const defaultOf = ({ schema }: Pick<Setting, 'schema'>): unknown => schema.safeParse(undefined).data;
 
 /** How a setting is written, in plain words and with its unit. */
-function type({ key, schema }: Setting): string {
+function type({ key, schema }: Pick<Setting, 'key' | 'schema'>): string {
   const json = z.toJSONSchema(schema, { io: 'output', unrepresentable: 'any', override: publicSchema }) as JsonSchema & { format?: string };
   // as a list in a file, or as one text in which commas part its items
   if (json.type === 'array') return 'list, or text with commas';
+  if (/^max_ttl$/.test(key)) return 'time';
   if (json.format === 'uri') return 'URL';
   const unit = units.find(([end]) => end.test(key))?.[1];
   const { minLength: _, pattern: __, ...shown } = json;
@@ -109,8 +124,37 @@ const of = (section: string) => settings.filter((setting) => setting.section ===
 
 function table(section: keyof typeof about): string {
   const head = [line(['Key', 'Environment', 'Flag', 'Default', 'Type', 'Meaning']), '|---|---|---|---|---|---|'];
-  return [`### ${section}`, '', about[section], '', ...head, ...of(section).map(row), ''].join('\n');
+  return [`### ${section}`, '', about[section], '', ...head, ...of(section).map(row), '', ...lists(section)].join('\n');
 }
+
+type List = (typeof tableSettings)[number];
+const listsOf = (section: string) => tableSettings.filter((list) => list.section === section);
+const fieldsOf = ({ fields }: List) =>
+  Object.entries(fields).map(([key, schema]) => ({ key, schema, about: schema.description ?? '', fallback: defaultOf({ schema }) }));
+
+/** The lists of tables of a section: files alone have them. */
+const lists = (section: string): string[] =>
+  listsOf(section).flatMap((list) => [
+    `#### [[${section}.${list.key}]]`,
+    '',
+    `${list.about}. Only files have such tables, each any number; those of a later file replace those of an earlier one.`,
+    '',
+    line(['Key', 'Default', 'Type', 'Meaning']),
+    '|---|---|---|---|',
+    ...fieldsOf(list).map((field) =>
+      line([code(field.key), field.fallback === undefined ? '' : code(toml(field.fallback)), type(field), field.about]),
+    ),
+    '',
+  ]);
+
+/** One table of each list, as comments. */
+const listExamples = (section: string): string =>
+  listsOf(section)
+    .map((list) => {
+      const fields = fieldsOf(list).map(({ key, fallback }) => `# ${key} = ${fallback === undefined ? '...' : toml(fallback)}`);
+      return `# ${list.about}\n# [[${section}.${list.key}]]\n${fields.join('\n')}\n`;
+    })
+    .join('');
 
 /** Every setting as it is by default; those without a default behind a comment sign. */
 export function exampleToml(): string {
@@ -119,7 +163,7 @@ export function exampleToml(): string {
     const written = fallback === undefined ? `# ${one.key} = ...` : `${one.key} = ${toml(fallback)}`;
     return `# ${one.about} (${type(one).replaceAll('`', '')})\n${written}`;
   };
-  return sections.map((section) => `[${section}]\n${of(section).map(setting).join('\n')}\n`).join('\n');
+  return sections.map((section) => `[${section}]\n${of(section).map(setting).join('\n')}\n${listExamples(section)}`).join('\n');
 }
 
 /** CONFIG.md. */
@@ -160,15 +204,37 @@ no effect. Both cause a warning.
 \`\`\`toml
 ${seedExample}\`\`\`
 
-Open to the network: anyone who can reach it may do everything, see [Proxies, TLS and Docker](#proxies-tls-and-docker).
+On a network, for those who have a credential; see [Authentication](#authentication) and [Proxies, TLS and Docker](#proxies-tls-and-docker).
 
 \`\`\`toml
 ${openExample}\`\`\`
 
+## Authentication
+
+| \`auth.mode\` | |
+|---|---|
+| not set | No authentication; only programs of this machine are served. |
+| \`none\` | No authentication: whoever reaches the gateway may do everything. |
+| \`required\` | Every peer needs a credential, and has the rights that follow from it ([Access](protocol/PROTOCOL.md#access)). |
+
+A gateway key is shaped like LiveKit's: an id and a secret. Whoever holds the secret makes tokens, JWT with HS256, with any server SDK of LiveKit:
+
+\`\`\`ts
+import { AccessToken } from 'livekit-server-sdk';
+
+const token = new AccessToken('app', secret, { identity: 'ada', ttl: '1h' });
+token.attributes = { 'gateway.kind': 'user' }; // only where the key makes several kinds
+await token.toJwt();
+\`\`\`
+
+[PROTOCOL.md](protocol/PROTOCOL.md#connect) says what such a token holds, and the three ways to send it. LiveKit's own secret cannot be a gateway key's: a token for a room
+would then open the gateway. To replace a secret, add a second table with the same id and the new secret, let the makers of tokens change over, then remove the first.
+
+\`session-gateway services\` and \`sessions\` send the token in the environment variable \`GATEWAY_TOKEN\`, else make one with a key of the configuration whose \`kinds\` has \`operator\`.
+
 ## Proxies, TLS and Docker
 
-There is no authentication yet. On a network the gateway belongs behind something that authenticates, or on a network where everybody may do
-everything.
+On a network the gateway needs \`auth.mode = "required"\`, or stands behind something that authenticates.
 
 - **TLS**: \`server.tls_cert\` and \`server.tls_key\` make it serve https and wss, and nothing else, at its port. Both are PEM files; the certificate's has
   its chain. They are looked at every 10 s: a renewed certificate is used for new connections, without a restart, and files that do not fit together change

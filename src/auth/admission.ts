@@ -73,13 +73,13 @@ export function admission({ host, allowedOrigins, allowedHosts, authIsSet, authe
     const { address, protocol } = senderOf(request);
     if (protectedMode && !isLoopback(address ?? '')) {
       return refuse(
-        'protected mode: the gateway listens on the network without authentication. Set AUTH_MODE (none to leave it open on purpose), or SERVER_HOST=127.0.0.1',
+        'protected mode: the gateway listens on the network without authentication. Set AUTH_MODE (required, or none to leave it open on purpose), or SERVER_HOST=127.0.0.1',
       );
     }
     const forwarded = authIsSet ? undefined : forwardedBy(headers);
     if (forwarded !== undefined) {
       return refuse(
-        `a forwarded request (${forwarded}) is refused while AUTH_MODE is not set: the proxy would open the gateway to everybody. Set AUTH_MODE explicitly (none to leave it open on purpose)`,
+        `a forwarded request (${forwarded}) is refused while AUTH_MODE is not set: the proxy would open the gateway to everybody. Set AUTH_MODE explicitly (required, or none to leave it open on purpose)`,
       );
     }
     // browsers always send one; without it nobody was misled by a name

@@ -34,12 +34,11 @@ export const keySettings = tables({
   max_ttl: duration(1, 31_536_000)
     .default(86_400)
     .describe('The longest time between `nbf` and `exp` of its tokens, as in 90s, 15m, 24h or 30d'),
-}).describe('Keys whose holders make tokens for those who connect');
+}).describe('Keys whose holders make tokens for peers');
 export type KeySettings = NonNullable<z.output<typeof keySettings>>[number];
 
 /** A key whose secret was read. */
 interface Key {
-  id: string;
   secret: KeyObject;
   kinds: readonly Kind[];
   grant: Grant;
@@ -86,7 +85,7 @@ async function readKeys(settings: readonly KeySettings[], taken: readonly string
       servicePrefix: one.service_prefix,
       serviceTypes: one.service_types,
     });
-    const key = { id: one.id, secret: createSecretKey(secret, 'utf8'), kinds: one.kinds, grant, maxTtlS: one.max_ttl };
+    const key = { secret: createSecretKey(secret, 'utf8'), kinds: one.kinds, grant, maxTtlS: one.max_ttl };
     found.set(one.id, [...same, key]);
   }
   return found;
