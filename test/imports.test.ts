@@ -22,7 +22,7 @@ const mayImport: Record<string, readonly string[]> = {
 
   'src/client': ['protocol'],
 
-'src/auth': ['protocol', 'src/sessions', 'src/edge', 'src/addresses.ts', 'src/config-values.ts', ...ground],
+  'src/auth': ['protocol', 'src/sessions', 'src/edge', 'src/addresses.ts', 'src/config-values.ts', ...ground],
   'src/edge': ['src/addresses.ts'],
   'src/level.ts': [],
   'src/turn.ts': [],
