@@ -10,6 +10,7 @@ import { type Config, ConfigError, settings } from './config.ts';
 import { type ConfigFile, loadConfig, printConfig, warnings } from './config-load.ts';
 import { visible } from './log/visible.ts';
 import { authRefused, checkConfig, PortInUse } from './resources.ts';
+import { safeText } from './secrets.ts';
 import { serve } from './serve.ts';
 import { version } from './version.ts';
 
@@ -90,6 +91,7 @@ function configuredUrl(given: Record<string, unknown>): string {
 /** The address of a gateway's REST API, also where its socket's, or only host and port, was given. */
 function restUrl(given: string): string {
   const url = /^[a-z][a-z0-9+.-]*:\/\//i.test(given) ? given : `http://${given}`;
+  if (given.includes('@')) throw new ConfigError('--url: must not contain a user name or password, which the gateway does not know');
   if (!/^(https?|wss?):/i.test(url) || !URL.canParse(url))
     throw new ConfigError(`--url ${given}: is not an address: write http://host:port`);
   return url.replace(/^ws/i, 'http').replace(/(\/ws)?\/*$/, '');
@@ -182,6 +184,6 @@ try {
   await program.parseAsync();
 } catch (error) {
   if (!(error instanceof ConfigError)) throw error;
-  process.stderr.write(`session-gateway: ${error.message}\n`);
+  process.stderr.write(`session-gateway: ${safeText(error.message)}\n`);
   process.exit(exitConfig);
 }

@@ -58,6 +58,12 @@ test.each([
   [['sessions', '--url', 'http://127.0.0.1:1'], {}, 'session-gateway: no gateway answers at http://127.0.0.1:1'],
   [['sessions', '--url', 'http://127.0.0.1:1'], { SERVER_PORT: 'x' }, 'session-gateway: no gateway answers at http://127.0.0.1:1'],
   [['sessions', '--url', 'ftp://h:1'], {}, 'session-gateway: --url ftp://h:1: is not an address: write http://host:port'],
+  ...['http://ada:hidden@h:1', 'ada:hidden@h', 'http://ada:hid den@h'].map((url): [string[], object, string] => [
+    ['sessions', '--url', url],
+    {},
+    'session-gateway: --url: must not contain a user name or password, which the gateway does not know',
+  ]),
+  [['redis://:hidden@h'], {}, 'session-gateway: there is no command redis://:[Redacted]@h'],
   [['sessions', '--url', 'h:x'], {}, 'session-gateway: --url h:x: is not an address: write http://host:port'],
   [['sessions', '--config', '/nowhere.toml'], {}, 'session-gateway: --config /nowhere.toml: cannot be read (ENOENT)'],
   [['sessions'], { SERVER_PORT: '1' }, 'session-gateway: no gateway answers at http://127.0.0.1:1'],

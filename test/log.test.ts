@@ -30,17 +30,46 @@ test('a line has the level by name, the time in ISO, the fields and the text', (
   });
 });
 
-test.each(['access_token', 'resume_token', 'token', 'apiSecret', 'api_secret', 'authorization'])(
-  '%s is covered, also one level down, and the fields themselves stay as they were',
-  (name) => {
-    const { log, written } = lines();
-    const fields = { [name]: 'hidden-1', request: { [name]: 'hidden-2', url: '/ws' }, session_id: 's1' };
-    log.info(fields, 'said');
-    expect(written.join()).not.toMatch(/hidden/);
-    expect(written.join()).toMatch(/"url":"\/ws".*"session_id":"s1"/);
-    expect(fields[name]).toBe('hidden-1');
-  },
-);
+test.each([
+  'access_token',
+  'resume_token',
+  'token',
+  'apiSecret',
+  'api_secret',
+  'secret',
+  'password',
+  'authorization',
+  'sec-websocket-protocol',
+  'cookie',
+  'x-api-key',
+])('%s is covered, also below other names and in lists, and the fields themselves stay as they were', (name) => {
+  const { log, last, written } = lines();
+  const fields = {
+    [name]: 'hidden-1',
+    request: { headers: { [name]: 'hidden-2', host: 'x' } },
+    list: ['a', { [name]: 'hidden-3' }],
+    session_id: 's1',
+  };
+  log.info(fields, 'said');
+  expect(written.join()).not.toMatch(/hidden/);
+  expect(last()).toMatchObject({ request: { headers: { host: 'x' } }, list: ['a', expect.anything()], session_id: 's1' });
+  expect(fields[name]).toBe('hidden-1');
+});
+
+const token = 'eyJhbGciOiJIUzI1NiJ9.eyJ2aWRlbyI6e319.1C2SlDwJwmVyi6m01fIziAsXhxoG2x64';
+test.each([
+  [`not valid: ${token}, says LiveKit`, 'not valid: [Redacted], says LiveKit'],
+  ['connect redis://:hidden-1@127.0.0.1:6379/0', 'connect redis://:[Redacted]@127.0.0.1:6379/0'],
+  ['two: postgres://a:hid@den@h/d,x://b:hidden@h', 'two: postgres://a:[Redacted]@h/d,x://b:[Redacted]@h'],
+  ['at file:///srv/node_modules/@redis/client.js:1:2', 'at file:///srv/node_modules/@redis/client.js:1:2'],
+  ['no http://127.0.0.1:8080/a@b and ws://ada@host:80', 'no http://127.0.0.1:8080/a@b and ws://ada@host:80'],
+])('what is a secret by its form is covered wherever it stands: %s', (text, safe) => {
+  const { log, last } = lines();
+  log.warn(text);
+  expect(last().msg).toBe(safe);
+  log.warn({ reason: text, deep: { down: { in: { a: { list: [text] } } } } }, 'failed');
+  expect(last()).toMatchObject({ reason: safe, deep: { down: { in: { a: { list: [safe] } } } } });
+});
 
 test('an error keeps its message and stack', () => {
   const { log, last } = lines();
@@ -57,7 +86,6 @@ test('a secret that an error carries is covered', () => {
 
 test('a signed token in the text of an error from outside is covered, in its stack and its cause as well', () => {
   const { log, written, last } = lines();
-  const token = 'eyJhbGciOiJIUzI1NiJ9.eyJ2aWRlbyI6e319.1C2SlDwJwmVyi6m01fIziAsXhxoG2x64';
   const cause = new Error(`invalid token: ${token}, error: not valid yet`);
   log.warn({ err: new Error(`LiveKit answered 401: ${cause.message}`, { cause }), reason: cause.message }, 'failed');
   expect(written.join()).not.toMatch(/eyJ|1C2SlDw/);

@@ -1,5 +1,5 @@
 import { type DestinationStream, type Logger, pino } from 'pino';
-import { withoutSecrets } from '../secrets.ts';
+import { safeText, withoutSecrets } from '../secrets.ts';
 import { iso } from '../time.ts';
 import { Output } from './output.ts';
 import { acting, escaped } from './visible.ts';
@@ -15,8 +15,8 @@ export function makeLog(level: string, to?: DestinationStream): Logger {
       base: null,
       timestamp: () => `,"time":"${iso(Date.now())}"`,
       formatters: { level: (label) => ({ level: label }), log: (fields) => withoutSecrets(fields) },
-      hooks: { streamWrite: (line) => line.replace(acting, escaped) },
-      serializers: { err: (error) => withoutSecrets(pino.stdSerializers.err(error) as unknown as Record<string, unknown>, 0) },
+      hooks: { streamWrite: (line) => safeText(line).replace(acting, escaped) },
+      serializers: { err: (error) => withoutSecrets(pino.stdSerializers.err(error), 1) },
     },
     to ?? (standardOutput as Output),
   );

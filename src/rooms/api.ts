@@ -1,6 +1,6 @@
 import { AccessToken, RoomServiceClient, ServerError, type VideoGrant } from 'livekit-server-sdk';
 import { clip } from '../../protocol/fields.ts';
-import { withoutTokens } from '../secrets.ts';
+import { safeText } from '../secrets.ts';
 import { RoomsError } from '../sessions/ports.ts';
 import { Redirected, RoomRpc } from './rpc.ts';
 import type { Key } from './tokens.ts';
@@ -38,7 +38,7 @@ export function roomsError(error: unknown, url: string, names: SettingNames): Ro
   if (error instanceof ServerError) {
     const { status } = error;
     // it repeats a token that it refuses
-    const said = withoutTokens(error.message);
+    const said = safeText(error.message);
     const message = clip(`LiveKit answered ${status}: ${said}`, 300);
     if (status === 401 || status === 403) return new RoomsError('unauthorized', whyUnauthorized(said, names), false);
     if (status === 404) return new RoomsError('not_found', message, false);
@@ -46,7 +46,7 @@ export function roomsError(error: unknown, url: string, names: SettingNames): Ro
     return new RoomsError(status === 408 || status === 429 ? 'busy' : 'refused', message, false);
   }
   if (error instanceof Redirected) {
-    const message = `LiveKit at ${new URL(url).host} answered ${error.status} with another address (${withoutTokens(error.target)}), which is not asked: check ${names.serverUrl}`;
+    const message = `LiveKit at ${new URL(url).host} answered ${error.status} with another address (${safeText(error.target)}), which is not asked: check ${names.serverUrl}`;
     return new RoomsError('unreachable', clip(message, 600), false);
   }
   const under = (error as { cause?: { code?: string; message?: string } }).cause;
