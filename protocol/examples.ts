@@ -129,6 +129,7 @@ export const examples: { [T in Operation]: Example<T> } = {
       running_sessions: 1,
     },
   },
+  reloadKeys: { reply: { closed_sockets: 2 } },
   deleteSession: { reply: { session_id, status: 'Terminating', end_reason: 'owner_deleted' } },
   terminateSession: { reply: { session_id, status: 'Terminating', end_reason: 'client_ended' } },
   serviceReady: { body: { service_id: 'asr-1' }, reply: { success: true, session_id, service_id: 'asr-1', all_ready: false } },

@@ -372,6 +372,16 @@ export const routes = {
     }),
     errors: [],
   },
+  reloadKeys: {
+    method: 'post',
+    path: '/api/v1/auth/reload',
+    access: 'reload_keys',
+    about:
+      'Reads the keys of the configuration again. What was opened with a key that is gone, or may do less now, ends: sockets with 4401.',
+    status: 200,
+    reply: z.object({ closed_sockets: z.number().int().min(0).describe('Sockets of this node that were closed') }),
+    errors: ['ILLEGAL_STATE'],
+  },
   deleteSession: {
     method: 'delete',
     path: '/api/v1/sessions/{id}',

@@ -13,10 +13,12 @@ import { Budget } from './http/budget.ts';
 import { documents } from './http/documents.ts';
 import { endpoints } from './http/endpoints.ts';
 import { listen } from './http/listen.ts';
+import { Ongoing } from './http/ongoing.ts';
 import { Readiness } from './http/readiness.ts';
 import { Upgrades } from './http/upgrades.ts';
 import { webhook } from './http/webhook.ts';
 import { LimitedLog } from './log/limited.ts';
+import { keysReloader } from './reload.ts';
 import { authOf, cannotListen, outboundOf, storageTypeOf, storeOf, tlsOf, workspacesOf } from './resources.ts';
 import { Leftovers } from './rooms/leftovers.ts';
 import { type LiveKitConfig, LiveKitRooms } from './rooms/livekit.ts';
@@ -56,6 +58,8 @@ export interface GatewayParts {
   authenticate?: Authenticate;
   /** How peers say who they are. Default: by auth.mode. */
   auth?: Authenticator;
+  /** The configuration as its files say it now. Default: `config`. @throws ConfigError */
+  readConfig?: () => Config;
   /** Called once for each socket, when it has ended, with the code it was closed with. */
   onClosed?: (code: number) => void;
   /** Further ones, besides REST and sockets. */
@@ -175,9 +179,17 @@ export async function startGateway({ config, livekit, log: full, clock = systemC
   const budget = new Budget({ turn, clock, answerBytesPerSecond });
   const overHttp = httpLinks(paths, outbound);
   const linkTo = linkBy({ http: overHttp, https: overHttp });
-  const rest = endpoints({ ...domain, linkTo, version, maxWaitMs, holds, readiness });
+  const ongoing = new Ongoing(clock, auth);
+  const recheck = () => {
+    ongoing.recheck();
+    // a service that does not connect has nothing else to be closed
+    if (auth.knows) registrations.deregisterStrangers(auth.knows);
+    return sockets.recheck((principal) => auth.isStillGood?.(principal) ?? true);
+  };
+  const reloadKeys = keysReloader({ config, readConfig: given.readConfig ?? (() => config), auth, recheck, log });
+  const rest = endpoints({ ...domain, linkTo, version, maxWaitMs, holds, readiness, reloadKeys });
   const upgrades = new Upgrades({ '/ws': (request, socket, head) => sockets.upgrade(request, socket, head) }, log);
-  const app = restApp({ admit, clock, log, maxBodyBytes, budget, endpoints: rest, socketPaths: upgrades.paths });
+  const app = restApp({ admit, clock, log, maxBodyBytes, budget, ongoing, endpoints: rest, socketPaths: upgrades.paths });
   const ring = (room: string) => {
     readiness.webhookCame();
     reconciler.ring(room);

@@ -1,6 +1,7 @@
 #!/usr/bin/env node
 import { readFileSync } from 'node:fs';
 import { Command, type CommanderError, Option } from 'commander';
+import { kinds, scopes } from '../protocol/access.ts';
 import { nearest } from '../protocol/nearest.ts';
 import { localUrl } from './addresses.ts';
 import { type Asker, asker } from './ask.ts';
@@ -8,6 +9,7 @@ import { authModeOf } from './auth/modes.ts';
 import { systemClock } from './clock.ts';
 import { type Config, ConfigError, settings } from './config.ts';
 import { type ConfigFile, loadConfig, printConfig, warnings } from './config-load.ts';
+import { newKey, newToken } from './key-commands.ts';
 import { visible } from './log/visible.ts';
 import { authRefused, checkConfig, PortInUse } from './resources.ts';
 import { safeText } from './secrets.ts';
@@ -144,7 +146,7 @@ withSettings(program.command('serve', { isDefault: true }).description('Run the 
   .action((given, { args: [word] }: Command) => {
     if (word !== undefined) throw new ConfigError(`there is no command ${word}${meant(word, commandNames())}`);
     process.stdout.off('error', exitUnread);
-    return serve(configOf(given));
+    return serve(() => configOf(given));
   });
 const config = program.command('config').description('Print or validate the configuration');
 withSettings(config.command('print').description('Print the effective configuration as TOML, secrets masked')).action((given) => {
@@ -174,10 +176,37 @@ withSettings(program.command('sessions'), where)
   .option(...url)
   .action((given) => list('sessions', ['session_id', 'status', 'user_identity', 'room_name', 'created_at', 'end_reason'], given));
 
-for (const command of [program, ...program.commands, ...config.commands]) {
+const keys = program.command('keys').description('Make keys and tokens; have a running gateway read its keys again');
+keys
+  .command('create')
+  .description('Print a new [[auth.keys]] for a configuration file. Needs no gateway')
+  .option('--id <id>', 'Default: a new one')
+  .option('--kinds <kinds>', `Whom its tokens are for, comma-separated: ${kinds.join(', ')}`, 'user')
+  .option('--scopes <scopes>', `What its operators may do, comma-separated: ${Object.keys(scopes).join(', ')}`)
+  .option('--service-prefix <prefix>', 'How the ids of its services start')
+  .action((given) => say(newKey(given)));
+withSettings(keys.command('token').description('Print a token made with a key of the configuration'), [])
+  .option('--key <id>', 'Default: the first')
+  .requiredOption('--identity <identity>', 'Whom it is for')
+  .option('--kind <kind>', 'Default: the least of the kinds of the key')
+  .option('--user <identity>', 'The user of a device')
+  .option('--ttl <time>', 'How long it is good: 90s, 15m, 24h, 30d; default: 1h')
+  .action(async (given) => say(await newToken(configOf(given, 'auth').auth, given, systemClock.now())));
+withSettings(keys.command('reload').description('Have a running gateway read the keys in its configuration again'), where)
+  .option(...url)
+  .action(async (given) => {
+    const { closed_sockets } = await (await askerOf(given))('auth/reload', 'POST');
+    say(`the keys were read again; ${closed_sockets} sockets were closed`);
+  });
+
+for (const command of [program, ...program.commands, ...config.commands, ...keys.commands]) {
   command.configureOutput({ outputError: () => {} }).exitOverride((error) => {
     if (error.exitCode === 0) process.exit(0);
-    throw new ConfigError(error.code === 'commander.help' ? 'config: expected print or check' : lineOf(error, command));
+    throw new ConfigError(
+      error.code === 'commander.help'
+        ? `${command.name()}: expected ${command.commands.map((one) => one.name()).join(' or ')}`
+        : lineOf(error, command),
+    );
   });
 }
 try {

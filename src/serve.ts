@@ -1,6 +1,7 @@
 import { existsSync, readFileSync } from 'node:fs';
 import { isatty } from 'node:tty';
 import { localUrl } from './addresses.ts';
+import { authModeOf } from './auth/modes.ts';
 import type { Config } from './config.ts';
 import { unreadEnvFile, warnings } from './config-load.ts';
 import { type Gateway, startGateway } from './gateway.ts';
@@ -16,8 +17,9 @@ const sameSignalMs = 1_000;
 /** Beyond the drain time, and half of it again in which the sockets are closed: closing frames, and a LiveKit that was started here. */
 const stopMarginMs = 15_000;
 
-/** Runs the gateway until a signal ends it. @throws ConfigError */
-export async function serve(config: Config): Promise<void> {
+/** Runs the gateway until a signal ends it. @param readConfig the configuration, read again each time @throws ConfigError */
+export async function serve(readConfig: () => Config): Promise<void> {
+  const config = readConfig();
   const pretty = config.logging.format === 'pretty' || (config.logging.format === undefined && process.stdout.isTTY);
   const format = pretty ? await prettyFormat() : undefined;
   const log = makeLog(config.logging.level, format && new Output(1, format));
@@ -67,7 +69,7 @@ export async function serve(config: Config): Promise<void> {
     }),
   });
   started.livekit = livekit;
-  const gateway = await startGateway({ config, livekit, log }).catch(async (error) => {
+  const gateway = await startGateway({ config, readConfig, livekit, log }).catch(async (error) => {
     await livekit.stop();
     throw error;
   });
@@ -79,7 +81,9 @@ export async function serve(config: Config): Promise<void> {
     livekit.said,
     `Socket:   ${socketUrl}`,
     `REST:     ${gateway.url}`,
-    `Try:      websocat ${socketUrl}   then paste   {"type":"NewSessionRequest","id":"1","user_identity":"ada"}`,
+    authModeOf(config.auth).isRequired
+      ? 'Peers:    need a credential; `keys token --identity ada` with the same --config prints one'
+      : `Try:      websocat ${socketUrl}   then paste   {"type":"NewSessionRequest","id":"1","user_identity":"ada"}`,
   ];
   new Output(2).write(banner.map((line) => `${line}\n`).join(''));
   for (const warning of warnings(config)) log.warn(warning);

@@ -1,5 +1,5 @@
 import { execFile, spawnSync } from 'node:child_process';
-import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { expect, onTestFinished, test } from 'vitest';
@@ -216,4 +216,39 @@ test('services and sessions ask a gateway that serves TLS, by its own certificat
     status: 78,
     stderr: expect.stringContaining('it has another certificate than'),
   });
+});
+
+test('a key that is created is taken from a file, its tokens by the gateway, and reload has it read again', async () => {
+  const made = run(['keys', 'create', '--id', 'app', '--kinds', 'user,operator']);
+  expect(made).toMatchObject({ status: 0, stderr: '' });
+  const file = configFile(`[auth]\nmode = "required"\n\n${made.stdout}`);
+  expect(run(['config', 'check', '--config', file]).stdout).toBe('the configuration is valid\n');
+  const [, secret = ''] = /secret = "(.+)"/.exec(made.stdout) ?? [];
+  expect(run(['config', 'print', '--config', file]).stdout).toMatch(/secret = "\*\*\*"/);
+
+  const { url } = await startBuiltGateway({}, ['--config', file]);
+  const token = run(['keys', 'token', '--config', file, '--identity', 'ada', '--ttl', '15m']).stdout.trim();
+  const list = () => fetch(`${url}/api/v1/sessions`, { headers: { authorization: `Bearer ${token}` } });
+  expect((await list()).status).toBe(200);
+  const asOperator = ['--config', file, '--url', url];
+  expect(run(['services', ...asOperator])).toMatchObject({ status: 0, stderr: '' });
+  expect(run(['services', '--url', url], { GATEWAY_TOKEN: token })).toMatchObject({
+    status: 78,
+    stderr: expect.stringContaining('only a service, or an operator with the scope read'),
+  });
+
+  writeFileSync(file, readFileSync(file, 'utf8').replace('"user", ', ''));
+  expect(run(['keys', 'reload', ...asOperator]).stdout).toBe('the keys were read again; 0 sockets were closed\n');
+  expect((await list()).status).toBe(401);
+  expect(made.stdout.split(secret)).toHaveLength(2);
+});
+
+test.each([
+  [['keys'], 'keys: expected create or token or reload'],
+  [['keys', 'create', '--kinds', 'usr'], '--kinds: usr is none of user, device, service, operator'],
+  [['keys', 'create', '--id', 'a b'], '--id: must be 1 to 128 letters, digits and _ . : -'],
+  [['keys', 'token', '--identity', 'ada'], 'there is no [[auth.keys]] in the configuration: name its file with --config'],
+  [['keys', 'token'], "required option '--identity <identity>' not specified"],
+])('%j says what is wrong', (args, why) => {
+  expect(run(args)).toEqual({ status: 78, stdout: '', stderr: expect.stringContaining(`session-gateway: ${why}\n`) });
 });

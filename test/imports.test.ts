@@ -46,6 +46,8 @@ const mayImport: Record<string, readonly string[]> = {
   'src/config-values.ts': ['protocol', 'src/addresses.ts'],
   'src/log': ['src/clock.ts', 'src/secrets.ts', 'src/time.ts'],
   'src/workspace.ts': ['src/errors.ts'],
+  'src/key-commands.ts': ['protocol', 'src/auth', 'src/config.ts', 'src/config-values.ts'],
+  'src/reload.ts': ['src/auth', 'src/config.ts', 'src/errors.ts'],
   'src/resources.ts': [
     'src/auth',
     'src/sessions',

@@ -6,6 +6,8 @@ import type { Admitted, Authenticator, Credential, NotAdmitted, Verified, Verifi
 /** More than any identity provider makes that fits a header. */
 const maxTokenBytes = 8_192;
 const realm = 'Bearer realm="session-gateway"';
+/** What WWW-Authenticate says to who brings no credential, or one that is not taken. */
+export const challenges = { missing: realm, invalid: `${realm}, error="invalid_token"` } as const;
 
 const refused = (fault: 'missing' | 'invalid' | 'expired', message: string, by?: Credential['by']): { refused: NotAdmitted } => ({
   refused: {
@@ -14,7 +16,7 @@ const refused = (fault: 'missing' | 'invalid' | 'expired', message: string, by?:
     fault,
     by,
     level: 'info',
-    challenge: fault === 'missing' ? realm : `${realm}, error="invalid_token"`,
+    challenge: fault === 'missing' ? challenges.missing : challenges.invalid,
   },
 });
 

@@ -14,7 +14,7 @@ const minSecret = 32;
 const leewayS = 30;
 
 /** The fields of one [[auth.keys]]. */
-export const keySettings = tables({
+export const keyFields = {
   id: z
     .string()
     .regex(/^[\w.:-]{1,128}$/, 'must be 1 to 128 letters, digits and _ . : -')
@@ -34,7 +34,8 @@ export const keySettings = tables({
   max_ttl: duration(1, 31_536_000)
     .default(86_400)
     .describe('The longest time between `nbf` and `exp` of its tokens, as in 90s, 15m, 24h or 30d'),
-}).describe('Keys whose holders make tokens for peers');
+};
+export const keySettings = tables(keyFields).describe('Keys whose holders make tokens for peers');
 export type KeySettings = NonNullable<z.output<typeof keySettings>>[number];
 
 /** A key whose secret was read. */
@@ -120,6 +121,11 @@ export class GatewayKeys implements Verifier {
     return keys.some((key) => key.secret.equals(secret) && key.kinds.includes(kind as Kind) && isWithin(grant, key.grant));
   }
 
+  /** Whether somebody with this subject could come in. Always, where it is no key's. */
+  knows(subject: string): boolean {
+    return !subject.startsWith('key:') || this.#keys.has(subject.slice('key:'.length));
+  }
+
   verify(token: string, issuer: string | undefined): Promise<Verified> | undefined {
     const keys = issuer === undefined ? undefined : this.#keys.get(issuer);
     return keys && this.#verify(token, keys);
@@ -135,7 +141,11 @@ export class GatewayKeys implements Verifier {
           clockTolerance: leewayS,
           currentDate: new Date(this.#clock.now()),
         });
-        return this.#principalOf(payload, key);
+        const found = this.#principalOf(payload, key);
+        // the keys may have been replaced meanwhile
+        return 'refused' in found || this.isStillGood(found.principal)
+          ? found
+          : { refused: 'invalid', why: `${key.grant.name} was removed` };
       } catch (error) {
         if (error instanceof errors.JWTExpired) return { refused: 'expired', why: `the token of ${key.grant.name} has expired` };
         why = error instanceof Error ? error.message : String(error);

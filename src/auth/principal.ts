@@ -112,6 +112,8 @@ export interface Authenticator {
   replace?(settings: AuthSettings): Promise<void>;
   /** Whether a principal may stay, after `replace`. */
   isStillGood?(principal: Principal): boolean;
+  /** Whether anybody with this subject could come in now. */
+  knows?(subject: string): boolean;
 }
 
 /** The section `auth`, checked: each mode knows its own. */

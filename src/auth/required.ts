@@ -22,6 +22,7 @@ export const required: AuthMode = {
       ...authenticatorOf([keys], ['key'], log),
       replace,
       isStillGood: (principal) => keys.isStillGood(principal),
+      knows: (subject) => keys.knows(subject),
     };
   },
   /** One for each key that makes operators who may read: the gateway may not have read the newest yet. */

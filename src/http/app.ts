@@ -17,6 +17,7 @@ import { checked, GatewayError, StorageError, storageFailed } from '../errors.ts
 import { mayNotAsk } from '../sessions/access.ts';
 import type { Budget } from './budget.ts';
 import { askForBody } from './expect.ts';
+import { CredentialOver, type Ongoing } from './ongoing.ts';
 
 type Env = { Bindings: HttpBindings; Variables: { principal: Principal | undefined; level: NotAdmitted['level'] | undefined } };
 export type App = Hono<Env>;
@@ -52,6 +53,7 @@ export interface AppParts {
   log: Logger;
   maxBodyBytes: number;
   budget: Budget;
+  ongoing: Ongoing;
   /** Where WebSockets are opened: a plain request there gets 426, which says so. */
   socketPaths: readonly string[];
 }
@@ -66,7 +68,7 @@ const passes = ({ path, method }: { path: string; method: string }, { code }: No
 const methods = ['GET', 'POST', 'PATCH', 'DELETE'] as const;
 
 /** The REST edge: checks each request by its row, hands it to its endpoint, and gives every error the one shape. */
-export function restApp({ admit, endpoints, clock, log, maxBodyBytes, budget, socketPaths }: AppParts): App {
+export function restApp({ admit, endpoints, clock, log, maxBodyBytes, budget, ongoing, socketPaths }: AppParts): App {
   const app: App = new Hono();
   /** The methods that a path takes; none where nothing is there. */
   const allowed = (path: string): string[] => {
@@ -120,13 +122,16 @@ export function restApp({ admit, endpoints, clock, log, maxBodyBytes, budget, so
         query: row.query && checked(row.query, query, 'query'),
         headers: row.headers && checked(row.headers, headersOf(c, row.headers), 'header'),
         body: row.body && checked(row.body, body, 'body'),
-        gone: c.req.raw.signal,
         principal,
       };
       noteUnknown.query(query);
       noteUnknown.body(body);
       if (principal) audit(log, principal, operation, call);
-      const answer = (await (endpoints[operation] as (call: unknown) => unknown)(call)) as { version?: number };
+      const { signal } = c.req.raw;
+      const carryOut = (gone: AbortSignal) => (endpoints[operation] as (call: unknown) => unknown)({ ...call, gone });
+      // where nothing authenticates there is no credential to end with
+      const isAnybody = principal === undefined || principal.kind === 'anybody';
+      const answer = (await (isAnybody ? carryOut(signal) : ongoing.run(principal, signal, carryOut))) as { version?: number };
       if (row.hasVersion) {
         const etag = `"${answer.version}"`;
         c.header('etag', etag);
@@ -157,6 +162,7 @@ export function restApp({ admit, endpoints, clock, log, maxBodyBytes, budget, so
 
   const fail = (c: Context<Env>, error: GatewayError) => {
     if (error.retryAfterMs !== undefined) c.header('retry-after', String(Math.ceil(error.retryAfterMs / 1_000)));
+    if (error instanceof CredentialOver) c.header('www-authenticate', error.challenge);
     const { status, code, message } = error;
     // an outage of the storage has its own line, one for all requests
     const level = code === 'STORAGE_ERROR' ? 'debug' : (c.get('level') ?? 'info');

@@ -35,6 +35,8 @@ export interface EndpointsParts {
   readiness: Readiness;
   /** How long a call may wait for a session to be ready. */
   maxWaitMs: number;
+  /** @throws GatewayError ILLEGAL_STATE */
+  reloadKeys(): Promise<{ closed_sockets: number }>;
   /** What this node holds now. */
   holds(): { sockets: number; live_sessions: number };
 }
@@ -211,6 +213,8 @@ export function endpoints(parts: EndpointsParts): Endpoints {
     addMessage: (call) => operations.addMessage(call.params.id, callerIn(call), call.body),
 
     getMessages: (call) => operations.messages(call.params.id, callerIn(call), call.query),
+
+    reloadKeys: parts.reloadKeys,
 
     statistics: async () => ({
       ...withRunning(await store.getStatistics()),

@@ -31,6 +31,8 @@ export class LimitedLog {
     const counts = this.#lines[level];
     return (...line: Parameters<LogFn>) => {
       if (!this.#to.isLevelEnabled(level)) return;
+      // of what operators do none may be missing
+      if (typeof line[0] === 'object' && line[0] !== null && 'audit' in line[0]) return this.#to[level](...line);
       // of a line with values it is the text around them
       const text = String(typeof line[0] === 'string' ? line[0] : line[1]);
       const lines = (counts.get(text) ?? 0) + 1;

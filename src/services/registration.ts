@@ -152,6 +152,12 @@ export class Registrations {
     this.#reportToSessions(instance, (assignment_id) => ({ type: 'ServiceFailed', assignment_id, ...faults.deregistered }));
   }
 
+  /** Deregisters those whose credential nobody can have any more. */
+  deregisterStrangers(knows: (subject: string) => boolean): void {
+    for (const instance of [...this.#parts.dispatcher.registry.all()])
+      if (instance.subject !== undefined && !knows(instance.subject)) this.deregister(instance, false);
+  }
+
   /** The service is out of reach: that is reported to each session it served. `atStop`: it was this gateway that closed its socket. */
   disconnected(instance: Instance, atStop = false): void {
     const { dispatcher, clock, log } = this.#parts;

@@ -107,6 +107,19 @@ export class SocketServer {
     return this.#connections.size;
   }
 
+  /** Closes the sockets of principals that may not stay with 4401. @returns how many */
+  async recheck(mayStay: (principal: Principal) => boolean): Promise<number> {
+    // whoever was let in just before is a socket then
+    await new Promise((turn) => setImmediate(turn));
+    let closed = 0;
+    await inTurns([...this.#connections], (connection) => {
+      if (!connection.isIdentified || mayStay(connection.principal)) return;
+      closed += 1;
+      connection.close(Close.Unauthenticated);
+    });
+    return closed;
+  }
+
   /** Refuses new sockets and notifies the others that they will be closed. */
   async drain(deadlineMs: number): Promise<void> {
     this.#draining = true;

@@ -114,9 +114,9 @@ export function cleanEnv(set: Record<string, string> = {}): NodeJS.ProcessEnv {
 }
 
 /** Starts the built gateway on a free port, without a LiveKit unless `env` names one. Its pid is the gateway's own. */
-export async function startBuiltGateway(env: Record<string, string> = {}): Promise<Child & { url: string }> {
+export async function startBuiltGateway(env: Record<string, string> = {}, args: readonly string[] = []): Promise<Child & { url: string }> {
   const set = { SERVER_PORT: '0', LIVEKIT_MODE: 'on_join', LIVEKIT_SERVER_URL: `ws://127.0.0.1:${await freePort()}`, ...env };
-  const child = new Child(process.execPath, ['dist/src/main.js'], { env: cleanEnv(set) });
+  const child = new Child(process.execPath, ['dist/src/main.js', ...args], { env: cleanEnv(set) });
   return Object.assign(child, { url: await restUrl(child) });
 }
 
