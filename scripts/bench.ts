@@ -24,7 +24,8 @@ const usage = `npm run bench -- [options] [W1 W2 W3 W4 W5 W6 storage growth]    
   --quick                       short windows and few sockets: a first impression in about three minutes
   --against <folder>            the gateway's CPU for each unit beside that of another checkout, in pairs of windows, and nothing else
   --profile                     where the gateway's time goes in the named workloads, and nothing else
-  --floods [numbers]            a healthy client beside peers that mean harm, and nothing else: all in about three minutes, or only these
+  --floods [numbers]            a healthy client beside peers that mean harm, and nothing else: all in about five minutes, or only these;
+                                with --against, the other gateway takes turns with this one
   --store-calls                 what one session with three services asks of its storage, by kind of call, and nothing else: half a minute
   --soak [minutes] [sockets]    idle sockets with sessions, and nothing else; default: 10 minutes, 19000 sockets`;
 
@@ -63,7 +64,10 @@ const comparisons: Comparison[] = [];
 
 async function* sections(): AsyncGenerator<Section> {
   if (values.soak) return yield* part('soak', () => only(soakSection(soakMinutes, soakSockets)));
-  if (values.floods) return yield* part('floods', () => only(floodsSection(positionals.map(Number))));
+  if (values.floods) {
+    if (values.against !== undefined) buildOther(values.against);
+    return yield* part('floods', () => only(floodsSection(positionals.map(Number), values.against)));
+  }
   if (values['store-calls']) return yield* part('store calls', () => only(storeCallsSection()));
   if (values.against !== undefined) {
     buildOther(values.against);

@@ -1,5 +1,6 @@
+import { resolve } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { Child } from './children.ts';
+import { Child, root } from './children.ts';
 import type { Flood } from './load/flood.ts';
 import type { Latency } from './load/healthy.ts';
 import { count, type Section, table } from './report.ts';
@@ -90,6 +91,8 @@ const cases: Case[] = [
 
 interface Measured {
   what: string;
+  /** Whose gateway. */
+  checkout: string;
   elsewhere: Latency;
   here: Latency;
   ratio: number;
@@ -101,13 +104,16 @@ interface Measured {
 /**
  * A healthy client beside floods: how long its requests take, and how long where the same flood goes to a process that only reads it.
  * @param wanted which of the floods, from 1 on; none: all
+ * @param against another checkout that is built: its gateway takes turns with this one
  */
-export async function floodsSection(wanted: readonly number[] = []): Promise<Section> {
+export async function floodsSection(wanted: readonly number[] = [], against?: string): Promise<Section> {
+  const checkouts = against === undefined ? [root] : [root, resolve(against)];
   const measured: Measured[] = [];
   for (const [i, one] of cases.entries()) {
     if (wanted.length > 0 && !wanted.includes(i + 1)) continue;
-    measured.push(await measure(one));
-    console.log(line(measured.at(-1) as Measured).join(' | '));
+    const found = await measure(one, checkouts);
+    for (const each of found) console.log(line(each).join(' | '));
+    measured.push(...found);
   }
   const head = ['flood', 'p50, ms', 'p99, ms', 'p99 where it goes elsewhere, ms', 'ratio', 'gateway grew, MB', 'flooders closed'];
   const bad = measured.filter(({ ratio }) => ratio > most);
@@ -116,8 +122,8 @@ export async function floodsSection(wanted: readonly number[] = []): Promise<Sec
   return { title: 'A healthy client beside floods', text, data: measured };
 }
 
-const line = ({ what, elsewhere, here, ratio, grownMb, closed }: Measured) => [
-  what,
+const line = ({ what, checkout, elsewhere, here, ratio, grownMb, closed }: Measured) => [
+  checkout === root ? what : `${what}, at ${checkout}`,
   count(here.p50),
   count(here.p99),
   count(elsewhere.p99),
@@ -126,24 +132,34 @@ const line = ({ what, elsewhere, here, ratio, grownMb, closed }: Measured) => [
   count(closed),
 ];
 
-async function measure({ what, flood, services = 0, sessions = 0, watchers = 0 }: Case): Promise<Measured> {
+async function measure({ what, flood, services = 0, sessions = 0, watchers = 0 }: Case, checkouts: readonly string[]): Promise<Measured[]> {
   const children: Child[] = [];
-  const start = (script: string, role: 'server' | 'load') => {
-    const child = new Child(script, role);
+  const start = (script: string, role: 'server' | 'load', checkout = root) => {
+    const child = new Child(script, role, 'ignore', checkout);
     children.push(child);
     return child;
   };
-  try {
-    const server = start('servers/gateway.js', 'server');
+  const openTo = async (port: number) => {
+    const healthy = start('load/healthy.js', 'load');
+    await healthy.ask('open', { port });
+    await healthy.ask('measure', { ms: warmMs });
+    return healthy;
+  };
+  const prepared = async (checkout: string) => {
+    const server = start('servers/gateway.js', 'server', checkout);
     const { port } = await server.ask<{ port: number }>('start', { limited: true });
     const made = await fill(port, sessions);
     if (services > 0) await register(start('load/flood.js', 'load'), port, services);
     if (watchers > 0) await watch(start('load/flood.js', 'load'), watchers, { port, session_id: made.session_id });
-    const healthy = start('load/healthy.js', 'load');
-    await healthy.ask('open', { port });
-    await healthy.ask('measure', { ms: warmMs });
+    return { checkout, server, port, made, healthy: await openTo(port), windows: [] as Windows[] };
+  };
+  try {
+    const sink = start('servers/sink.js', 'server');
+    const { port: sinkPort } = await sink.ask<{ port: number }>('start');
+    const gateways: Awaited<ReturnType<typeof prepared>>[] = [];
+    for (const checkout of checkouts) gateways.push(await prepared(checkout));
 
-    const beside = async (target: number): Promise<Latency & { closed: number }> => {
+    const beside = async ({ healthy, made }: (typeof gateways)[number], target: number): Promise<Latency & { closed: number }> => {
       const flooder = start('load/flood.js', 'load');
       await flooder.ask('start', { port: target, ...flood(made) });
       await sleep(rampMs);
@@ -152,33 +168,43 @@ async function measure({ what, flood, services = 0, sessions = 0, watchers = 0 }
       await flooder.stop();
       return { ...latency, closed };
     };
-    const sink = start('servers/sink.js', 'server');
-    const { port: sinkPort } = await sink.ask<{ port: number }>('start');
-    const windows: { elsewhere: Latency; here: Latency & { closed: number }; grownMb: number }[] = [];
     for (let i = 0; i < pairs; i++) {
-      const elsewhere = await beside(sinkPort);
-      const before = await server.ask<Stats>('memory');
-      const peak = watchPeak(server);
-      const here = await beside(port);
-      windows.push({ elsewhere, here, grownMb: ((await peak()) - before.rss) / 1e6 });
+      for (const gateway of gateways) {
+        const elsewhere = await beside(gateway, sinkPort);
+        const before = await gateway.server.ask<Stats>('memory');
+        const peak = watchPeak(gateway.server);
+        const here = await beside(gateway, gateway.port);
+        gateway.windows.push({ elsewhere, here, grownMb: ((await peak()) - before.rss) / 1e6 });
+      }
     }
-    const middle = (number: (pair: (typeof windows)[number]) => number) => spread(windows.map(number)).median;
-    const latency = (of: 'elsewhere' | 'here'): Latency => ({
-      p50: middle((pair) => pair[of].p50),
-      p99: middle((pair) => pair[of].p99),
-      count: middle((pair) => pair[of].count),
-    });
-    return {
-      what,
-      elsewhere: latency('elsewhere'),
-      here: latency('here'),
-      ratio: middle(({ here, elsewhere }) => here.p99 / elsewhere.p99),
-      grownMb: Math.max(...windows.map(({ grownMb }) => grownMb)),
-      closed: middle(({ here }) => here.closed),
-    };
+    return gateways.map(({ checkout, windows }) => summed(what, checkout, windows));
   } finally {
     await Promise.all(children.map((child) => child.stop()));
   }
+}
+
+interface Windows {
+  elsewhere: Latency;
+  here: Latency & { closed: number };
+  grownMb: number;
+}
+
+function summed(what: string, checkout: string, windows: readonly Windows[]): Measured {
+  const middle = (number: (pair: Windows) => number) => spread(windows.map(number)).median;
+  const latency = (of: 'elsewhere' | 'here'): Latency => ({
+    p50: middle((pair) => pair[of].p50),
+    p99: middle((pair) => pair[of].p99),
+    count: middle((pair) => pair[of].count),
+  });
+  return {
+    what,
+    checkout,
+    elsewhere: latency('elsewhere'),
+    here: latency('here'),
+    ratio: middle(({ here, elsewhere }) => here.p99 / elsewhere.p99),
+    grownMb: Math.max(...windows.map(({ grownMb }) => grownMb)),
+    closed: middle(({ here }) => here.closed),
+  };
 }
 
 /** Looks how large a process is, a few times a second. @returns ends that, and says the most */
