@@ -1,4 +1,5 @@
 import { hostname } from 'node:os';
+import { dirname } from 'node:path';
 import { parseEnv } from 'node:util';
 import { parse, stringify, TomlError } from 'smol-toml';
 import { check } from '../protocol/check.ts';
@@ -18,11 +19,13 @@ export interface ConfigFile {
 }
 
 /** Of a configuration that was put together here: who set what, by path, and variables that look like settings and are none. */
-const origins = new WeakMap<Config, { sources: ReadonlyMap<string, string>; strays: readonly string[] }>();
+const origins = new WeakMap<Config, { sources: ReadonlyMap<string, string>; strays: readonly string[]; files: readonly string[] }>();
 
 /** The one line that says why a setting cannot be used, with what set it. `path`: as in server.port */
 export const refuse = (config: Config, path: string, why: string) => new ConfigError(`${settingName(config, path)}: ${why}`);
 const refusal = (source: string | undefined, path: string, why: string) => new ConfigError(`${named(source, path)}: ${why}`);
+/** Where the files lie that a configuration was read from. */
+export const configFolders = (config: Config) => (origins.get(config)?.files ?? []).map((name) => dirname(name));
 /** A setting as whoever set it knows it: LIVEKIT_URL (livekit.server_url); one that nobody set by its path alone. */
 export const settingName = (config: Config, path: string) => named(origins.get(config)?.sources.get(path), path);
 const named = (source: string | undefined, path: string) => (source ? `${source} (${path})` : path);
@@ -68,7 +71,7 @@ export function loadConfig(env: NodeJS.ProcessEnv, flags: Record<string, string>
     throw refusal(sources.get(path), path, why);
   }
   const config = parsed.data;
-  origins.set(config, { sources, strays: straysOf(env) });
+  origins.set(config, { sources, strays: straysOf(env), files: files.map(({ name }) => name) });
   if (url !== undefined && connection_string !== undefined && url !== connection_string) {
     throw refuse(
       config,

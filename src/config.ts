@@ -123,7 +123,9 @@ export const configSchema = z.object({
   workspace: z.object({
     roots: list
       .default(['.'])
-      .describe('Directories that may contain a workspace_dir, comma-separated; default: the directory the gateway was started in'),
+      .describe(
+        'Directories that may contain a workspace_dir, comma-separated; default: the directory the gateway was started in. {user} in one stands for the user: with auth.mode = "required" users and devices have those alone',
+      ),
   }),
   microservices: z.object({
     registration_timeout: seconds(1, 3_600)

@@ -5,7 +5,7 @@ import { authModeOf } from './auth/modes.ts';
 import { type Authenticator, type AuthParts, SettingFault } from './auth/principal.ts';
 import { type Clock, systemClock } from './clock.ts';
 import { type Config, ConfigError } from './config.ts';
-import { allowedNetworks, refuse } from './config-load.ts';
+import { allowedNetworks, configFolders, refuse } from './config-load.ts';
 import { tlsFiles } from './config-runtime.ts';
 import { guard } from './services/guard.ts';
 import { Outbound } from './services/outbound.ts';
@@ -84,7 +84,7 @@ export function cannotListen(config: Config, { code }: NodeJS.ErrnoException): C
 
 /** The folders that sessions may name. @throws ConfigError */
 export const workspacesOf = (config: Config) =>
-  workspaces(config.workspace.roots).catch((error: Error) => {
+  workspaces(config.workspace.roots, [process.cwd(), ...configFolders(config)]).catch((error: Error) => {
     throw refuse(config, 'workspace.roots', error.message);
   });
 

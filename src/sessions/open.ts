@@ -44,7 +44,8 @@ export interface OpeningsParts {
   rooms: Rooms;
   offers: Offers;
   /** Resolves a client's folder, or refuses it. */
-  checkWorkspace(folder: string): Promise<string>;
+  /** `isItself`: whether the caller's own credential says that it is this user. */
+  checkWorkspace(folder: string, user: string | undefined, isItself: boolean): Promise<string>;
   draining(): boolean;
   nodeId: string;
   /** LiveKit's rooms have the names that clients choose, and no others. */
@@ -77,7 +78,8 @@ export class Openings {
   ): Promise<Opened> {
     this.refuseWhileDraining();
     const { sessions, rooms, defaults, checkWorkspace, exactRoomNames } = this.#parts;
-    const workspace_dir = body.workspace_dir === undefined ? undefined : await checkWorkspace(body.workspace_dir);
+    const isItself = caller.user !== undefined && caller.subject === `user:${caller.user}`;
+    const workspace_dir = body.workspace_dir === undefined ? undefined : await checkWorkspace(body.workspace_dir, caller.user, isItself);
     const idempotency = idempotencyOf(body, caller, until_joined);
     const room = body.room && body.user_identity !== undefined;
     for (let tries = 0; ; tries++) {

@@ -2,7 +2,10 @@ import { mkdirSync, mkdtempSync, realpathSync, rmSync, symlinkSync, writeFileSyn
 import type { Socket } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { stringify } from 'smol-toml';
 import { expect, onTestFinished, test } from 'vitest';
+import { mint } from '../../src/auth/mint.ts';
+import { loadConfig } from '../../src/config-load.ts';
 import { TestClient } from '../support/client.ts';
 import { startGateway } from '../support/gateway.ts';
 
@@ -71,6 +74,49 @@ test.each([
   expect(refused).toMatchObject({ type: 'Error', id: 'a', code, error: 'InvalidRequest', retryable: false });
   const next = await client.ask({ type: 'NewSessionRequest', workspace_dir: root });
   expect(next.type).toBe('NewSessionResponse');
+});
+
+const key = { id: 'app', secret: 'a-secret-of-the-application-for-tests', kinds: ['user', 'operator'], scopes: ['act_as'] };
+
+test.each<[string, string, 'user' | 'operator', string, (root: string) => string, string | undefined]>([
+  ['its own folder', 'ada', 'user', '{user}', (root) => join(root, 'ada'), undefined],
+  ['a folder in its own', 'ada', 'user', '{user}', (root) => join(root, 'ada/work'), undefined],
+  ['a missing one in its own', 'ada', 'user', '{user}', (root) => join(root, 'ada/missing'), 'WORKSPACE_NOT_FOUND'],
+  ["another user's", 'ada', 'user', '{user}', (root) => join(root, 'grace'), 'WORKSPACE_FORBIDDEN'],
+  ['a link from its own that leads out', 'ada', 'user', '{user}', (root) => join(root, 'ada/out'), 'WORKSPACE_FORBIDDEN'],
+  ['a folder of everybody', 'ada', 'user', '.', (root) => join(root, 'ada'), 'WORKSPACE_FORBIDDEN'],
+  ['whatever its name leads to', '..', 'user', '{user}', (root) => root, 'WORKSPACE_FORBIDDEN'],
+  ['whatever is below its name', 'ada/work', 'user', '{user}', (root) => join(root, 'ada/work'), 'WORKSPACE_FORBIDDEN'],
+  ['the folder of the configuration', 'gateway', 'user', '{user}', (root) => join(root, 'gateway'), 'WORKSPACE_FORBIDDEN'],
+  ['its folder, where an operator asks for it', 'ada', 'operator', '{user}', (root) => join(root, 'ada'), undefined],
+  ['a folder of everybody, where an operator asks for it', 'ada', 'operator', '.', (root) => join(root, 'grace'), undefined],
+])('with a credential a user is given its own folders alone: %s', async (_, user, kind, root, path, code) => {
+  const { root: top } = folders();
+  for (const folder of ['ada/work', 'grace', 'gateway']) mkdirSync(join(top, folder), { recursive: true });
+  symlinkSync(join(top, 'grace'), join(top, 'ada/out'));
+  const file = { name: join(top, 'gateway/gateway.toml'), text: stringify({ auth: { mode: 'required', keys: [key] } }) };
+  const config = loadConfig({ SERVER_PORT: '0', WORKSPACE_ROOTS: join(top, root) }, {}, [file]);
+  const { url, clock } = await startGateway({}, undefined, { config });
+  const identity = kind === 'user' ? user : 'backend';
+  const token = await mint({ keyId: key.id, secret: key.secret, identity, kind, now: clock.now(), ttlS: 60 });
+  const client = await TestClient.connect(url, [], { headers: { authorization: `Bearer ${token}` } });
+  const answer = await client.ask({ type: 'NewSessionRequest', user_identity: user, room: false, workspace_dir: path(top) });
+  expect(answer).toMatchObject(code === undefined ? { workspace_dir: path(top) } : { type: 'Error', code });
+});
+
+test('without authentication a user that is named has its folder, besides those of everybody', async () => {
+  const { root } = folders();
+  mkdirSync(join(root, 'ada'));
+  const { url } = await startGateway({ workspace: { roots: [join(root, '{user}'), join(root, 'inside')] } });
+  for (const folder of ['ada', 'inside']) {
+    const client = await TestClient.connect(url);
+    const wish = { type: 'NewSessionRequest', user_identity: 'ada', room: false, workspace_dir: join(root, folder) };
+    expect(await client.ask(wish)).toMatchObject({ workspace_dir: wish.workspace_dir });
+  }
+});
+
+test('a root for users lies in an existing folder', async () => {
+  await expect(startGateway({ workspace: { roots: ['/nowhere/{user}'] } })).rejects.toThrow('/nowhere is not an existing folder');
 });
 
 test('a second NewSession on a bound socket is refused, and the first session goes on', async () => {

@@ -15,7 +15,7 @@ export function testConfig(overrides: Sections = {}) {
   );
 }
 
-type MoreParts = Pick<GatewayParts, 'authenticate' | 'onClosed' | 'readConfig' | 'transports'>;
+type MoreParts = Partial<Pick<GatewayParts, 'config'>> & Pick<GatewayParts, 'authenticate' | 'onClosed' | 'readConfig' | 'transports'>;
 
 /** A gateway on a free port with rooms in memory and time that stands still. Closed with the test. `log` defaults to silence. */
 export async function startGateway(overrides: Sections = {}, log = makeLog(process.env.TEST_LOG ?? 'silent'), more: MoreParts = {}) {
