@@ -25,7 +25,9 @@ export const controls = {
           max_depth: z.number().int().describe('Nesting depth of objects and lists'),
           max_buffered_bytes: z.number().int().describe('Outgoing buffer for this peer, in bytes'),
           slow_reader_ms: milliseconds.describe('How long it may read nothing from a full buffer'),
-          first_frame_ms: milliseconds.describe('Time limit for the first valid message; where a peer must authenticate, for that'),
+          first_frame_ms: milliseconds.describe(
+            'Time limit for the first valid message; where a peer must authenticate, for that, and none after it',
+          ),
           messages_per_second: z.number().describe('Messages per second, beyond a burst'),
           frames_per_second: z
             .number()

@@ -182,6 +182,11 @@ export class Connection extends Inbox implements ServicePeer {
     return this.#principal !== undefined;
   }
 
+  /** Whether it is no stranger: it has a credential, or, where nobody needs one, was accepted once. */
+  get #isKnown(): boolean {
+    return this.#principal !== undefined && (this.#principal.kind !== 'anybody' || this.#accepted);
+  }
+
   protected override get ownUser(): string | undefined {
     return this.#principal?.user;
   }
@@ -303,8 +308,8 @@ export class Connection extends Inbox implements ServicePeer {
       this.#stalled = false;
       this.onFlushed();
     }
-    const limitMs = this.#principal ? limits.firstFrameMs : identifyMs;
-    if (!(this.#accepted && this.#principal) && watchedMs - this.#openedAt >= limitMs) return this.close(Close.HandshakeTimeout);
+    if (!this.#isKnown && watchedMs - this.#openedAt >= (this.#principal ? limits.firstFrameMs : identifyMs))
+      return this.close(Close.HandshakeTimeout);
     if (this.#expires(now)) return;
     this.checkOutbox(watchedMs);
     // pausing stops pongs as well: paused time does not count
