@@ -8,7 +8,9 @@ import { loadConfig, warnings } from '../src/config-load.ts';
 import { startGateway } from './support/gateway.ts';
 
 const markdown = readFileSync(new URL('../CONFIG.md', import.meta.url), 'utf8');
-const [everything = '', development = '', open = ''] = [...markdown.matchAll(/^```toml\n([\s\S]*?)^```$/gm)].map(([, toml]) => toml);
+const [everything = '', development = '', open = '', issuer = ''] = [...markdown.matchAll(/^```toml\n([\s\S]*?)^```$/gm)].map(
+  ([, toml]) => toml,
+);
 
 test('the complete example names every setting and changes nothing', () => {
   for (const { section, key } of settings) {
@@ -25,6 +27,11 @@ test('the development example is taken', () => {
     storage: { storage_type: 'memory' },
     logging: { level: 'debug', format: 'json' },
   });
+});
+
+test('the example of an identity provider is taken', () => {
+  const { auth } = loadConfig({}, {}, [{ name: 'CONFIG.md', text: `[auth]\nmode = "required"\n${issuer}` }]);
+  expect(auth).toMatchObject({ issuers: [{ issuer: 'https://login.example.com/', kinds: ['user', 'service'] }] });
 });
 
 /** An address of this machine on a network, if it has one. */

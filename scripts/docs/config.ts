@@ -82,6 +82,16 @@ api_secret = "THE_SECRET_OF_AT_LEAST_32_CHARACTERS"
 name = "example"
 `;
 
+/** Users from an identity provider, and its programs. */
+const issuerExample = `[[auth.issuers]]
+issuer = "https://login.example.com/"
+audience = "https://gateway.example.com"
+jwks_url = "https://login.example.com/.well-known/jwks.json"
+typ = "at+jwt"
+kinds = ["user", "service"]
+kind_claim = "gateway_kind"
+`;
+
 const ownStorage = `[storage]
 providers = ["./storage/mine.js"]
 url = "mine://anything"
@@ -229,6 +239,24 @@ await token.toJwt();
 
 [PROTOCOL.md](protocol/PROTOCOL.md#connect) says what such a token holds, and the three ways to send it. LiveKit's own secret cannot be a gateway key's: a token for a room
 would then open the gateway. To replace a secret, add a second table with the same id and the new secret, let the makers of tokens change over, then remove the first.
+
+Tokens of an identity provider are taken where \`[[auth.issuers]]\` names it, beside keys or instead of them:
+
+\`\`\`toml
+${issuerExample}\`\`\`
+
+A token is good if its signature is right by a key at \`jwks_url\`, its \`alg\`, \`iss\`, \`aud\` and \`typ\` are those of the table, it has begun (30 s are allowed for clocks that differ) and not
+ended. The gateway starts without asking the provider. It fetches the keys when a token needs them: at most once in 30 s if a token names an unknown one, and every 10 min. If
+that fails it goes on with those it has for another hour. Without any, such tokens get 503, or 4504 over a subprotocol, and the log has one line when it starts and one when it is over.
+
+- **Who somebody is**: with one issuer the identity is \`sub\`. Two issuers could have the same \`sub\` for different people, so all but one need a \`namespace\`: \`corp:ada\` is
+  somebody else than \`ada\`. Give it to the one you add: the users of the first then stay who they are. Tokens of the issuer without a namespace that name somebody of another (\`corp:...\`) are refused.
+- **Keys beside issuers**: the user \`ada\` of a gateway key and the user \`ada\` of an issuer without a namespace are the same user, with the same sessions. Holders of keys may name anybody, \`corp:ada\` too:
+  that is how a backend makes tokens for users who logged in elsewhere.
+- **What somebody is**: a user, unless \`kinds\` has others. Let \`kind_claim\` and \`user_claim\` name only claims that users cannot choose for themselves.
+- **Programs** of one issuer are told apart by their identity: none takes over, drains or deregisters a service that another one registered.
+
+\`session-gateway keys reload\` reads the issuers again as well; those that did not change keep the keys they have fetched.
 
 \`session-gateway services\` and \`sessions\` send the token in the environment variable \`GATEWAY_TOKEN\`, else make one with a key of the configuration whose \`kinds\` has \`operator\`.
 

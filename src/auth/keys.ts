@@ -11,7 +11,7 @@ import { type Grant, type Principal, SettingFault, type Verified, type Verifier 
 /** Shorter ones can be guessed from a token that was seen: HS256 takes 256 bits (RFC 7518, 3.2). */
 const minSecret = 32;
 /** How far clocks may be apart, in seconds. */
-const leewayS = 30;
+export const leewayS = 30;
 
 /** The fields of one [[auth.keys]]. */
 export const keyFields = {
@@ -181,7 +181,7 @@ export class GatewayKeys implements Verifier {
 }
 
 /** Whether a grant gives nothing that another one does not. */
-function isWithin({ scopes, servicePrefix, serviceTypes }: Grant, other: Grant): boolean {
+export function isWithin({ scopes, servicePrefix, serviceTypes }: Grant, other: Grant): boolean {
   return (
     [...scopes].every((scope) => other.scopes.has(scope)) &&
     (other.servicePrefix === undefined || servicePrefix?.startsWith(other.servicePrefix) === true) &&

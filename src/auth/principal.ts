@@ -6,7 +6,7 @@ import type { Clock } from '../clock.ts';
 
 /** What everybody with one key, or of one identity provider, may do. Held by many principals. */
 export interface Grant {
-  /** What vouches for them, for logs: key:app, issuer:corp. */
+  /** What vouches for them, for logs: key:app, issuer:https://login.example.com/. */
   readonly name: string;
   /** Of operators. */
   readonly scopes: ReadonlySet<Scope>;
@@ -25,8 +25,8 @@ export interface Principal {
   /** The user it speaks for, and for nobody else; absent: none. */
   readonly user?: string | undefined;
   /**
-   * Whose idempotency keys and registrations are the same: user:ada for a user and its devices, key:{id} for programs with a key. Absent where
-   * nothing authenticates.
+   * Whose idempotency keys and registrations are the same: user:ada for a user and its devices, key:{id} for programs with a key,
+   * issuer:{iss}#{identity} for one of an identity provider. Absent where nothing authenticates.
    */
   readonly subject?: string | undefined;
   readonly grant: Grant;

@@ -25,7 +25,8 @@ export function identifyHandler({ auth }: { auth: Pick<Authenticator, 'identify'
           const unavailable = found.refused === 'unavailable';
           // one that is somebody already stays that; a stranger with a wrong credential is done
           if (!peer.isIdentified && token !== undefined)
-            queueMicrotask(() =>
+            // after its answer
+            setImmediate(() =>
               peer.close(
                 unavailable ? Close.AuthUnavailable : found.refused === 'expired' ? Close.CredentialExpired : Close.Unauthenticated,
               ),
