@@ -65,7 +65,7 @@ const mayImport: Record<string, readonly string[]> = {
 /** They put the parts together, and may import everything. */
 const composers = ['src/gateway.ts', 'src/serve.ts', 'src/main.ts'];
 /** A client uses these at run time, so they bring nothing along. */
-const standalone = ['protocol/errors.ts', 'protocol/close.ts', 'protocol/failures.ts', 'protocol/times.ts'];
+const standalone = ['protocol/errors.ts', 'protocol/close.ts', 'protocol/failures.ts', 'protocol/times.ts', 'protocol/version.ts'];
 
 const files = ['protocol', 'src'].flatMap((folder) =>
   readdirSync(join(root, folder), { recursive: true, encoding: 'utf8' })

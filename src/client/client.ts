@@ -12,13 +12,14 @@ import type { Watch } from './watch.ts';
 import { Watches } from './watches.ts';
 import type { Answered, Asked, Fields, LogEvent } from './wire.ts';
 
-export { ConnectionClosed, QueueFull, RequestFailed, RequestTimeout, SessionOver } from './errors.ts';
+export { ConnectionClosed, QueueFull, RequestFailed, RequestTimeout, SessionOver, TokenError } from './errors.ts';
 export type { ConnectionState, LinkState } from './reconnecting-socket.ts';
 export type { RequestOptions } from './request-channel.ts';
 export type { ReadyOptions, Session } from './session.ts';
 export type { EndCause, SessionEnd } from './session-end.ts';
 export type { Join, Resumed, SessionEvents, WatchEvents } from './session-events.ts';
 export type { Socket, SocketClass } from './socket.ts';
+export type { Token } from './token.ts';
 export type { Watch } from './watch.ts';
 export type { Answered, Asked, Fields } from './wire.ts';
 
@@ -37,6 +38,8 @@ export type ClientOptions = ChannelOptions;
 export interface ClientEvents {
   /** The connection's new state. */
   state: ConnectionState;
+  /** TokenError: there was no token to connect with, or no new one for one that expires. RequestFailed: the gateway refused the new one. It tries again. */
+  error: Error;
   /**
    * An event of a session watched by your own WatchRequest.
    * @deprecated since 0.1, removed in 0.2: use `client.watch`, which outlives a connection
@@ -48,6 +51,7 @@ export interface ClientEvents {
  * Returns a client immediately; it connects in the background, and reconnects until `close()` or a close code that says stop.
  * @param url ws, wss, http or https; without a path /ws
  * @throws TypeError the URL is none of these
+ * @throws TokenError `token` is a string that cannot be sent
  */
 export const connect = (url: string, options: ClientOptions = {}): Client => new Client(url, options);
 
@@ -76,6 +80,7 @@ export class Client {
         frame: (frame) => this.#receive(frame),
         // the gateway may detect the break later than this side: a window that is over here can still be open there
         maxDelayMs: (brokenMs) => (this.#follower?.resumeRequest ? Math.max(this.#windowMs, brokenMs) / attemptsInWindow : undefined),
+        failed: (error) => this.#emitter.emit('error', error),
         changed: (state) => this.#changed(state),
         closed: (code, reason) => {
           this.#emitState('closed');

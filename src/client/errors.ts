@@ -60,3 +60,8 @@ export class SessionOver extends Error {
 export class QueueFull extends Error {
   override readonly name = 'QueueFull';
 }
+
+/** The token cannot be sent, or its function failed or gave none in time. Never has the token's text; `cause` is what the function threw. */
+export class TokenError extends Error {
+  override readonly name = 'TokenError';
+}

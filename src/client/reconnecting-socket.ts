@@ -1,9 +1,13 @@
 import { verdict } from '../../protocol/close.ts';
+import { SUBPROTOCOL } from '../../protocol/version.ts';
 import type { Backoff } from './backoff.ts';
 import { afterReading } from './deadline.ts';
+import { TokenError } from './errors.ts';
 import { onRefusal, type Refusal } from './refusal.ts';
+import { renewalOf } from './renewal.ts';
 import { RetrySchedule } from './retry-schedule.ts';
 import { findSocketClass, type Socket, type SocketClass } from './socket.ts';
+import { Credential, type Token } from './token.ts';
 import { onWake } from './wake.ts';
 
 /** `waiting`: the connection broke, and the next attempt follows after a delay. `closed`: for good. */
@@ -36,6 +40,11 @@ export interface ReconnectingSocketOptions {
   answerMs?: number | undefined;
   /** Reconnect delays. */
   reconnect?: Backoff | undefined;
+  /**
+   * The credential, where the gateway requires one. A function is asked before each connection, and for a new one before that expires; it has
+   * 10 s. A string that is refused or expires closes the connection for good; so does a function whose tokens are refused twice in a row.
+   */
+  token?: Token | undefined;
 }
 
 /** What a socket reports to its owner. None of these may throw. */
@@ -48,6 +57,8 @@ export interface SocketListener {
    * @param brokenMs since the last established connection broke
    */
   maxDelayMs?(brokenMs: number): number | undefined;
+  /** There was no token to connect with, or no new one for an open connection: it tries again. */
+  failed?(error: Error): void;
   /** It is closed for good: called once, and nothing is called after it. */
   closed(code: number, reason: string): void;
 }
@@ -73,6 +84,7 @@ export class ReconnectingSocket {
   readonly #listener: SocketListener;
   readonly #options: ReconnectingSocketOptions;
   readonly #retries: RetrySchedule;
+  readonly #credential: Credential | undefined;
   #socket: Socket | undefined;
   /** There is one at a time: the upgrade, silence, a heartbeat's answer, the next attempt, or the close. */
   #cancelTimer = () => {};
@@ -84,11 +96,13 @@ export class ReconnectingSocket {
   #ended: (() => void) | undefined;
   readonly #stopWatchingPage: () => void;
 
+  /** @throws TokenError a string that cannot be sent */
   constructor(url: string, listener: SocketListener, options: ReconnectingSocketOptions = {}) {
     this.#url = url;
     this.#listener = listener;
     this.#options = options;
     this.#retries = new RetrySchedule(options.reconnect);
+    this.#credential = options.token === undefined ? undefined : new Credential(options.token);
     this.answerMs = options.answerMs ?? defaultAnswerMs;
     this.#heartbeatMs = options.heartbeatMs ?? defaultHeartbeatMs;
     this.#stopWatchingPage = onWake(() => this.#woke());
@@ -154,15 +168,30 @@ export class ReconnectingSocket {
     this.#become('connecting');
     try {
       const Class = await (this.#options.WebSocket ?? findSocketClass());
-      if (this.state === 'connecting') this.#open(new Class(this.#url));
+      const token = await this.#credential?.ask();
+      if (this.state === 'connecting') this.#open(new Class(this.#url, token === undefined ? [] : [SUBPROTOCOL, `bearer.${token}`]));
     } catch (error) {
+      if (this.state !== 'connecting') return;
+      if (error instanceof TokenError) return this.#noToken(error);
       // no WebSocket class, or a page that may not open this URL: another attempt would fail in the same way
       this.#finish(1006, error instanceof Error ? error.message : String(error));
     }
   }
 
+  #noToken(error: TokenError): void {
+    this.#broken('back off', error.message);
+    this.#listener.failed?.(error);
+  }
+
   #open(socket: Socket): void {
     this.#socket = socket;
+    const renewal =
+      this.#credential &&
+      renewalOf(this.#credential, {
+        send: (text) => this.send(text),
+        // where it broke meanwhile the next attempt has waited for the same token
+        failed: (error) => this.state === 'open' && this.#listener.failed?.(error),
+      });
     socket.onopen = () => {
       this.#retries.opened();
       this.#receivedAt = performance.now();
@@ -171,7 +200,7 @@ export class ReconnectingSocket {
       this.#awaitSilence();
       this.#become('open');
     };
-    socket.onmessage = ({ data }: { data: unknown }) => this.#receive(data);
+    socket.onmessage = ({ data }: { data: unknown }) => this.#receive(data, renewal);
     // ws throws an error that has no listener
     socket.onerror = (error: Refusal) => {
       // the close event that follows has no more to say, and Node 22's own class sends none
@@ -199,11 +228,13 @@ export class ReconnectingSocket {
     else if (this.state === 'waiting') this.#arm(this.#retries.retryAfterMs, () => void this.#connect());
   }
 
-  #receive(data: unknown): void {
+  #receive(data: unknown, renewal?: (frame: Frame) => boolean): void {
     this.#receivedAt = performance.now();
     this.#isAlive = true;
     const frame = parse(data);
     if (!frame) return;
+    this.#credential?.accepted();
+    if (renewal?.(frame)) return;
     // an error of the socket, not of a request
     if (frame.type === 'Error' && frame.id === undefined && typeof frame.retry_after_ms === 'number') {
       this.#retries.retryAfterMs = frame.retry_after_ms;
@@ -232,7 +263,7 @@ export class ReconnectingSocket {
     if (this.#ended) return this.#ended();
     // a socket that was never open was refused or not reached; its close code does not say which
     if (this.state !== 'open') return this.#refused({});
-    const how = verdict(code);
+    const how = this.#credential?.verdict(code) ?? verdict(code);
     if (how === 'stop') this.#finish(code, reason);
     else this.#broken(how, `the connection was closed: ${code} ${reason}`.trimEnd());
   }
@@ -262,6 +293,7 @@ export class ReconnectingSocket {
     if (this.state === 'closed') return;
     this.#cancelTimer();
     this.#stopWatchingPage();
+    this.#credential?.close();
     this.state = 'closed';
     this.reason = reason || `closed with ${code}`;
     this.#listener.closed(code, reason);

@@ -25,6 +25,8 @@ export interface ChannelListener {
   frame(frame: Frame): void;
   /** As of SocketListener. */
   maxDelayMs?(brokenMs: number): number | undefined;
+  /** As of SocketListener. */
+  failed?(error: Error): void;
   /** The new state, `open` once the greeting is answered; `closed` is reported by `closed` alone. */
   changed(state: ConnectionState): void;
   /** It is closed for good: called once, before the waiting requests fail. */
@@ -61,6 +63,7 @@ export class RequestChannel {
         changed: (state) => this.#changed(state),
         frame: (frame) => this.#receive(frame),
         maxDelayMs: (brokenMs) => listener.maxDelayMs?.(brokenMs),
+        failed: (error) => listener.failed?.(error),
         closed: (code, reason) => this.#closed(code, reason),
       },
       options,

@@ -12,9 +12,10 @@ import { socketUrl } from './url.ts';
 import type { Answered } from './wire.ts';
 
 export type { Assignment, Handler, Leave, Offer, Presence } from './assignment.ts';
-export { ConnectionClosed, RequestFailed } from './errors.ts';
+export { ConnectionClosed, RequestFailed, TokenError } from './errors.ts';
 export type { ConnectionState, LinkState } from './reconnecting-socket.ts';
 export type { Socket, SocketClass } from './socket.ts';
+export type { Token } from './token.ts';
 
 /** With `answerMs` less than the gateway's time-out for a service plus its grace period: a service is back before its sessions go on without it. */
 const heartbeatMs = 5_000;
@@ -47,7 +48,10 @@ export interface ServiceOptions extends ReconnectingSocketOptions {
 export interface ServiceEvents {
   /** The connection's new state; `open`: registered. */
   state: ConnectionState;
-  /** A handler or the function it returned threw, the gateway refused a frame or cannot be reached (reported once), or registering failed for good. */
+  /**
+   * A handler or the function it returned threw, the gateway refused a frame or cannot be reached (reported once), there was no token (TokenError;
+   * it tries again), or registering failed for good.
+   */
   error: Error;
 }
 
@@ -55,6 +59,7 @@ export interface ServiceEvents {
  * Returns a service immediately; it connects and registers in the background. `handler` is called once for each accepted session.
  * @param url ws, wss, http or https; without a path /ws
  * @throws TypeError the URL is none of these
+ * @throws TokenError `token` is a string that cannot be sent
  */
 export const serve = (url: string, options: ServiceOptions, handler: Handler): Service => new Service(url, options, handler);
 
@@ -112,6 +117,11 @@ export class Service {
       greeted: (frame) => this.#greeted(frame),
       frame: (frame) => this.#receive(frame),
       maxDelayMs: (brokenMs) => (brokenMs < serviceGraceMs && this.sessions.length > 0 ? maxDelayMs : undefined),
+      failed: (error) => {
+        // says more than that the gateway is not reached
+        this.#isReported = true;
+        this.#failed(error);
+      },
       changed: (state) => this.#changed(state),
       closed: (code, reason) => this.#closed(code, reason),
     };

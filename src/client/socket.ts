@@ -15,7 +15,7 @@ export interface Socket {
   terminate?(): void;
 }
 
-export type SocketClass = new (url: string) => Socket;
+export type SocketClass = new (url: string, protocols?: string[]) => Socket;
 
 /** The platform's own class, else that of the package ws: Node 20 has none. */
 export function findSocketClass(): SocketClass | Promise<SocketClass> {

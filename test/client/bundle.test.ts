@@ -8,7 +8,7 @@ const root = join(import.meta.dirname, '../..');
 /** What a page loads besides its own; measured: a page is to notice no more of it. */
 const maxBytes = 8_192;
 /** What the client takes from the contract at run time. */
-const contract = ['protocol/close.ts', 'protocol/errors.ts', 'protocol/failures.ts', 'protocol/times.ts'];
+const contract = ['protocol/close.ts', 'protocol/errors.ts', 'protocol/failures.ts', 'protocol/times.ts', 'protocol/version.ts'];
 
 test.each([['src/client/client.ts'], ['src/client/service.ts']])('%s is small, and brings no package along', async (entry) => {
   const { outputFiles, metafile } = await build({

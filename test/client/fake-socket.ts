@@ -6,6 +6,8 @@ export class FakeSocket implements Socket {
   /** Every socket that was made since `fakeNetwork`, in order. */
   static all: FakeSocket[] = [];
   readonly url: string;
+  /** The subprotocols that were offered. */
+  readonly protocols: readonly string[];
   readonly sent: { type: string; id?: string; [field: string]: unknown }[] = [];
   /** The code this side closed it with; undefined: it did not. */
   closedWith: number | undefined;
@@ -16,8 +18,9 @@ export class FakeSocket implements Socket {
   onerror: ((event: never) => void) | null = null;
   onclose: ((event: never) => void) | null = null;
 
-  constructor(url: string) {
+  constructor(url: string, protocols: readonly string[] = []) {
     this.url = url;
+    this.protocols = protocols;
     FakeSocket.all.push(this);
   }
 

@@ -81,7 +81,9 @@ describe('the README', () => {
     const members = (owner: { prototype: object }) => Object.getOwnPropertyNames(owner.prototype).filter((name) => name !== 'constructor');
     const has = (name: string) =>
       expect(
-        named.some((code) => code === name || code.startsWith(`${name}(`) || code.startsWith(`${name}: `)),
+        named.some(
+          (code) => code === name || code.startsWith(`${name}(`) || code.startsWith(`${name}: `) || code.startsWith(`on('${name}'`),
+        ),
         name,
       ).toBe(true);
     for (const name of [...members(library.Client), ...members(Session), ...members(Watch), 'closed', 'opened', ...Object.keys(events)])
@@ -96,6 +98,7 @@ describe('the README', () => {
       'watch_refused',
       'event',
       'ServiceProgress',
+      'error',
       'connecting',
       'open',
       'waiting',
@@ -107,6 +110,7 @@ describe('the README', () => {
       'answerMs',
       'reconnect',
       'maxQueued',
+      'token',
       'taken_over',
       'resume_invalid',
       'resume_expired',

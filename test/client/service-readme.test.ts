@@ -60,6 +60,7 @@ test('every member, option and field is named, and no other', () => {
     heartbeatMs: true,
     answerMs: true,
     reconnect: true,
+    token: true,
   };
   const own = ['signal', 'presence', 'progress', 'leave', 'on'];
   const fields = Object.keys(commands.JoinRoomRequest.body.shape);
