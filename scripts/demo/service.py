@@ -4,12 +4,16 @@
     pip install websockets            # Debian: apt-get install python3-websockets
     python3 scripts/demo/service.py ws://127.0.0.1:8080/ws asr
 
+Where the gateway requires a credential, GATEWAY_TOKEN has it: in the environment, not among the arguments, which everybody on the machine can read.
+
 When its socket breaks it reconnects and registers with its sessions, which go on. Ctrl-C leaves every session.
 """
 
 import asyncio
 import json
+import os
 import random
+import re
 import signal
 import sys
 import time
@@ -38,6 +42,15 @@ async def session(join, progress):
 MAX_FRAME = 262_144
 # seconds: the gateway's grace period for a service that serves sessions, and the longest delay between attempts meanwhile
 GRACE, MAX_DELAY = 5, 1
+# websockets 14 has renamed it
+HEADERS = "additional_headers" if int(websockets.__version__.split(".")[0]) >= 14 else "extra_headers"
+# why it is over for good, where that is known
+STOP = {
+    401: "GATEWAY_TOKEN is not valid, or has expired",
+    404: "there is no gateway at this URL; its path is usually /ws",
+    4401: "GATEWAY_TOKEN is not valid",
+    4460: "GATEWAY_TOKEN has expired",
+}
 
 
 class ServedSession:
@@ -51,8 +64,9 @@ class ServedSession:
 
 
 class Service:
-    def __init__(self, url, service_id):
+    def __init__(self, url, service_id, token=None):
         self.url = url
+        self.headers = {"Authorization": f"Bearer {token}"} if token else {}
         self.service_id = service_id
         self.instance_id = str(uuid.uuid4())  # constant, so that after a break it takes over its own registration
         self.socket = None  # the one it is registered on
@@ -65,7 +79,8 @@ class Service:
         while True:
             code = 1006
             try:
-                async with websockets.connect(self.url, ping_interval=10, ping_timeout=10, max_size=MAX_FRAME) as socket:
+                options = {"ping_interval": 10, "ping_timeout": 10, "max_size": MAX_FRAME, HEADERS: self.headers}
+                async with websockets.connect(self.url, **options) as socket:
                     try:
                         await self.talk(socket)
                     except asyncio.CancelledError:
@@ -78,8 +93,11 @@ class Service:
                         code = socket.close_code
             except (OSError, asyncio.TimeoutError, websockets.InvalidHandshake, websockets.ConnectionClosed) as error:
                 say(f"no connection: {error}")
-            if not (code in (1001, 1006, 1008, 1011, 1012, 1013, 1014) or 4450 <= code <= 4599):
-                sys.exit(f"closed with {code}: reconnecting cannot help")
+                status = status_of(error)
+                if 400 <= status < 500 and status not in (408, 425, 429):
+                    sys.exit(f"refused with {status}: {STOP.get(status, 'another attempt cannot help')}")
+            if code in STOP or not (code in (1001, 1006, 1008, 1011, 1012, 1013, 1014) or 4450 <= code <= 4599):
+                sys.exit(f"closed with {code}: {STOP.get(code, 'reconnecting cannot help')}")
             # random, so that all services of a gateway do not reconnect in step
             in_grace = self.served and time.monotonic() - self.broken_at < GRACE
             await asyncio.sleep(random.uniform(0, min(MAX_DELAY if in_grace else 20, 0.5 * 2**self.failures)))
@@ -167,12 +185,20 @@ class Service:
         await asyncio.gather(*(one.task for one in left))
 
 
+def status_of(error):
+    """The HTTP status of a refused upgrade, which websockets 14 has moved; 0: it was not refused."""
+    return getattr(error, "status_code", 0) or getattr(getattr(error, "response", None), "status_code", 0)
+
+
 def say(text):
     print(text, flush=True)
 
 
 async def main(url="ws://127.0.0.1:8080/ws", service_id="asr"):
-    running = asyncio.ensure_future(Service(url, service_id).run())
+    token = os.environ.get("GATEWAY_TOKEN", "").strip()
+    if not re.fullmatch("[!-~]*", token):
+        sys.exit("GATEWAY_TOKEN has characters that no token has")
+    running = asyncio.ensure_future(Service(url, service_id, token).run())
     for number in (signal.SIGINT, signal.SIGTERM):
         asyncio.get_running_loop().add_signal_handler(number, running.cancel)
     with suppress(asyncio.CancelledError):

@@ -1,7 +1,8 @@
 import { once } from 'node:events';
 import type { AddressInfo } from 'node:net';
-import { expect, onTestFinished, test } from 'vitest';
+import { describe, expect, onTestFinished, test } from 'vitest';
 import { type WebSocket, WebSocketServer } from 'ws';
+import { mint } from '../../src/auth/mint.ts';
 import { TestClient } from '../support/client.ts';
 import { startGateway } from '../support/gateway.ts';
 import { describeWith, parts } from '../support/parts.ts';
@@ -124,6 +125,59 @@ asyncio.run(service.main(*sys.argv[1:]))`;
     // the clock stands still: a socket that ends without a word would only make it suspect
     expect(await client.next('SessionDegraded')).toMatchObject({ missing: ['asr'] });
     expect(await service.exited).toEqual({ code: 0, signal: null });
+  });
+
+  describe('with a token in its environment', () => {
+    const key = { id: 'app', secret: 'a-key-of-at-least-32-characters!', kinds: ['service'] };
+
+    /** A gateway that requires one, and the service with the one that it is given, or with none. */
+    async function start(ttlS?: number) {
+      const gateway = await startGateway({ auth: { mode: 'required', keys: [key] } });
+      const wish = { keyId: key.id, secret: key.secret, identity: 'asr', kind: 'service', now: gateway.clock.now() } as const;
+      const run = (GATEWAY_TOKEN?: string, path = '/ws') =>
+        new Child(parts.python.path ?? '', ['scripts/demo/service.py', `${gateway.url.replace(/^http/, 'ws')}${path}`], {
+          env: { ...process.env, ...(GATEWAY_TOKEN !== undefined && { GATEWAY_TOKEN }) },
+        });
+      return { gateway, run, token: ttlS === undefined ? undefined : await mint({ ...wish, ttlS }) };
+    }
+    const ended = { code: 1, signal: null };
+
+    test('registers, and ends as the token does, which it never prints', async () => {
+      const { gateway, run, token = '' } = await start(5);
+      const service = run(token);
+      await service.line('registered as asr');
+      await gateway.clock.advance(6_000);
+      expect(await service.exited).toEqual(ended);
+      expect(service.lines.at(-1)).toBe('closed with 4460: GATEWAY_TOKEN has expired');
+      expect(service.lines.join()).not.toContain(token);
+    });
+
+    test.each([
+      ['a wrong one', 'secret-1', '/ws', 'refused with 401: GATEWAY_TOKEN is not valid, or has expired'],
+      ['none', undefined, '/ws', 'refused: UNAUTHENTICATED, send IdentifyRequest with a token first'],
+      ['one that is no token', 'secret 1', '/ws', 'GATEWAY_TOKEN has characters that no token has'],
+      ['a wrong path', undefined, '/elsewhere', 'refused with 404: there is no gateway at this URL; its path is usually /ws'],
+    ])('ends at once with %s, and says why', async (_, token, path, why) => {
+      const { run } = await start();
+      const service = run(token, path);
+      expect(await service.exited).toEqual(ended);
+      expect(service.lines.at(-1)).toBe(why);
+      expect(service.lines.join()).not.toMatch(/secret.1/);
+    });
+
+    test.each([
+      [4401, 'GATEWAY_TOKEN is not valid'],
+      [4409, 'reconnecting cannot help'],
+    ])('stops at %i', async (code, why) => {
+      const server = new WebSocketServer({ host: '127.0.0.1', port: 0 });
+      await once(server, 'listening');
+      onTestFinished(() => server.close());
+      server.on('connection', (socket) => socket.close(code));
+      const url = `ws://127.0.0.1:${(server.address() as AddressInfo).port}`;
+      const service = new Child(parts.python.path ?? '', ['scripts/demo/service.py', url]);
+      expect(await service.exited).toEqual(ended);
+      expect(service.lines.at(-1)).toBe(`closed with ${code}: ${why}`);
+    });
   });
 
   test('ends where another instance holds its id', async () => {
