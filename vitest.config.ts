@@ -8,7 +8,7 @@ export default defineConfig({
     testTimeout: 90_000,
     hookTimeout: 90_000,
     expect: { poll: { timeout: 30_000, interval: 20 } },
-    setupFiles: ['./test/support/patience.ts'],
+    setupFiles: ['./test/support/patience.ts', './test/support/leaks.ts'],
     pool: 'forks',
     // the real parts (a media server, a browser) need the other cores
     maxWorkers: 2,

@@ -1,11 +1,12 @@
 import { onTestFinished } from 'vitest';
 import { systemClock } from '../../src/clock.ts';
 import { startGateway } from '../../src/gateway.ts';
-import { makeLog } from '../../src/log/log.ts';
 import type { StoreProvider } from '../../src/sessions/ports.ts';
 import { memoryStore } from '../../src/store/memory.ts';
 import { registerStoreProvider } from '../../src/store/open.ts';
+import { liveKitSecret } from '../support/canary.ts';
 import { testConfig } from '../support/gateway.ts';
+import { quietLog } from '../support/log.ts';
 import { FakeRooms } from '../support/rooms.ts';
 
 let stages = 0;
@@ -21,8 +22,8 @@ export async function startStage(spoil: (store: StoreProvider) => StoreProvider 
   const rooms = new FakeRooms(() => systemClock.now());
   const gateway = await startGateway({
     config: testConfig({ storage: { url: `${name}:` }, heartbeat, server: { port: 0, drain_s: 0 } }),
-    livekit: { apiKey: 'test', apiSecret: 'a-secret-of-at-least-32-characters', mode: 'create', serverUrl: rooms.url },
-    log: makeLog(process.env.TEST_LOG ?? 'silent'),
+    livekit: { apiKey: 'test', apiSecret: liveKitSecret, mode: 'create', serverUrl: rooms.url },
+    log: quietLog(),
     rooms,
   });
   onTestFinished(() => gateway.close());

@@ -1,6 +1,7 @@
 import { once } from 'node:events';
 import { createServer, type Socket } from 'node:net';
 import { expect, onTestFinished, test } from 'vitest';
+import { liveKitSecret } from '../support/canary.ts';
 import { connectService, type Frame, TestClient } from '../support/client.ts';
 import { freePort, sharedLiveKit, startGatewayOn, startLiveKit } from '../support/livekit.ts';
 import { describeWith, parts } from '../support/parts.ts';
@@ -15,7 +16,7 @@ const idle = { live_sessions: 0, watched_rooms: 0, waiting: 0 };
 const nowhere = async () => ({
   url: `ws://127.0.0.1:${await freePort()}`,
   apiKey: 'none',
-  apiSecret: 'a-secret-of-at-least-32-characters',
+  apiSecret: liveKitSecret,
 });
 
 const startServiceProcess = (gateway: string, id: string, ready = true): Child =>

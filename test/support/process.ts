@@ -1,6 +1,7 @@
 import { type ChildProcess, spawn } from 'node:child_process';
 import { join } from 'node:path';
 import { onTestFinished } from 'vitest';
+import { watch } from './canary.ts';
 import { freePort } from './livekit.ts';
 import { patienceMs } from './patience.ts';
 
@@ -36,6 +37,7 @@ export class Child {
         const lines = (rest + text).split('\n');
         rest = lines.pop() ?? '';
         if (stream === this.process.stderr) this.errors.push(...lines);
+        for (const line of lines) watch(line);
         this.#add(...lines);
       });
     }

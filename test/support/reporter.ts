@@ -1,4 +1,6 @@
+import type { UserConsoleLog } from 'vitest';
 import type { Reporter, SerializedError, TestModule, TestSuite, Vitest } from 'vitest/node';
+import { leakIn } from './canary.ts';
 import { notInstalled, type Part, parts } from './parts.ts';
 
 declare module 'vitest' {
@@ -12,15 +14,25 @@ declare module 'vitest' {
 export default class Summary implements Reporter {
   #isWatching = false;
   #lines: string[] = [];
+  /** Tests that printed a secret. */
+  readonly #leaks: string[] = [];
+  #vitest: Vitest | undefined;
 
   onInit(vitest: Vitest): void {
+    this.#vitest = vitest;
     this.#isWatching = vitest.config.watch;
     // at the exit, so that nothing (coverage, a late error) comes after it
     if (!this.#isWatching) process.once('exit', () => this.#print());
   }
 
+  onUserConsoleLog({ content, taskId = '' }: UserConsoleLog): void {
+    if (leakIn(content) === undefined) return;
+    this.#leaks.push(`a secret was printed by ${this.#vitest?.state.idMap.get(taskId)?.fullName ?? 'nobody knows whom'}`);
+    process.exitCode = 1;
+  }
+
   onTestRunEnd(modules: readonly TestModule[], unhandled: readonly SerializedError[]): void {
-    const count = { passed: 0, failed: unhandled.length, skipped: 0 };
+    const count = { passed: 0, failed: unhandled.length + this.#leaks.length, skipped: 0 };
     const leftOut = new Set<Part>();
     const inPart: string[] = [];
     for (const module of modules) {
@@ -37,6 +49,7 @@ export default class Summary implements Reporter {
       }
     }
     this.#lines = [
+      ...this.#leaks,
       ...[...leftOut].map((part) => `left out: tests that need ${part.name}: ${part.install}`),
       ...inPart.map((rest) => `left out: ${rest}`),
       `${count.passed} passed, ${count.failed} failed, ${count.skipped} skipped`,
