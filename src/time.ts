@@ -1,12 +1,16 @@
-let isoAt = Number.NaN;
-let isoText = '';
-/** ISO-8601, UTC. What is said within one millisecond is formatted once. */
+const isoSlots = 1_024;
+const isoAt = new Float64Array(isoSlots).fill(Number.NaN);
+const isoTexts: string[] = new Array(isoSlots).fill('');
+/** ISO-8601, UTC. The times of late, and those of a list that is asked for again and again, are formatted once. */
 export function iso(at: number): string {
-  if (at !== isoAt) {
-    isoText = new Date(at).toISOString();
-    isoAt = at;
+  const slot = Math.trunc(Math.abs(at)) % isoSlots;
+  let text = isoTexts[slot] as string;
+  if (at !== isoAt[slot]) {
+    text = new Date(at).toISOString();
+    isoAt[slot] = at;
+    isoTexts[slot] = text;
   }
-  return isoText;
+  return text;
 }
 
 const tickMs = 100;

@@ -72,9 +72,10 @@ export class Operations {
     let room = maxBytes - bytes;
     const shown = items.map((session): Snapshot => {
       const size = jsonBytesOf(session.context);
-      if (size > Math.max(room, noContext)) return { ...shownTo(session, caller), context: {}, context_omitted: true };
+      const one = shownTo(session, caller);
+      if (size > Math.max(room, noContext)) return Object.assign(one, { context: {}, context_omitted: true });
       room -= size;
-      return shownTo(session, caller);
+      return one;
     });
     const last = items.at(-1);
     return { items: shown, ...(more && last && { next_cursor: cursorOf(last) }) };
@@ -278,7 +279,9 @@ interface ListWish {
 /** With whom a session is shared is its owner's affair. */
 function shownTo(session: Session, caller: Caller): Snapshot {
   const standsAs = standing(session, caller);
-  return { ...snapshot(session), ...((standsAs === 'owner' || standsAs === 'operator') && { shares: session.shares }) };
+  const shown: Snapshot = snapshot(session);
+  if (standsAs === 'owner' || standsAs === 'operator') shown.shares = session.shares;
+  return shown;
 }
 
 const shownMessage = ({ message_id, seq, role, content, user_id, ts }: Message) => ({

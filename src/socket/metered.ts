@@ -3,7 +3,7 @@ import type { WebSocket } from 'ws';
 import { Close, type CloseReason } from '../../protocol/close.ts';
 import { GatewayError } from '../errors.ts';
 import { drained, isMuch, largeBytes } from '../level.ts';
-import { Outbox, type OutboxLimits, type OutboxParts } from './outbox.ts';
+import { largeWriteBytes, Outbox, type OutboxLimits, type OutboxParts } from './outbox.ts';
 import type { Tarpit } from './tarpit.ts';
 import type { Breach, FrameListener } from './ws-internals.ts';
 
@@ -132,7 +132,9 @@ export abstract class Metered extends Outbox implements FrameListener {
    */
   protected gate(length: number): Promise<void> | undefined {
     if (this.closing || this.closed) return undefined;
-    if (!this.writable) return new Promise((flushed) => this.whenFlushed(flushed));
+    // who does not read a large answer does not get another
+    const hasToRead = this.#lastAnswer > largeWriteBytes ? this.hasBacklog : !this.writable;
+    if (hasToRead) return new Promise((flushed) => this.whenFlushed(flushed));
     const { answerBytesPerSecond: perSecond } = this.parts.limits;
     const level = this.#answers === 0 ? 0 : drained(this.#answers, this.parts.clock.now() - this.#seenAt, perSecond);
     if (level > perSecond) {

@@ -6,7 +6,7 @@ import type { Turn } from '../turn.ts';
 import { pongFrame, textFrame } from './frames.ts';
 
 /** More than this is written at once: a separate write costs little beside it, and its time is seen by whoever measures the turn. */
-const largeWriteBytes = 16_384;
+export const largeWriteBytes = 16_384;
 /** Below it the bytes of a frame cost little beside its write. */
 const largeFrameBytes = 1_024;
 
@@ -45,7 +45,7 @@ export abstract class Outbox {
   /** Those who follow a session here know that there is no room. */
   #cursorsBlocked = false;
   #writtenBytes = 0;
-  /** Since when too much waits for this peer, and it reads none of it. */
+  /** Since when too much waits for this peer, or its next request for it to read, and it reads nothing. */
   #stuckSince: number | undefined;
 
   constructor(ws: WebSocket, socket: Socket, parts: OutboxParts) {
@@ -111,6 +111,11 @@ export abstract class Outbox {
     return false;
   }
 
+  /** Whether something waits that its peer has yet to read. */
+  protected get hasBacklog(): boolean {
+    return this.ws.bufferedAmount > 0;
+  }
+
   /** @param held its peer is held first: the socket stays open, and nothing is read or sent */
   close({ code, reason }: CloseReason | { code: number; reason: string }, held?: Held): void {
     if (this.closing || this.closed) return;
@@ -130,9 +135,10 @@ export abstract class Outbox {
     this.ws.terminate();
   }
 
+  /** Calls back when nothing waits for its peer, or it has gone. */
   protected whenFlushed(flushed: () => void): void {
     this.flush();
-    if (this.closing || this.closed || this.writable) return flushed();
+    if (this.closing || this.closed || !this.hasBacklog) return flushed();
     this.#flushed = flushed;
     // an empty ping carries the callback behind what waits
     this.ws.ping(undefined, undefined, () => this.onFlushed());
@@ -149,7 +155,7 @@ export abstract class Outbox {
   /** Called by the sweep: what ws itself writes may have filled the buffer, and nobody hears when it is gone; a peer that reads nothing is cut. */
   protected checkOutbox(now: number): void {
     if (this.#cursorsBlocked && this.writable) this.onFlushed();
-    const waits = this.ws.bufferedAmount > this.parts.limits.maxBufferedBytes;
+    const waits = this.#flushed !== undefined || this.ws.bufferedAmount > this.parts.limits.maxBufferedBytes;
     if (!waits && this.#stuckSince === undefined) return;
     const writtenBytes = this.#socket.bytesWritten - this.#socket.writableLength;
     const progress = writtenBytes > this.#writtenBytes;

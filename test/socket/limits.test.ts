@@ -4,6 +4,7 @@ import { expect, onTestFinished, test, vi } from 'vitest';
 import { connectService, TestClient } from '../support/client.ts';
 import { settled } from '../support/clock.ts';
 import { startGateway } from '../support/gateway.ts';
+import { rest } from '../support/http-service.ts';
 import { keptLog } from '../support/log.ts';
 import { head } from '../support/raw.ts';
 
@@ -174,6 +175,22 @@ test('a reader that asks and never reads is not read from after a while, then cl
   await clock.advance(12_000);
   expect(holds().sockets).toBe(1);
   // the close frame cannot be delivered either: the socket is cut
+  await expect.poll(() => holds().sockets).toBe(0);
+});
+
+test('who does not read a large answer gets no other one, and is closed as too slow, however much might wait for it', async () => {
+  const { url, clock, holds } = await startGateway({
+    limits: { buffered_bytes: 1_000_000_000, message_burst: 1_000_000, answer_bytes_per_second: 1_000_000_000 },
+  });
+  const api = `${url}/api/v1/sessions`;
+  const { session_id } = (await rest(api, 'POST', { user_identity: 'ada', room: false, visibility: 'public' })).body;
+  await rest(`${api}/${session_id}`, 'PATCH', { context_updates: { a: 'x'.repeat(9_000), b: 'x'.repeat(9_000) } });
+  const socket = await stalledReader(url);
+  const frame = textFrame(JSON.stringify({ type: 'GetSessionRequest', session_id }));
+  // ten times what the kernel's buffers take of the answers
+  for (let i = 0; i < 3_000; i++) socket.write(frame);
+  await settled(5_000);
+  await clock.advance(12_000);
   await expect.poll(() => holds().sockets).toBe(0);
 });
 
