@@ -1,15 +1,9 @@
 import { expect, test } from 'vitest';
 import { startGateway } from '../support/gateway.ts';
 import { keptLog } from '../support/log.ts';
-import { head, raw } from '../support/raw.ts';
+import { head, raw, webSocket } from '../support/raw.ts';
 
 const onNetwork = (more: object = {}) => ({ server: { host: '0.0.0.0', port: 0, ...more }, auth: { mode: 'none' } });
-const webSocket = {
-  Connection: 'Upgrade',
-  Upgrade: 'websocket',
-  'Sec-WebSocket-Version': '13',
-  'Sec-WebSocket-Key': 'dGhlIHNhbXBsZSBub25jZQ==',
-};
 
 /** The status of a call by loopback with these headers. */
 const status = async (url: string, headers: Record<string, string>, path = '/api/v1/stats') =>

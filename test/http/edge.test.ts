@@ -3,16 +3,10 @@ import { connect } from 'node:net';
 import { describe, expect, onTestFinished, test } from 'vitest';
 import { startGateway } from '../support/gateway.ts';
 import { keptLog } from '../support/log.ts';
-import { head, raw, rawBytes } from '../support/raw.ts';
+import { head, raw, rawBytes, webSocket } from '../support/raw.ts';
 import { standStill } from '../support/stand-still.ts';
 
 const h2c = { Connection: 'Upgrade, HTTP2-Settings', Upgrade: 'h2c', 'HTTP2-Settings': 'AAMAAABkAAQAoAAAAAIAAAAA' };
-const webSocket = {
-  Connection: 'Upgrade',
-  Upgrade: 'websocket',
-  'Sec-WebSocket-Version': '13',
-  'Sec-WebSocket-Key': 'dGhlIHNhbXBsZSBub25jZQ==',
-};
 const wish = JSON.stringify({ user_identity: 'ada', required_services: [], room: true });
 const post = { 'Content-Type': 'application/json', 'Content-Length': String(wish.length) };
 

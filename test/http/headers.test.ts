@@ -1,6 +1,6 @@
 import { expect, test } from 'vitest';
 import { startGateway } from '../support/gateway.ts';
-import { head, raw } from '../support/raw.ts';
+import { head, raw, webSocket } from '../support/raw.ts';
 
 const safe = {
   'x-content-type-options': 'nosniff',
@@ -9,12 +9,6 @@ const safe = {
   'referrer-policy': 'no-referrer',
   'cross-origin-resource-policy': 'same-origin',
   'cache-control': 'no-store',
-};
-const upgrade = {
-  Connection: 'Upgrade',
-  Upgrade: 'websocket',
-  'Sec-WebSocket-Version': '13',
-  'Sec-WebSocket-Key': 'dGhlIHNhbXBsZSBub25jZQ==',
 };
 const json = { 'Content-Type': 'application/json' };
 const page = { Origin: 'http://localhost:3000' };
@@ -37,11 +31,11 @@ test.each([
   ['a foreign host', 403, head('GET /api/v1/sessions', { Host: 'evil.example' })],
   ['a foreign origin', 403, head('GET /api/v1/sessions', { Origin: 'https://evil.example' })],
   ['a plain request where sockets are opened', 426, head('GET /ws')],
-  ['an upgrade of another version', 426, head('GET /ws', { ...upgrade, 'Sec-WebSocket-Version': '8' })],
-  ['an upgrade that ws refuses', 400, head('GET /ws', { ...upgrade, 'Sec-WebSocket-Key': 'short' })],
-  ['an upgrade of a foreign origin', 403, head('GET /ws', { ...upgrade, Origin: 'https://evil.example' })],
-  ['an upgrade where nothing is', 404, head('GET /nowhere', upgrade)],
-  ['an upgrade with two Hosts', 400, head('GET /ws', { ...upgrade, Host: ['localhost', 'evil.example'] })],
+  ['an upgrade of another version', 426, head('GET /ws', { ...webSocket, 'Sec-WebSocket-Version': '8' })],
+  ['an upgrade that ws refuses', 400, head('GET /ws', { ...webSocket, 'Sec-WebSocket-Key': 'short' })],
+  ['an upgrade of a foreign origin', 403, head('GET /ws', { ...webSocket, Origin: 'https://evil.example' })],
+  ['an upgrade where nothing is', 404, head('GET /nowhere', webSocket)],
+  ['an upgrade with two Hosts', 400, head('GET /ws', { ...webSocket, Host: ['localhost', 'evil.example'] })],
   ['a request with two Hosts', 400, head('GET /health', { Host: ['localhost', 'evil.example'] })],
   ['noise', 400, 'hello\r\n\r\n'],
   ['a header of 20 KB', 431, head('GET /health', { 'X-Long': 'x'.repeat(20_000) })],

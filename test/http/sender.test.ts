@@ -1,9 +1,7 @@
 import { expect, test } from 'vitest';
 import { startGateway } from '../support/gateway.ts';
 import { keptLog } from '../support/log.ts';
-import { head, raw } from '../support/raw.ts';
-
-const upgrade = { Connection: 'Upgrade', Upgrade: 'websocket' };
+import { head, raw, webSocket } from '../support/raw.ts';
 
 async function behind(trusted_proxies: string[]) {
   const { log, lines, said } = keptLog();
@@ -11,7 +9,7 @@ async function behind(trusted_proxies: string[]) {
   /** The address that the log names for a request with these headers, and for an upgrade. */
   const seenAs = async (headers: Record<string, string | string[]>) => {
     await raw(url, head('GET /nowhere', headers));
-    await raw(url, head('GET /nowhere', { ...headers, ...upgrade }));
+    await raw(url, head('GET /nowhere', { ...headers, ...webSocket }));
     const [call, socket] = [said('request refused').at(-1), said('socket refused').at(-1)];
     expect(socket?.remoteAddress).toBe(call?.remoteAddress);
     return call?.remoteAddress;

@@ -4,9 +4,7 @@ import { listen } from '../../src/http/listen.ts';
 import { type Upgrade, Upgrades } from '../../src/http/upgrades.ts';
 import { ManualClock } from '../support/clock.ts';
 import { keptLog } from '../support/log.ts';
-import { head, raw } from '../support/raw.ts';
-
-const webSocket = { Connection: 'Upgrade', Upgrade: 'websocket' };
+import { head, raw, webSocket } from '../support/raw.ts';
 
 /** A listener with two paths where sockets are opened: each answers an upgrade with its own name, and a plain request is 200. */
 async function twoPaths() {

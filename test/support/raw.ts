@@ -7,6 +7,14 @@ export interface RawAnswer {
   body: string;
 }
 
+/** The headers of an upgrade to a WebSocket. */
+export const webSocket = {
+  Connection: 'Upgrade',
+  Upgrade: 'websocket',
+  'Sec-WebSocket-Version': '13',
+  'Sec-WebSocket-Key': 'dGhlIHNhbXBsZSBub25jZQ==',
+};
+
 /** Sends bytes as they are. @returns everything that came until the gateway ended the connection */
 export function rawBytes(url: string, sent: string | Buffer): Promise<Buffer> {
   const { hostname, port } = new URL(url);
