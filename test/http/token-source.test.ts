@@ -1,4 +1,6 @@
+import { TokenSource } from 'livekit-client';
 import { expect, test } from 'vitest';
+import { mint } from '../../src/auth/mint.ts';
 import { connectService, TestClient } from '../support/client.ts';
 import { startGateway } from '../support/gateway.ts';
 import { rest } from '../support/http-service.ts';
@@ -119,4 +121,15 @@ test('a room that is opened under the name at the same time is joined, not refus
   for (const answer of await Promise.all(both)) expect(answer).toMatchObject({ status: 201, body: { room_name: 'standup' } });
   const wish = { type: 'NewSessionRequest', user_identity: 'bea', room_name: 'standup', required_services: [] };
   expect(await other.ask(wish)).toMatchObject({ code: 'ROOM_NAME_IN_USE' });
+});
+
+test("LiveKit's own TokenSource says by a header who asks, where that is required", async () => {
+  const key = { id: 'app', secret: 'a-key-of-at-least-32-characters!', kinds: ['user'] };
+  const { url, clock } = await startGateway({ auth: { mode: 'required', keys: [key] } });
+  const token = await mint({ keyId: key.id, secret: key.secret, identity: 'ada', kind: 'user', now: clock.now(), ttlS: 60 });
+  const source = (authorization: string) => TokenSource.endpoint(`${url}/livekit/token`, { headers: { authorization } });
+  expect(await source(`Bearer ${token}`).fetch({})).toMatchObject({ participantToken: 'client-token-of-ada' });
+  await expect(source(`Bearer ${token}`).fetch({ participantIdentity: 'bob' })).rejects.toThrow('403');
+  await expect(source('Bearer wrong').fetch({})).rejects.toThrow('401');
+  await expect(TokenSource.endpoint(`${url}/livekit/token`).fetch({})).rejects.toThrow('401');
 });

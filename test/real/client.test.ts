@@ -3,8 +3,9 @@ import type { AddressInfo } from 'node:net';
 import { join } from 'node:path';
 import { build } from 'esbuild';
 import { type Browser, chromium, type Page } from 'playwright-core';
-import { beforeAll, expect, onTestFinished, test } from 'vitest';
-import type { connect, Session } from '../../src/client/client.ts';
+import { beforeAll, describe, expect, onTestFinished, test } from 'vitest';
+import { mint } from '../../src/auth/mint.ts';
+import type { Client, connect, Session } from '../../src/client/client.ts';
 import { connectService } from '../support/client.ts';
 import { startGateway } from '../support/gateway.ts';
 import { rest } from '../support/http-service.ts';
@@ -28,6 +29,9 @@ declare global {
   interface Window {
     session: Session;
     told: string[];
+    client: Client;
+    /** Tokens, from the test. */
+    token(): Promise<string>;
   }
 }
 
@@ -101,5 +105,62 @@ describeWith(parts.chromium)('the client SDK in chromium', () => {
 
     expect(await page.evaluate(() => window.session.end())).toMatchObject({ reason: 'client_ended' });
     expect(gateway.holds()).toMatchObject({ live_sessions: 0 });
+  });
+
+  describe('with a token', () => {
+    const key = { id: 'app', secret: 'a-key-of-at-least-32-characters!', kinds: ['user'] };
+
+    /** A page, a gateway that requires a token, and what its function gives: each of these, then the last one again. */
+    async function start(...lives: number[]) {
+      const page = await open();
+      const server = { port: 0, drain_s: 2, allowed_origins: [new URL(page.url()).origin] };
+      const gateway = await startGateway({ server, auth: { mode: 'required', keys: [key] } });
+      const asked = { times: 0 };
+      await page.exposeFunction('token', () => {
+        const ttlS = lives[Math.min(asked.times++, lives.length - 1)] ?? 0;
+        return mint({ keyId: key.id, secret: key.secret, identity: 'ada', kind: 'user', now: gateway.clock.now(), ttlS });
+      });
+      return { page, gateway, asked };
+    }
+
+    /** Has a session in the page: what it joins with. The page notes what it sends, and each state after that. */
+    const connectIn = (page: Page, url: string) =>
+      page.evaluate(async (url) => {
+        window.told = [];
+        class Told extends WebSocket {
+          override send(text: string) {
+            window.told.push(JSON.parse(text).type);
+            super.send(text);
+          }
+        }
+        window.client = sdk.connect(url, { WebSocket: Told, token: () => window.token() });
+        const session = await window.client.newSession({ user_identity: 'ada' });
+        window.client.on('state', (state) => window.told.push(state));
+        return session.ready();
+      }, url);
+
+    test('has its session, and goes on past the end of the token, on the same socket', long, async () => {
+      const { page, gateway } = await start(15, 600);
+      expect(await connectIn(page, gateway.url)).toMatchObject({ access_token: 'client-token-of-ada' });
+      await gateway.clock.advance(2_000);
+      await page.waitForFunction(() => window.told.includes('IdentifyRequest'));
+      // is answered after it
+      await page.evaluate(() => window.client.request('Ping', {}));
+      await gateway.clock.advance(15_000);
+      await page.evaluate(() => window.client.request('Ping', {}));
+      expect(await page.evaluate(() => window.told)).toEqual(['NewSessionRequest', 'IdentifyRequest', 'Ping', 'Ping']);
+    });
+
+    test('that has expired connects with the next one', long, async () => {
+      const { page, gateway, asked } = await start(0, 600);
+      expect(await connectIn(page, gateway.url)).toMatchObject({ access_token: 'client-token-of-ada' });
+      expect(asked.times).toBe(2);
+    });
+
+    test('that is wrong stops with 4401', long, async () => {
+      const { page, gateway } = await start();
+      const closed = await page.evaluate((url) => sdk.connect(url, { token: 'wrong' }).closed, gateway.url);
+      expect(closed).toEqual({ code: 4401, reason: 'unauthenticated' });
+    });
   });
 });
