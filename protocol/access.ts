@@ -70,6 +70,6 @@ export const access = {
   remove_service: { about: 'Drain or deregister a service by its id: a service its own', by: { service: true, operator: 'manage' } },
   list_services: { about: 'List services: a service its own', by: { service: true, operator: 'read' } },
   statistics: { about: 'Statistics', by: { operator: 'read' } },
-  reload_keys: { about: 'Read the keys of the configuration again', by: { operator: 'manage' } },
+  reload_keys: { about: 'Read the keys and identity providers of the configuration again', by: { operator: 'manage' } },
 } as const satisfies Record<string, AccessRow>;
 export type AccessName = keyof typeof access;

@@ -377,7 +377,7 @@ export const routes = {
     path: '/api/v1/auth/reload',
     access: 'reload_keys',
     about:
-      'Reads the keys of the configuration again. What was opened with a key that is gone, or may do less now, ends: sockets with 4401.',
+      'Reads the keys and identity providers of the configuration again. What was opened by one that is gone, or may do less now, ends: sockets with 4401.',
     status: 200,
     reply: z.object({ closed_sockets: z.number().int().min(0).describe('Sockets of this node that were closed') }),
     errors: ['ILLEGAL_STATE'],

@@ -5,8 +5,8 @@ import { type Clock, withTimeLimit } from '../clock.ts';
 
 /** Keys that are older are fetched again before they are used. */
 const maxAgeMs = 600_000;
-/** So much longer they are good while they cannot be fetched. */
-const staleMs = 3_600_000;
+/** While they cannot be fetched they are good for an hour more. */
+const goodMs = maxAgeMs + 3_600_000;
 /** They are fetched at most once in this time, whatever keys tokens name. */
 const pauseMs = 30_000;
 /** Where there are none yet: a gateway is often up before its identity provider. */
@@ -47,7 +47,11 @@ export class Jwks {
    * @throws errors.JOSEError there is none, or several
    */
   async find(header: JWTHeaderParameters, issuedAt: number) {
-    if (!this.#isNoOlderThan(maxAgeMs)) await this.#fetch();
+    if (!this.#isNoOlderThan(maxAgeMs)) {
+      const fetched = this.#fetch();
+      // nobody waits each time for one that does not answer
+      if (!this.#isDown || !this.#isNoOlderThan(goodMs)) await fetched;
+    }
     try {
       return await this.#usable()(header);
     } catch (error) {
@@ -63,7 +67,7 @@ export class Jwks {
   }
 
   #usable() {
-    if (!this.#keys || !this.#isNoOlderThan(maxAgeMs + staleMs)) throw new KeysUnavailable(this.#pauseLeft());
+    if (!this.#keys || !this.#isNoOlderThan(goodMs)) throw new KeysUnavailable(this.#pauseLeft());
     return this.#keys.find;
   }
 
@@ -112,8 +116,6 @@ async function get(url: string): Promise<JSONWebKeySet> {
     return await withTimeLimit(timeoutMs, async (signal) => {
       const headers = { accept: 'application/json', 'accept-encoding': 'identity' };
       const { statusCode, body } = await request(url, { dispatcher, signal, headers });
-      // what is not read ends with its connection
-      body.on('error', () => {});
       if (statusCode !== 200) throw new Error(`HTTP ${statusCode}`);
       return (await body.json()) as JSONWebKeySet;
     });

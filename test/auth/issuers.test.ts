@@ -147,6 +147,8 @@ describe('an identity provider', () => {
       '5',
       expect.objectContaining({ code: 'UNAVAILABLE', retryable: true }),
     ]);
+    await pass(5_000);
+    expect(await rest(url, token)).toBe(503);
     await provider.start();
     expect(await rest(url, token)).toBe(503);
     await pass(5_000);
@@ -173,6 +175,21 @@ describe('an identity provider', () => {
     await provider.start();
     await pass(30_000);
     expect(await rest(url, token)).toBe(200);
+  });
+
+  test('that hangs later holds up the first who comes, and nobody else', async () => {
+    const provider = await startProvider();
+    const { issuer, jwks_url } = provider;
+    const { url, pass } = await gatewayFor([{ issuer, jwks_url, audience }]);
+    expect(await rest(url, await provider.tokenFor('ada'))).toBe(200);
+    await provider.stop();
+    await pass(600_001);
+    expect(await rest(url, await provider.tokenFor('ada'))).toBe(200);
+    await provider.start();
+    const { release, left } = provider.hold();
+    await pass(30_000);
+    expect(await Promise.race([provider.tokenFor('ada').then((token) => rest(url, token)), left])).toBe(200);
+    release();
   });
 
   test('with new keys, while it is down: nobody knows whether a token is good', async () => {
@@ -269,7 +286,8 @@ describe('of tokens that look like those of an identity provider', async () => {
   test('the right ones are taken', async () => {
     const { url } = await gateway();
     const ecToken = signed(ec.privateKey, { aud: ['elsewhere', audience] }, { alg: 'ES256', kid: 'ec', typ: 'application/at+jwt' });
-    for (const token of [signed(rsa.privateKey), ecToken, signed(rsa.privateKey, { iat: now() + 29, nbf: now() + 29 })])
+    const unnamed = signed(ec.privateKey, {}, { alg: 'ES256', kid: undefined });
+    for (const token of [signed(rsa.privateKey), ecToken, unnamed, signed(rsa.privateKey, { iat: now() + 29, nbf: now() + 29 })])
       expect(await everyWay(url, await token)).toEqual(good);
   });
 
@@ -343,7 +361,7 @@ describe('of tokens that look like those of an identity provider', async () => {
   test.each<[string, (respond: (status: number, headers: object, body: string) => void) => void, string]>([
     ['are too many bytes', (respond) => respond(200, {}, `{"keys":[]${' '.repeat(70_000)}}`), 'exceeded'],
     ['are somewhere else', (respond) => respond(302, { location: '/right' }, ''), 'HTTP 302'],
-    ['are not there', (respond) => respond(404, {}, '{"keys":[]}'), 'HTTP 404'],
+    ['are not there', (respond) => respond(404, {}, ' '.repeat(60_000)), 'HTTP 404'],
     ['are no JSON', (respond) => respond(200, {}, '<html>'), 'JSON'],
     ['are no keys', (respond) => respond(200, {}, '{"keys":{}}'), 'malformed'],
     ['are nothing', (respond) => respond(200, {}, 'null'), 'malformed'],
@@ -477,9 +495,24 @@ describe('new settings', () => {
     ['namespace', { namespace: 'b' }],
     ['claim', { subject_claim: 'email' }],
     ['issuer', { issuer: 'https://elsewhere.example.com/' }],
-  ])('that take an %s away end what came by it', async (_, less) => {
+  ])('that give less (%s) end what came by it', async (_, less) => {
     const { table, isGoodAfter } = await start();
     expect(await isGoodAfter([{ ...table, ...less }])).toBe(false);
+  });
+
+  test('close what came by an issuer that is gone', async () => {
+    const provider = await startProvider();
+    const settings = { issuer: provider.issuer, jwks_url: provider.jwks_url, audience, kinds: ['operator'] };
+    const program = await startProvider();
+    const own = { issuer: program.issuer, jwks_url: program.jwks_url, audience, namespace: 'b' };
+    const auth = { mode: 'required', issuers: [settings, own] };
+    const { url } = await startGateway({ auth }, undefined, { readConfig: () => testConfig({ auth }) });
+    const client = await TestClient.connect(url, [], authorized(await program.tokenFor('ada')));
+    await client.caughtUp();
+    auth.issuers = [settings];
+    const reloaded = await fetch(`${url}/api/v1/auth/reload`, { method: 'POST', ...authorized(await provider.tokenFor('op')) });
+    expect(await reloaded.json()).toEqual({ closed_sockets: 1 });
+    expect((await client.closed).code).toBe(4401);
   });
 
   test('that cannot be used leave everything as it was; methods follow those that can', async () => {

@@ -1,5 +1,5 @@
 import { once } from 'node:events';
-import { createServer, type IncomingMessage, type RequestListener, type ServerResponse } from 'node:http';
+import { createServer, type RequestListener } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { exportJWK, generateKeyPair } from 'jose';
 import { Provider } from 'oidc-provider';
@@ -50,7 +50,17 @@ export async function startProvider(claims: Record<string, Record<string, unknow
   // it says much about itself
   for (const level of ['info', 'warn'] as const) vi.spyOn(console, level).mockReturnValue();
   let provider: Provider | undefined;
-  const server = await loopbackServer((request: IncomingMessage, response: ServerResponse) => void provider?.callback()(request, response));
+  let held: Promise<void> | undefined;
+  let leave = () => {};
+  const left = new Promise<void>((done) => {
+    leave = done;
+  });
+  const server = await loopbackServer((request, response) => {
+    const answer = () => void provider?.callback()(request, response);
+    if (!held) return answer();
+    response.on('close', leave);
+    void held.then(answer);
+  });
   const keys = async (kid: string) => {
     provider = new Provider(server.url, {
       jwks: { keys: [await newKey(alg, kid), ...(alg === 'RS256' ? [] : [await newKey('RS256', 'other')])] },
@@ -80,6 +90,14 @@ export async function startProvider(claims: Record<string, Record<string, unknow
     jwks_url: `${server.url}/jwks`,
     /** How often its keys were fetched. */
     fetched: () => server.asked('/jwks'),
+    /** It takes requests and answers none, until it is released. `left`: somebody waits no longer. */
+    hold() {
+      let release = () => {};
+      held = new Promise((done) => {
+        release = done;
+      });
+      return { release, left };
+    },
     /** It signs with another key from now on, and knows the old one no more. */
     rotate: keys,
     /** What a program gets that says its secret: `sub` is its id. */
