@@ -1,6 +1,9 @@
 import { once } from 'node:events';
+import { mkdirSync, mkdtempSync, realpathSync, rmSync } from 'node:fs';
 import type { IncomingMessage } from 'node:http';
-import { describe, expect, test } from 'vitest';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { describe, expect, onTestFinished, test } from 'vitest';
 import WebSocket from 'ws';
 import type { Admitted, Grant, Principal } from '../../src/auth/principal.ts';
 import { TestClient } from '../support/client.ts';
@@ -59,11 +62,14 @@ describe('who speaks for one user', () => {
 
   test('owns a session without a user, and has idempotency keys of its own', async () => {
     let principal = ada;
-    const { url } = await start({}, undefined, { authenticate: () => ({ principal }) });
-    const wish = { type: 'NewSessionRequest', workspace_dir: process.cwd(), idempotency_key: 'k' };
+    const root = mkdtempSync(join(realpathSync(tmpdir()), 'workspace-'));
+    onTestFinished(() => rmSync(root, { recursive: true }));
+    for (const user of ['ada', 'bob']) mkdirSync(join(root, user));
+    const { url } = await start({ workspace: { roots: [join(root, '{user}')] } }, undefined, { authenticate: () => ({ principal }) });
+    const wish = { type: 'NewSessionRequest', workspace_dir: join(root, 'ada'), idempotency_key: 'k' };
     const adas = await (await TestClient.connect(url)).ask(wish);
     principal = person('bob');
-    const bobs = await (await TestClient.connect(url)).ask(wish);
+    const bobs = await (await TestClient.connect(url)).ask({ ...wish, workspace_dir: join(root, 'bob') });
     expect(bobs).toMatchObject({ type: 'NewSessionResponse', replayed: false });
     expect(await call(url, 'GET', `/api/v1/sessions/${bobs.session_id}`)).toMatchObject({ status: 200, body: { owner_id: 'bob' } });
     expect(await call(url, 'GET', `/api/v1/sessions/${adas.session_id}`)).toMatchObject({ status: 404 });

@@ -85,7 +85,8 @@ const meeting = (body: Json, [user, service, what]: [number, number, number]): J
     ...(what > 1 && metadata && { metadata: { ...metadata, duration_limit: 60 } }),
     ...(what <= 1 && metadata && { metadata }),
     ...(what <= 1 && room !== undefined && { room }),
-    ...(what === 0 && workspace_dir !== undefined && { workspace_dir }),
+    // a random text is mostly no absolute path
+    ...(what === 0 && workspace_dir !== undefined && { workspace_dir: user < users.length ? '/elsewhere' : workspace_dir }),
     ...(what <= 1 && room_name !== undefined && { room_name }),
     ...('user_identity' in body && user < users.length && { user_identity: users[user] }),
     ...('service_id' in body && service < 3 && { service_id: 'asr' }),
@@ -263,7 +264,9 @@ test(`${requestCount} random requests made from openapi.json: each is answered a
 
   if (process.env.TEST_LOG) console.log(seen, ids.sessions.length);
   // the requests reached every part: a fuzz that is refused at the door proves nothing
-  for (const { name } of operations.filter(({ name }) => name !== 'livekitWebhook')) expect(seen.get(name) ?? 0, name).toBeGreaterThan(10);
+  // nobody signs webhooks here, and where nothing authenticates there are no keys to read
+  const never = ['livekitWebhook', 'reloadKeys'];
+  for (const { name } of operations.filter(({ name }) => !never.includes(name))) expect(seen.get(name) ?? 0, name).toBeGreaterThan(10);
   for (const code of [
     'INVALID_JSON',
     'VALIDATION_FAILED',
