@@ -84,6 +84,9 @@ const mustBuild = () => {
   return changedAt(stamp) < Math.max(...['protocol', 'src', 'tsconfig.json'].map((name) => newest(join(root, name))));
 };
 
+/** Standard output is that of the command that comes next. */
+const say = console.error;
+
 const fail = (text) => {
   console.error(`prepare: ${text}`);
   process.exit(1);
@@ -92,7 +95,7 @@ const fail = (text) => {
 /** @returns whether it ended with 0 */
 const run = (command, args, options = {}) =>
   new Promise((done) => {
-    const child = spawn(command, args, { cwd: root, stdio: 'inherit', ...options });
+    const child = spawn(command, args, { cwd: root, stdio: ['inherit', 2, 2], ...options });
     child.once('error', () => done(false));
     child.once('exit', (code) => done(code === 0));
   });
@@ -128,7 +131,7 @@ const takeTurn = () => {
 /** Runs npm in a folder and says every few seconds that it goes on. */
 const npm = async (cwd, ...args) => {
   const began = Date.now();
-  const timer = setInterval(() => console.log(`  ${Math.round((Date.now() - began) / 1_000)} s ...`), progressMs);
+  const timer = setInterval(() => say(`  ${Math.round((Date.now() - began) / 1_000)} s ...`), progressMs);
   // on Windows npm is a script, which only a shell starts
   const isDone = await run('npm', [...args, '--no-audit', '--no-fund', '--loglevel=error'], { cwd, shell: process.platform === 'win32' });
   clearInterval(timer);
@@ -137,7 +140,7 @@ const npm = async (cwd, ...args) => {
 
 /** Only what a start needs, by a package.json and a lock file that ask for no more, and from there into its place as a whole. */
 const installForStart = async () => {
-  console.log('installing what the start needs (npm ci); npm test gets the rest ...');
+  say('installing what the start needs (npm ci); npm test gets the rest ...');
   rmSync(stage, { recursive: true, force: true });
   mkdirSync(stage, { recursive: true });
   const reduced = reducedForStart(lockFile());
@@ -158,7 +161,7 @@ const install = async () => {
   // more than a start brings: somebody wants them all
   const hasMore = there.length > Object.keys(reducedForStart(locked).packages).length;
   if (isForStart && !hasMore && (await installForStart())) return;
-  console.log('installing packages (npm) ...');
+  say('installing packages (npm) ...');
   // what is there stays there: a gateway may be running on it
   if (there.length > 0 && (await npm(root, 'install', '--no-save', '--include=dev')) && !mustInstall()) return;
   if (!(await npm(root, 'ci', '--include=dev'))) fail('npm ci failed, see above');
@@ -166,7 +169,7 @@ const install = async () => {
 
 const build = async () => {
   if (!existsSync(compiler)) fail('there is no build in dist/ and no compiler to make one: npm ci --include=dev');
-  console.log('building (tsc) ...');
+  say('building (tsc) ...');
   const began = new Date();
   // an incremental build writes only what changed: it would not bring back a file that is missing
   if (!existsSync(join(root, 'dist/src/main.js'))) rmSync(join(root, 'dist/.tsbuildinfo'), { force: true });

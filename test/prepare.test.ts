@@ -3,6 +3,7 @@ import { once } from 'node:events';
 import { chmodSync, cpSync, existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, utimesSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { delimiter, join } from 'node:path';
+import { text } from 'node:stream/consumers';
 import { expect, onTestFinished, test } from 'vitest';
 import { root } from './support/process.ts';
 
@@ -54,8 +55,11 @@ function clone() {
         cwd: folder,
         env: { PATH: `${bin}${delimiter}${process.env.PATH}`, CALLS: calls, ...env },
       });
+      const written = text(child.stdout);
       const [code] = await once(child, 'exit');
       expect(code).toBe(0);
+      // it is that of the command that comes next
+      expect(await written).toBe('');
       return readFileSync(calls, 'utf8').split('\n').filter(Boolean);
     },
     has: () => ({ runs: has('ws') && has('pg-pool'), builds: has('typescript') && has('@types/node'), tests: has('vitest') }),
