@@ -199,6 +199,16 @@ withSettings(keys.command('reload').description('Have a running gateway read the
     say(`the keys were read again; ${closed_sockets} sockets were closed`);
   });
 
+/** The same arguments with flags that stand before a command behind it, which is where they are looked for. */
+function commandFirst(given: readonly string[]): string[] {
+  let at = 0;
+  // each of these takes a value
+  while (/^--(?!help$|version$)/.test(given[at] ?? '')) at += given[at]?.includes('=') ? 1 : 2;
+  const command = program.commands.find((one) => one.name() === given[at]);
+  const words = command === undefined ? 0 : command.commands.some((one) => one.name() === given[at + 1]) ? 2 : 1;
+  return [...given.slice(at, at + words), ...given.slice(0, at), ...given.slice(at + words)];
+}
+
 for (const command of [program, ...program.commands, ...config.commands, ...keys.commands]) {
   command.configureOutput({ outputError: () => {} }).exitOverride((error) => {
     if (error.exitCode === 0) process.exit(0);
@@ -210,7 +220,7 @@ for (const command of [program, ...program.commands, ...config.commands, ...keys
   });
 }
 try {
-  await program.parseAsync();
+  await program.parseAsync(commandFirst(process.argv.slice(2)), { from: 'user' });
 } catch (error) {
   if (!(error instanceof ConfigError)) throw error;
   process.stderr.write(`session-gateway: ${safeText(error.message)}\n`);

@@ -243,6 +243,12 @@ test('a key that is created is taken from a file, its tokens by the gateway, and
   expect(made.stdout.split(secret)).toHaveLength(2);
 });
 
+test('flags may stand before a command', () => {
+  const file = configFile('[server]\nport = 9000\n');
+  expect(run(['--config', file, '--server-host=::1', 'config', 'print']).stdout).toMatch(/host = "::1"\nport = 9000/);
+  expect(run(['--gateway-name', 'config', 'config', 'check', '--server-port', '0']).stdout).toBe('the configuration is valid\n');
+});
+
 test.each([
   [['keys'], 'keys: expected create or token or reload'],
   [['keys', 'create', '--kinds', 'usr'], '--kinds: usr is none of user, device, service, operator'],

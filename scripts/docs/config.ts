@@ -239,6 +239,8 @@ await token.toJwt();
 
 [PROTOCOL.md](protocol/PROTOCOL.md#connect) says what such a token holds, and the three ways to send it. LiveKit's own secret cannot be a gateway key's: a token for a room
 would then open the gateway. To replace a secret, add a second table with the same id and the new secret, let the makers of tokens change over, then remove the first.
+\`session-gateway keys reload\` has the running gateway read its files again, after each of these steps. Sockets of a key that is gone, or may do less, are closed with 4401, calls that wait end with 401, and services that
+it registered over REST are deregistered.
 
 Tokens of an identity provider are taken where \`[[auth.issuers]]\` names it, beside keys or instead of them:
 
@@ -256,7 +258,7 @@ that fails it goes on with those it has for another hour. Without any, such toke
 - **What somebody is**: a user, unless \`kinds\` has others. Let \`kind_claim\` and \`user_claim\` name only claims that users cannot choose for themselves.
 - **Programs** of one issuer are told apart by their identity: none takes over, drains or deregisters a service that another one registered.
 
-\`session-gateway keys reload\` reads the issuers again as well; those that did not change keep the keys they have fetched.
+A reload reads the issuers again as well; those that did not change keep the keys they have fetched.
 
 \`session-gateway services\` and \`sessions\` send the token in the environment variable \`GATEWAY_TOKEN\`, else make one with a key of the configuration whose \`kinds\` has \`operator\`.
 
