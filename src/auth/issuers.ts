@@ -7,7 +7,7 @@ import { isLoopbackHost } from '../addresses.ts';
 import type { Clock } from '../clock.ts';
 import { listOf, tables } from '../config-values.ts';
 import { Jwks, KeysUnavailable } from './jwks.ts';
-import { isWithin, keyFields, leewayS, placeOf } from './keys.ts';
+import { isWithin, keyFields, leewayS, placeOf, reasonOf } from './keys.ts';
 import { type Grant, type Principal, SettingFault, type Verified, type Verifier } from './principal.ts';
 
 /** Nothing symmetric: whoever has a public key could sign with it. */
@@ -153,7 +153,7 @@ export class Issuers implements Verifier {
       if ('refused' in found || this.isStillGood(found.principal)) return found;
       return { refused: 'invalid', why: `${grant.name} was removed` };
     } catch (error) {
-      const why = `${grant.name}: ${error instanceof Error ? error.message : String(error)}`;
+      const why = `${grant.name}: ${reasonOf(error)}`;
       if (error instanceof KeysUnavailable) return { refused: 'unavailable', why, retryAfterMs: Math.max(1_000, error.retryAfterMs) };
       return { refused: error instanceof errors.JWTExpired ? 'expired' : 'invalid', why };
     }

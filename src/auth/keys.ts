@@ -148,7 +148,7 @@ export class GatewayKeys implements Verifier {
           : { refused: 'invalid', why: `${key.grant.name} was removed` };
       } catch (error) {
         if (error instanceof errors.JWTExpired) return { refused: 'expired', why: `the token of ${key.grant.name} has expired` };
-        why = error instanceof Error ? error.message : String(error);
+        why = reasonOf(error);
         if (!(error instanceof errors.JWSSignatureVerificationFailed)) break;
       }
     }
@@ -178,6 +178,13 @@ export class GatewayKeys implements Verifier {
     const subject = user === undefined ? grant.name : `user:${user}`;
     return { principal: Object.freeze({ kind, id, user, subject, grant, expiresAt: exp * 1_000 }) };
   }
+}
+
+/** Why a token is not taken, for the log: in words that hold nothing of it. */
+export function reasonOf(error: unknown): string {
+  // its message names what the header asks for
+  if (error instanceof errors.JOSENotSupported) return 'its header asks for something that is not supported';
+  return error instanceof Error ? error.message : String(error);
 }
 
 /** Whether a grant gives nothing that another one does not. */

@@ -10,6 +10,7 @@ import { ManualClock } from '../support/clock.ts';
 import { startGateway, testConfig } from '../support/gateway.ts';
 import { keptLog } from '../support/log.ts';
 import { audience, loopbackServer, startProvider, ttlS } from '../support/oidc.ts';
+import { authorized, everyWay, expired, good, invalid, rest, unavailable, whoIs } from '../support/ways.ts';
 
 // identity providers read the time of the machine: it stands where that of the gateway does
 beforeEach(() => void vi.useFakeTimers({ toFake: ['Date'], now: new ManualClock().now() }));
@@ -25,37 +26,6 @@ async function gatewayFor(issuers: Table[], keys: Table[] = [], log = keptLog())
     vi.setSystemTime(gateway.clock.now());
   };
   return { ...gateway, pass, log };
-}
-
-const authorized = (token: string) => ({ headers: { authorization: `Bearer ${token}` } });
-const rest = async (url: string, token: string) => (await fetch(`${url}/api/v1/sessions`, authorized(token))).status;
-
-/** How a socket goes on: its first answer, or the code it was closed with. */
-const outcome = (client: TestClient) =>
-  Promise.race([client.closed.then(({ code }) => code), client.ask({ type: 'Ping' }).then(({ type }) => type)]).catch(
-    async () => (await client.closed).code,
-  );
-
-/** What comes of a token in every way to send it. */
-async function everyWay(url: string, token: string) {
-  const opened = await TestClient.connect(url, [], authorized(token)).then(outcome, (error: Error) =>
-    Number(/\d+$/.exec(error.message)?.[0]),
-  );
-  const offered = await outcome(await TestClient.connect(url, ['session-gateway.v1', `bearer.${token}`]));
-  const client = await TestClient.connect(url);
-  const { type, code } = await client.ask({ type: 'IdentifyRequest', token });
-  const said = type === 'IdentifyResponse' ? outcome(client) : [code, (await client.closed).code];
-  return [await rest(url, token), opened, offered, await said];
-}
-const good = [200, 'Pong', 'Pong', 'Pong'];
-const invalid = [401, 401, 4401, ['UNAUTHENTICATED', 4401]];
-const expired = [401, 401, 4460, ['UNAUTHENTICATED', 4460]];
-const unavailable = [503, 503, 4504, ['UNAVAILABLE', 4504]];
-
-/** Who a token is, as the gateway tells its holder. */
-async function whoIs(url: string, token: string) {
-  const { kind, identity, user_identity, scopes, code } = await (await TestClient.connect(url)).ask({ type: 'IdentifyRequest', token });
-  return code ?? { kind, identity, user_identity, scopes };
 }
 
 describe('an identity provider', () => {
